@@ -1,0 +1,1 @@
+"""The doors: local sockets through which bots, readers and operators reach the agent."""

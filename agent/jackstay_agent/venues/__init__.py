@@ -1,0 +1,1 @@
+"""Venues are data: profiles, their loader and the signers they need."""
