@@ -34,7 +34,8 @@ def _money(owner: str, name: str, value: object, *, optional: bool = True) -> No
         return
     if not isinstance(value, Decimal):
         raise ValidationError(
-            f"{owner}.{name} is a {type(value).__name__}; a decimal.Decimal is expected: pass Decimal('...') from a string"
+            f"{owner}.{name} is a {type(value).__name__}; a decimal.Decimal is expected:"
+            " pass Decimal('...') made from a string"
         )
     if not value.is_finite():
         raise ValidationError(f"{owner}.{name} is {value}; a finite number is expected")

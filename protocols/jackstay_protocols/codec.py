@@ -1,0 +1,154 @@
+"""Bytes <-> message: one frame is a fixed header and a MessagePack body.
+
+    offset  size  field
+    0       1     version   (WIRE_VERSION)
+    1       1     kind      (Message.KIND)
+    2       2     beat      deciseconds: the sender's next message comes within this (0: as announced before)
+    4       8     id        request id chosen by the client; 0: no answer wanted
+    12      8     when      to the agent: absolute deadline, boot-time microseconds (0: none)
+                            to the client: sequence number of the frame's first item
+    20      ..    body      MessagePack array of the message's fields, in order
+
+All integers are big-endian. The version byte comes first for ever, so that any two versions can at least refuse each
+other by name. A frame that does not decode raises ProtocolError with ``reason`` VERSION, UNKNOWN_KIND, TOO_LARGE or
+BAD_FRAME, and nothing of it is used.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import msgpack
+import msgspec
+
+from .errors import ProtocolError, Reason
+from .limits import NESTING_DEPTH_MAX, WIRE_VERSION, WIRE_VERSION_MIN
+from .messages import Message
+
+_HEADER = struct.Struct("!BBHQq")
+HEADER_BYTES = _HEADER.size
+
+_pack: Callable[[Any], bytes] = msgpack.packb
+_unpack: Callable[[Any], Any] = msgpack.unpackb
+_convert = msgspec.convert
+_astuple = msgspec.structs.astuple
+
+M = TypeVar("M", bound=Message)
+
+
+class Header(NamedTuple):
+    """The fixed part of a frame; times in microseconds, beat in deciseconds."""
+
+    version: int
+    kind: int
+    beat_ds: int
+    id: int
+    when: int
+
+
+def encode(message: Message, *, id: int = 0, when: int = 0, beat_ds: int = 0, version: int = WIRE_VERSION) -> bytes:
+    """One frame. Raises ProtocolError (BAD_FRAME) when a value has no place in MessagePack."""
+    try:
+        return _HEADER.pack(version, message.KIND, beat_ds, id, when) + _pack(_astuple(message))
+    except (TypeError, ValueError, OverflowError, struct.error) as error:
+        raise ProtocolError(
+            f"{type(message).__name__} cannot be encoded: {error};"
+            " plain text, numbers, bytes, lists and dicts are expected",
+            reason=Reason.BAD_FRAME,
+        ) from error
+
+
+def read_header(frame: bytes) -> Header:
+    """The header of ``frame``. Raises ProtocolError BAD_FRAME when too short, VERSION when of another version."""
+    if len(frame) < HEADER_BYTES:
+        raise ProtocolError(
+            f"a frame of {len(frame)} bytes; at least {HEADER_BYTES} are expected", reason=Reason.BAD_FRAME
+        )
+    header = Header._make(_HEADER.unpack_from(frame))
+    if not WIRE_VERSION_MIN <= header.version <= WIRE_VERSION:
+        raise ProtocolError(
+            f"wire version {header.version}; versions {WIRE_VERSION_MIN} to {WIRE_VERSION} are spoken here:"
+            " install the same jackstay release on both sides",
+            reason=Reason.VERSION,
+            details={"id": header.id, "theirs": header.version, "ours": WIRE_VERSION, "ours_min": WIRE_VERSION_MIN},
+        )
+    return header
+
+
+def decode(frame: bytes, kinds: dict[int, type[Message]], *, bytes_max: int) -> tuple[Header, Message]:
+    """Header and validated message. ``kinds``: the direction's table (TO_AGENT or TO_CLIENT)."""
+    header = read_header(frame)
+    if len(frame) > bytes_max:
+        raise ProtocolError(
+            f"a frame of {len(frame)} bytes; {bytes_max} at most are taken",
+            reason=Reason.TOO_LARGE,
+            details={"id": header.id},
+        )
+    kind = kinds.get(header.kind)
+    if kind is None:
+        raise ProtocolError(
+            f"message kind {header.kind} is unknown to wire version {WIRE_VERSION}",
+            reason=Reason.UNKNOWN_KIND,
+            details={"id": header.id},
+        )
+    return header, _decode_body(frame, kind, header.id)
+
+
+def _decode_body(frame: bytes, kind: type[M], request_id: int) -> M:
+    try:
+        fields = _unpack(memoryview(frame)[HEADER_BYTES:])
+        message = _convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise _bad(kind, request_id, str(error)) from error
+    except RecursionError as error:
+        raise _bad(kind, request_id, "nested too deeply") from error
+    # msgpack: OutOfData, ExtraData, FormatError, StackError are ValueErrors; UnicodeDecodeError too
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
+        raise _bad(kind, request_id, f"malformed MessagePack ({type(error).__name__}: {str(error)[:80]})") from error
+    if kind in _FREE_FORM:
+        for value in _astuple(message):
+            if isinstance(value, dict):
+                _check_free_form(kind, value, request_id)
+    return message
+
+
+def _bad(kind: type[Message], request_id: int, what: str) -> ProtocolError:
+    return ProtocolError(
+        f"{kind.__name__} does not decode: {what}", reason=Reason.BAD_FRAME, details={"id": request_id}
+    )
+
+
+_PLAIN = (str, int, float, bytes, bool, type(None))
+
+
+def _check_free_form(kind: type[Message], value: Any, request_id: int) -> None:
+    """Free-form fields hold plain values only, at most NESTING_DEPTH_MAX levels (walked without recursion)."""
+    level: list[Any] = [value]
+    for _ in range(NESTING_DEPTH_MAX):
+        deeper: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                deeper.extend(item.values())
+            elif isinstance(item, list):
+                deeper.extend(item)
+            elif not isinstance(item, _PLAIN):
+                raise _bad(kind, request_id, f"a value of type {type(item).__name__} in a free-form field")
+        if not deeper:
+            return
+        level = deeper
+    raise _bad(kind, request_id, f"nested deeper than {NESTING_DEPTH_MAX} levels")
+
+
+def _free_form_kinds() -> frozenset[type[Message]]:
+    from . import messages
+
+    return frozenset(
+        kind
+        for kind in {**messages.TO_AGENT, **messages.TO_CLIENT}.values()
+        if any(field.type == dict[str, Any] for field in msgspec.structs.fields(kind))
+    )
+
+
+_FREE_FORM = _free_form_kinds()
