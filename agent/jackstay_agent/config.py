@@ -222,8 +222,8 @@ class Config(Section, frozen=True, kw_only=True):
             if not venue.has_credentials or not venue.live or profile is None:
                 continue
             problems.extend(
-                f"[venues.{name}] has live credentials while [upstreams] sends {host} to {_target(self.upstreams[host])}:"
-                " set live = false for test keys, or [agent] allow_reroute_with_live_credentials = true"
+                f"[venues.{name}] has live credentials while [upstreams] sends {host} to"
+                f" {_target(self.upstreams[host])}: set live = false for test keys, or [agent] allow_reroute_with_live_credentials = true"
                 for host in sorted(profile.hosts & self.upstreams.keys())
             )
         return problems
