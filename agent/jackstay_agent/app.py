@@ -190,10 +190,11 @@ class Agent:
         self._lock.release()
 
     async def _drain(self) -> None:
-        limit_at = self._ports.clock() + self.config.agent.drain_timeout_s
-        while self.bots.in_flight() and self._ports.clock() < limit_at:
-            await asyncio.sleep(0.01)
-        if self.bots.in_flight():
+        idle = asyncio.Event()
+        self.bots.when_idle(idle.set)
+        try:
+            await asyncio.wait_for(idle.wait(), self.config.agent.drain_timeout_s)
+        except TimeoutError:
             self.event("agent.stop_timeout", {"in_flight": self.bots.in_flight()})
 
     # ------------------------------------------------------------ the pulse
@@ -206,6 +207,7 @@ class Agent:
             self.lag_worst_s = max(self.lag_worst_s, late_s)
             self.bots.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
+        self.bots.watch()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()

@@ -223,7 +223,8 @@ class Config(Section, frozen=True, kw_only=True):
                 continue
             problems.extend(
                 f"[venues.{name}] has live credentials while [upstreams] sends {host} to"
-                f" {_target(self.upstreams[host])}: set live = false for test keys, or [agent] allow_reroute_with_live_credentials = true"
+                f" {_target(self.upstreams[host])}: set live = false for test keys,"
+                " or [agent] allow_reroute_with_live_credentials = true"
                 for host in sorted(profile.hosts & self.upstreams.keys())
             )
         return problems

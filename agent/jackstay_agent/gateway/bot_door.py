@@ -47,7 +47,7 @@ from jackstay_protocols.messages import (
     Unsubscribe,
     Welcome,
 )
-from jackstay_protocols.session import BotSession, HelloVerdict, SilenceLease
+from jackstay_protocols.session import BotSession, HelloVerdict, Liveness, SilenceLease
 
 from .door import DoorLike, PeerCredentials, Sent
 
@@ -100,6 +100,7 @@ class Call:
             return
         self.replied = True
         self.peer.in_flight.pop(self.id, None)
+        self.door.landed()
         if not self.abandoned:
             self.door.send(self.peer, encode(answer, id=self.id))
 
@@ -148,6 +149,8 @@ class BotDoor:
         self._primaries: dict[str, BotSession] = {}
         self._slow: dict[bytes, Peer] = {}
         self._slow_timer = False
+        self._airborne = 0
+        self._when_idle: Callable[[], None] | None = None
         self.draining = False
         self.counters = dict.fromkeys(
             ("refused_frames", "refused_expired", "replies_undeliverable", "replies_dropped_slow", "takeovers"), 0
@@ -331,6 +334,7 @@ class BotDoor:
         left_s = (header.when - now_us) / 1e6 if header.when else DEADLINE_S_DEFAULT
         call = Call(self, peer, header.id, message, now, now + min(left_s, DEADLINE_S_MAX))
         peer.in_flight[header.id] = call
+        self._airborne += 1
         self._take(call)
 
     def _on_abandon(self, peer: Peer, header: Header, _message: Abandon) -> None:
@@ -473,7 +477,6 @@ class BotDoor:
         peer.waiting_bytes = 0
         for call in list(peer.in_flight.values()):
             self._abandon(call)
-        peer.in_flight.clear()
 
     def _forget_gone_peers(self) -> None:
         for peer in list(self._peers.values()):
@@ -483,6 +486,28 @@ class BotDoor:
     def sweep(self) -> None:
         """Now and then: forget the sockets of processes that are gone, so that memory follows the living."""
         self._forget_gone_peers()
+
+    def watch(self) -> None:
+        """Compare each bot's lease with the clock and tell of every change (observe only: nothing is done to it)."""
+        now = self._clock()
+        for session in self._primaries.values():
+            state = session.liveness(now)
+            before = session.seen_as
+            if state is before:
+                continue
+            session.seen_as = state
+            if state is Liveness.GONE:
+                continue  # its goodbye was an event of its own
+            name = "bot.back" if state is Liveness.FRESH else f"bot.{state}"
+            self._on_event(
+                name,
+                {
+                    "bot": session.bot_id,
+                    "pid": session.pid,
+                    "silent_s": round(session.lease.silent_s(now), 3),
+                    "lease_s": session.lease.within_s,
+                },
+            )
 
     def broadcast(self, message: Message) -> None:
         """To every primary socket: late news that belongs on bot.sock."""
@@ -517,4 +542,16 @@ class BotDoor:
         ]
 
     def in_flight(self) -> int:
-        return sum(len(peer.in_flight) for peer in self._peers.values())
+        """Calls not answered yet, those of vanished peers included: an order of theirs is still seen through."""
+        return self._airborne
+
+    def landed(self) -> None:
+        self._airborne -= 1
+        if self._airborne == 0 and self._when_idle is not None:
+            self._when_idle()
+
+    def when_idle(self, callback: Callable[[], None]) -> None:
+        """Call back once nothing is in flight; at once when nothing is."""
+        self._when_idle = callback
+        if self._airborne == 0:
+            callback()
