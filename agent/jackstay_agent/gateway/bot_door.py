@@ -280,7 +280,7 @@ class BotDoor:
         if replaced is not None:
             self.counters["takeovers"] += 1
             self._on_event("bot.takeover", {"bot": hello.bot_id, "old_pid": replaced.pid, "pid": hello.pid})
-            for identity in replaced.peers:
+            for identity in list(replaced.peers):
                 self._drop_peer(identity)
         else:
             self._on_event("bot.hello", {"bot": hello.bot_id, "kind": hello.kind, "pid": hello.pid})
