@@ -31,7 +31,7 @@ class AgentSection(Section, frozen=True, kw_only=True):
     log_format: str = "auto"  # auto (console on a terminal) | console | json
     allow_uids: list[int] = []  # besides the agent's own uid and root
     socket_group: str = ""  # sockets and folder readable by this group
-    allow_hosts: list[str] = ["*"]  # hosts a bot may reach, shell patterns
+    allow_hosts: list[str] = msgspec.field(default_factory=lambda: ["*"])  # hosts a bot may reach, shell patterns
     upstreams_max: int = 64  # distinct origins; each has its own pool
     drain_timeout_s: float = 5.0  # how long a stop waits for requests in flight
     allow_reroute_with_live_credentials: bool = False

@@ -6,6 +6,7 @@ unresponsive.
 
 from __future__ import annotations
 
+import socket as sockets
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,10 @@ def ask(socket_path: Path, verb: str, args: dict[str, Any] | None = None, *, tim
         socket.connect(ipc(socket_path))
         timeout_ms = int(timeout_s * 1000)
         if not socket.poll(timeout_ms, zmq.POLLOUT):
-            raise AgentGone(f"nobody listens on {socket_path}: a leftover of a dead agent", outcome=Outcome.FAILED)
+            raise _absent(socket_path, timeout_s)
         socket.send(encode(Command(verb, args or {}), id=1))
         if not socket.poll(timeout_ms):
-            raise AgentGone(f"the agent behind {socket_path} gave no answer in {timeout_s:g} s: it is unresponsive")
+            raise _unresponsive(socket_path, timeout_s)
         _header, answer = decode(socket.recv(), TO_CLIENT, bytes_max=TO_CLIENT_FRAME_BYTES_MAX)
     finally:
         socket.close(0)
@@ -42,3 +43,17 @@ def ask(socket_path: Path, verb: str, args: dict[str, Any] | None = None, *, tim
         raise Refused(answer.message, reason=answer.reason, retry_after_s=answer.retry_after_s)
     assert isinstance(answer, Done)
     return answer.data
+
+
+def _unresponsive(socket_path: Path, timeout_s: float) -> AgentGone:
+    return AgentGone(f"the agent behind {socket_path} gave no answer in {timeout_s:g} s: it is unresponsive")
+
+
+def _absent(socket_path: Path, timeout_s: float) -> AgentGone:
+    """A file nobody listens on is a leftover; a listener that does not shake hands is alive but stuck."""
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(socket_path))
+        except OSError:
+            return AgentGone(f"nobody listens on {socket_path}: a leftover of a dead agent", outcome=Outcome.FAILED)
+    return _unresponsive(socket_path, timeout_s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import time
@@ -79,8 +78,9 @@ def by_agent(agent: AgentProcess, calls: int) -> list[float]:
 
 
 def by_agent_async(agent: AgentProcess, calls: int) -> list[float]:
-    import jackstay
     import uvloop
+
+    import jackstay
 
     async def run() -> list[float]:
         times = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from e2e_bot import routed
 from harness import AgentProcess
 from jackstay_agent.sandbox import SandboxProcess
@@ -27,4 +28,3 @@ def _clean_exchange(request: pytest.FixtureRequest) -> None:
 def agent(sandbox: SandboxProcess) -> Iterator[AgentProcess]:
     with AgentProcess(routed(sandbox.url)) as running:
         yield running
-

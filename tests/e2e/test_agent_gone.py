@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from e2e_bot import client_for, place, routed
 from harness import AgentProcess
 from jackstay_agent.sandbox import SandboxProcess

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgpack
 import pytest
+
 from jackstay_agent.gateway import bot_door
 from jackstay_agent.gateway.bot_door import BotDoor, BotDoorSettings, Call
 from jackstay_agent.gateway.door import PeerCredentials, Sent
