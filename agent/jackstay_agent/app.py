@@ -124,7 +124,7 @@ class Agent:
         )
 
     def _ssl_context(self, endpoint: Endpoint) -> Any:
-        if endpoint.dial_scheme != "https":
+        if not endpoint.tls:
             return None
         if endpoint.ca_file not in self._tls:
             self._tls[endpoint.ca_file] = make_ssl_context(ca_file=endpoint.ca_file or None)
