@@ -128,6 +128,10 @@ class BreakerMachine:
     def _note(self, kind: str, now: float, was: BreakerState, why: str) -> None:
         self._events.add(BreakerEvent(self.name, kind, now, was, self.state, why, self.until))
 
+    @property
+    def has_events(self) -> bool:
+        return bool(self._events)
+
     def drain_events(self) -> list[BreakerEvent]:
         """The facts since the last call, oldest first."""
         return self._events.drain()

@@ -24,6 +24,9 @@ class EventLog(Generic[T]):
         self.lost += len(self._events) == self._events.maxlen
         self._events.append(event)
 
+    def __bool__(self) -> bool:
+        return bool(self._events)
+
     def drain(self) -> list[T]:
         """Everything since the last drain, oldest first."""
         events = list(self._events)

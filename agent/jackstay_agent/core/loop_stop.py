@@ -3,8 +3,8 @@
 A business reject trips no breaker, so nothing else would stop a bot that sends the same refused order for twenty hours.
 Equal means: equal order fields (without id, timestamp, nonce, signature) *and* the same reason; the caller makes the
 key of them. A stop ends when a field changes (another key), something succeeds in the same scope, a configured time
-passes, or an operator releases it. Cancels are stopped only per order id, and only once there is evidence that the order
-is terminal: until then the caller says ``stoppable=False`` and nothing but the count is kept.
+passes, or an operator releases it. Cancels are stopped only per order id, and only once there is evidence that the
+order is terminal: until then the caller says ``stoppable=False`` and nothing but the count is kept.
 """
 
 from __future__ import annotations

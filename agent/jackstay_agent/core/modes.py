@@ -1,8 +1,8 @@
 """What a venue's mode lets through (DESIGN §5 Protection, Modes; journey step 4).
 
-The table `ADMITS` is the whole decision. Several parties may hold a mode at once (an operator, the venue's own status, a
-degraded feed); each takes back only its own, and a request passes if every held mode lets it pass. The de-risking lane
-and questions pass in every mode (DESIGN §3 rule 4).
+The table `ADMITS` is the whole decision. Several parties may hold a mode at once (an operator, the venue's own status,
+a degraded feed); each takes back only its own, and a request passes if every held mode lets it pass. The de-risking
+lane and questions pass in every mode (DESIGN §3 rule 4).
 
 HALTED is the operator's full stop: only the de-risking lane and questions pass. CONSERVATIVE stops entries and keeps
 the ways out open. In doubt what an order is for, it counts as an entry.
