@@ -195,7 +195,7 @@ class CircuitBreaker:
             return self._breaker.state is BreakerState.OPEN and until is not None and self._clock() >= until
 
     def force(self, state: BreakerState, *, why: str, for_s: float | None = None) -> None:
-        """An operator's word: OPEN (trip), CLOSED (reset), FORCED_OPEN, DISABLED or METRICS_ONLY, perhaps for a time."""
+        """An operator's word: OPEN (trip), CLOSED (reset), FORCED_OPEN, DISABLED, METRICS_ONLY; perhaps for a time."""
         now = self._clock()
         with self._lock:
             self._breaker.force(state, now, why=why, until=None if for_s is None else now + for_s)

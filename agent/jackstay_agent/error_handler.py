@@ -9,8 +9,8 @@ Imports are light on purpose: bot modules import this at their top.
 
 from __future__ import annotations
 
+import os
 import traceback
-import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -81,7 +81,7 @@ class ErrorContext:
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """Told to listeners. ``kind``: error, escalated, calmed or recovered. Holds words and numbers, never the exception."""
+    """Told to listeners. ``kind``: error, escalated, calmed or recovered. Words and numbers, never the exception."""
 
     kind: str
     error_id: str
@@ -95,7 +95,7 @@ class ErrorEvent:
 
 
 def context_of(error: BaseException | None) -> ErrorContext | None:
-    """The context an error was given, found also through ``raise ... from`` and implicit chains; None if it has none."""
+    """The context an error was given, found through ``raise ... from`` and implicit chains too; or None."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         found = getattr(error, "__jackstay_context__", None)
@@ -175,7 +175,7 @@ class ErrorHandler:
         own = getattr(error, "details", None)
         facts = {**own, **(details or {})} if isinstance(own, dict) else dict(details or {})
         context = ErrorContext(
-            error_id=uuid.uuid4().hex,
+            error_id=os.urandom(16).hex(),
             timestamp=self._wall(),
             severity=self.classify_error(error),
             component=component,

@@ -92,6 +92,8 @@ class Breaker(BreakerMachine):
     def _settle(
         self, permit: Permit, now: float, failed: int, duration_s: float, jitter: float, open_until: float | None
     ) -> None:
+        if self.state is HALF_OPEN:
+            self.advance(now)  # a probe past its lease is lost, whether or not somebody asked in between
         lost = self.state is HALF_OPEN and permit not in self._probes  # reclaimed, or settled before
         if permit.bypass or permit.generation != self._generation or lost:
             self._counts["late"] += 0 if permit.bypass else 1

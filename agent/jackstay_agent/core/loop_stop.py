@@ -61,7 +61,7 @@ class _Run:
 
 
 class LoopStop:
-    """Counts identical rejects. ``scope`` is what a success clears: venue, account and symbol together is a good one."""
+    """Counts identical rejects. ``scope`` is what a success clears: venue, account and symbol together are good."""
 
     def __init__(self, settings: LoopSettings | None = None) -> None:
         self.settings = settings or LoopSettings()
