@@ -61,7 +61,8 @@ class Window:
         return at
 
     def take(self, now: float, weight: float) -> bool:
-        self._ring[self._advance(now) % (STEPS + 1)] += weight
+        place = self._advance(now) % (STEPS + 1)  # first, for it may begin a new ring
+        self._ring[place] += weight
         self._total += weight
         return self._total > self.rule.limit + TINY
 
