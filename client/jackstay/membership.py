@@ -79,9 +79,12 @@ class Membership:
         )
 
     def welcomed(self, welcome: Welcome) -> None:
+        known = self.welcome is not None and self.welcome.resume == welcome.resume
         self.welcome = welcome
         self.frame_bytes_max = min(welcome.frame_bytes_max or TO_AGENT_FRAME_BYTES_MAX, TO_AGENT_FRAME_BYTES_MAX)
-        self.plan = BeatPlan(clamp_beat_s(welcome.beat_within_s, BEAT_WITHIN_S_DEFAULT), boot_s())
+        if not known:
+            # one more socket of a known session is told its present lease, which may be a busy spell's
+            self.plan = BeatPlan(clamp_beat_s(welcome.beat_within_s, BEAT_WITHIN_S_DEFAULT), boot_s())
         self.left = False
         if self._standing_ds:
             self.back_to_normal()  # a new agent has not heard of it
