@@ -35,6 +35,9 @@ _unpack: Callable[[Any], Any] = msgpack.unpackb
 _convert = msgspec.convert
 _astuple = msgspec.structs.astuple
 
+# Without it msgspec takes text for base64 and turns a text in a bytes field into other bytes.
+_AS_THEY_ARE = (bytes,)
+
 M = TypeVar("M", bound=Message)
 
 
@@ -99,7 +102,7 @@ def decode(frame: bytes, kinds: dict[int, type[Message]], *, bytes_max: int) -> 
 def _decode_body(frame: bytes, kind: type[M], request_id: int) -> M:
     try:
         fields = _unpack(memoryview(frame)[HEADER_BYTES:])
-        message = _convert(fields, kind)
+        message = _convert(fields, kind, builtin_types=_AS_THEY_ARE)
     except msgspec.ValidationError as error:
         raise _bad(kind, request_id, str(error)) from error
     except RecursionError as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +85,8 @@ def user_runtime(env: Mapping[str, str]) -> Path:
     xdg = env.get("XDG_RUNTIME_DIR")
     if xdg:
         return Path(xdg) / "jackstay"
+    import tempfile  # 6 ms of a bot's start that hardly any system needs
+
     return Path(tempfile.gettempdir()) / f"jackstay-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
 
 

@@ -60,11 +60,11 @@ class SilenceLease:
 
     def state(self, now: float, *, stalled_after_s: float | None = None) -> Liveness:
         """Fresh up to the lease, late up to ``stalled_after_s`` (default twice the lease), then stalled."""
-        silent = now - self.heard_at
-        if silent <= self.within_s:
+        # compared with the very instants that `next_change_at` names: sums and differences of floats disagree
+        if now <= self.heard_at + self.within_s:
             return Liveness.FRESH
         limit = 2 * self.within_s if stalled_after_s is None else max(stalled_after_s, self.within_s)
-        return Liveness.LATE if silent <= limit else Liveness.STALLED
+        return Liveness.LATE if now <= self.heard_at + limit else Liveness.STALLED
 
     def next_change_at(self, *, stalled_after_s: float | None = None, now: float) -> float | None:
         """When `state` will next differ, or None when it will not without news."""

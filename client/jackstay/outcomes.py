@@ -1,0 +1,85 @@
+"""Late outcomes: each reaches the bot's code once, and is acknowledged only afterwards (DESIGN §3 rule 2).
+
+The agent repeats an outcome until it is acknowledged, on any socket of the bot's session; this box takes the
+repetitions out. All sockets of one process share one box, so it has a lock; it does no I/O.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from jackstay_protocols.limits import ACKS_PER_MESSAGE_MAX
+from jackstay_protocols.messages import OutcomeNews
+
+WAITING_MAX = 10_000  # uncollected outcomes kept; what falls out is not acknowledged, so the agent brings it again
+REMEMBERED_MAX = 65_536  # ids of outcomes handed over; at one post a second this is most of a day
+KEPT_MAX = 1_024  # handed-over outcomes that can be asked for again
+
+
+class OutcomeBox:
+    """Arrived, handed over, to be acknowledged."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: OrderedDict[str, OutcomeNews] = OrderedDict()
+        self._handed_over: OrderedDict[str, None] = OrderedDict()
+        self._kept: OrderedDict[str, OutcomeNews] = OrderedDict()
+        self.acks: OrderedDict[str, None] = OrderedDict()
+
+    def arrived(self, news: OutcomeNews) -> bool:
+        """True when this is news; a repetition of one handed over is only acknowledged again."""
+        with self._lock:
+            if news.intent in self._handed_over:
+                self.acks[news.intent] = None
+                return False
+            if news.intent in self._waiting:
+                return False
+            self._waiting[news.intent] = news
+            if len(self._waiting) > WAITING_MAX:
+                self._waiting.popitem(last=False)
+            return True
+
+    @property
+    def waiting(self) -> int:
+        """How many outcomes nobody has collected yet."""
+        return len(self._waiting)
+
+    def has(self, intent: str) -> bool:
+        """True when `take` would find something."""
+        return intent in self._waiting or intent in self._kept
+
+    def take(self, intent: str) -> OutcomeNews | None:
+        """Hand over the outcome of one request, again if it was handed over lately."""
+        with self._lock:
+            news = self._waiting.pop(intent, None)
+            if news is None:
+                return self._kept.get(intent)
+            self._hand_over(news)
+            return news
+
+    def take_next(self) -> OutcomeNews | None:
+        """Hand over the oldest outcome that nobody collected."""
+        with self._lock:
+            if not self._waiting:
+                return None
+            _, news = self._waiting.popitem(last=False)
+            self._hand_over(news)
+            return news
+
+    def acks_due(self) -> list[str]:
+        """Takes out the ids to acknowledge in one message."""
+        with self._lock:
+            due: list[str] = []
+            while self.acks and len(due) < ACKS_PER_MESSAGE_MAX:
+                due.append(self.acks.popitem(last=False)[0])
+            return due
+
+    def _hand_over(self, news: OutcomeNews) -> None:
+        self._handed_over[news.intent] = None
+        self._kept[news.intent] = news
+        self.acks[news.intent] = None
+        if len(self._handed_over) > REMEMBERED_MAX:
+            self._handed_over.popitem(last=False)
+        if len(self._kept) > KEPT_MAX:
+            self._kept.popitem(last=False)
