@@ -76,7 +76,7 @@ class FeedSocket:
         dialect: Dialect,
         rules: SocketRules,
         dial: Dial,
-        deliver: Callable[[FeedSocket, bytes], None],
+        reader: Callable[[FeedSocket], Callable[[int, bytes], None]],
         budget: DialBudget,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
@@ -95,7 +95,7 @@ class FeedSocket:
         self._dialect = dialect
         self._rules = rules
         self._dial = dial
-        self._deliver = deliver
+        self._on_message = reader(self)  # the hot path: straight from the frame to the feed
         self._budget = budget
         self._loop = loop
         self._clock = clock
@@ -329,9 +329,6 @@ class FeedSocket:
             self._clocks.expect(now, bool(self._asked))
 
     # ------------------------------------------------------------ messages
-
-    def _on_message(self, kind: int, payload: bytes) -> None:
-        self._deliver(self, payload)
 
     def on_control(self, payload: bytes) -> None:
         """A message that is no market data: an acknowledgement, a refusal, the answer to a heartbeat."""

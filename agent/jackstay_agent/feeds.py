@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import msgspec
 
 from jackstay_protocols.errors import Reason, Refused, ValidationError
+from jackstay_protocols.limits import TOPIC_BYTES_MAX
 
 from .core.dialect import DIALECTS, Dialect, check_topic
 from .core.heartbeat import HeartbeatRules
@@ -243,7 +244,9 @@ class Feed:
             pong_timeout_s=settings.pong_timeout_s,
         )
         self._made = 0
-        self._deliver = self._deliver_one if self.dialect.one_topic else self._deliver_routed
+        # Single-field dialects are read by the opening of a message alone: {"stream":"btcusdt@trade
+        self._head = self.dialect.head
+        self._heads: dict[bytes, Topic] = {}
 
     # ------------------------------------------------------------ demand
 
@@ -284,6 +287,7 @@ class Feed:
                 topic = Topic(full, stream, self._retired.pop(stream, 0))
                 self.topics[stream] = topic
                 self._routes[stream.encode()] = topic
+                self._heads[self._head + stream.encode()] = topic
                 added.append(topic)
             if topic.leaving is not None:
                 topic.leaving.cancel()
@@ -307,6 +311,7 @@ class Feed:
         topic.leaving = None
         self.topics.pop(topic.stream, None)
         self._routes.pop(topic.stream.encode(), None)
+        self._heads.pop(self._head + topic.stream.encode(), None)
         self._retired[topic.stream] = topic.seq
         while len(self._retired) > self.settings.topics_max:
             del self._retired[next(iter(self._retired))]
@@ -351,7 +356,7 @@ class Feed:
             dialect=self.dialect,
             rules=self._rules,
             dial=dial,
-            deliver=self._deliver,
+            reader=self._reader,
             budget=self._budget,
             loop=manager.loop,
             clock=manager.clock,
@@ -385,30 +390,69 @@ class Feed:
 
     # ------------------------------------------------------------ messages: the hot path
 
-    def _deliver_routed(self, socket: FeedSocket, payload: bytes) -> None:
-        dialect = self.dialect
-        name = dialect.topic_of(payload)
-        topic = self._routes.get(name) if name is not None else None
-        if topic is None:
-            self._unrouted(socket, payload)
-            return
-        if dialect.unwrap and name is not None:
-            payload = dialect.unwrapped(payload, name)
-        if not socket.fresh:
-            self._batcher.touched(socket)
-        batch = topic.batch
-        batch.append(payload)
-        topic.batch_bytes += len(payload)
-        if len(batch) == 1:
-            self._batcher.dirty(topic)
-        elif len(batch) >= BATCH_FRAMES_MAX or topic.batch_bytes >= BATCH_BYTES_MAX:
-            self._batcher.full(topic)
+    def _reader(self, socket: FeedSocket) -> Callable[[int, bytes], None]:
+        """What takes a socket's messages, with everything it needs at hand: each lookup here is paid per message."""
+        if self.dialect.one_topic:
+            return self._one_topic_reader(socket)
+        if self._head and self.dialect.unwrap:
+            return self._unwrapping_reader(socket)
 
-    def _deliver_one(self, socket: FeedSocket, payload: bytes) -> None:
-        topic = self.topics.get("")
-        if topic is None or self.dialect.is_control(payload):
-            self._unrouted(socket, payload)
-            return
+        def read(_kind: int, payload: bytes) -> None:
+            name = self.dialect.topic_of(payload)
+            topic = self._routes.get(name) if name is not None else None
+            if topic is None:
+                self._unrouted(socket, payload)
+            else:
+                self._append(socket, topic, payload)
+
+        return read
+
+    def _one_topic_reader(self, socket: FeedSocket) -> Callable[[int, bytes], None]:
+        topics, control = self.topics, self.dialect.is_control
+
+        def read(_kind: int, payload: bytes) -> None:
+            topic = topics.get("")
+            if topic is None or control(payload):
+                self._unrouted(socket, payload)
+            else:
+                self._append(socket, topic, payload)
+
+        return read
+
+    def _unwrapping_reader(self, socket: FeedSocket) -> Callable[[int, bytes], None]:
+        """{"stream":"NAME","data":{...}}: one search, one lookup and one copy per message."""
+        start, heads, slow, unrouted = len(self._head), self._heads, self._slow_route, self._unrouted
+        dirty, full, touched = self._batcher.dirty, self._batcher.full, self._batcher.touched
+        last = start + TOPIC_BYTES_MAX
+
+        def read(_kind: int, payload: bytes) -> None:
+            end = payload.find(b'","data":', start, last)
+            topic = heads.get(payload[:end])
+            if topic is not None and payload[-1] == 125:  # "}"
+                payload = payload[end + 9 : -1]
+            else:
+                topic = slow(payload)
+                if topic is None:
+                    unrouted(socket, payload)
+                    return
+            if not socket.fresh:
+                touched(socket)
+            batch = topic.batch
+            batch.append(payload)
+            topic.batch_bytes += len(payload)
+            if len(batch) == 1:
+                dirty(topic)
+            elif len(batch) >= BATCH_FRAMES_MAX or topic.batch_bytes >= BATCH_BYTES_MAX:
+                full(topic)
+
+        return read
+
+    def _slow_route(self, payload: bytes) -> Topic | None:
+        """A message that does not open as usual: fields in another order."""
+        name = self.dialect.topic_of(payload)
+        return self._routes.get(name) if name is not None else None
+
+    def _append(self, socket: FeedSocket, topic: Topic, payload: bytes) -> None:
         if not socket.fresh:
             self._batcher.touched(socket)
         batch = topic.batch

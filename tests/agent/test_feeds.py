@@ -225,6 +225,27 @@ async def test_one_turns_messages_travel_together_in_order() -> None:
 
 
 @pytest.mark.asyncio
+async def test_the_wrapper_is_taken_off_only_where_it_is_whole() -> None:
+    """The object behind "data" comes out byte for byte; with fields in another order the whole message does."""
+    inner = b'{"e":"trade","p":"1.10"}'
+    other = b'{"data":' + inner + b',"stream":"a@b"}'
+
+    async def script(peer: Peer) -> None:
+        await peer.read_frame()
+        wrapped = b'{"stream":"a@b","data":' + inner + b"}"
+        await peer.send(frame(1, wrapped), frame(1, other), frame(1, b'{"stream":"c@d","data":{}}'), frame(1, b""))
+        await silent(peer)
+
+    async with feeding(script) as (manager, readers, _exchange):
+        manager.demand("sim", ["a@b"])
+        await readers.until(lambda: len(readers.of("sim/a@b")) == 2)
+        assert [payload for _seq, payload in readers.of("sim/a@b")] == [inner, other]
+        async with asyncio.timeout(5):
+            while manager.snapshot()["sim"]["unrouted"] < 2:
+                await asyncio.sleep(0.001)
+
+
+@pytest.mark.asyncio
 async def test_a_raw_feed_is_one_topic_verbatim() -> None:
     """With the raw dialect every message, binary too, comes out as it is under the feed's own name."""
 

@@ -88,12 +88,10 @@ class Dialect:
             parts.append(payload[start:end])
         return b":".join(parts)
 
-    def unwrapped(self, payload: bytes, topic: bytes) -> bytes:
-        """The object behind ``"data":`` where the wrapper is {"stream":"...","data":...}, else the payload itself."""
-        start = len(self._head) + len(topic)
-        if payload.startswith(b'","data":', start) and payload.endswith(b"}"):
-            return payload[start + 9 : -1]
-        return payload
+    @property
+    def head(self) -> bytes:
+        """How a message of a single-field dialect usually opens, up to the topic; empty for others."""
+        return self._head if len(self._keys) == 1 else b""
 
     def is_control(self, payload: bytes) -> bool:
         return payload.startswith(self._control) if self._control else False

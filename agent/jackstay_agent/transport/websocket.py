@@ -91,8 +91,6 @@ class WsConnection(WSListener):
         self.opened_at = clock()
         self.heard_at = self.opened_at
         self.latency_s: float | None = None  # of the last answered ping
-        self.messages_in = 0
-        self.bytes_in = 0
         self.pings_sent = 0
         self.pings_missed = 0
         self.closed: WsClosed | None = None
@@ -200,13 +198,12 @@ class WsConnection(WSListener):
             self._violation(PROTOCOL_ERROR, "a frame with a reserved bit, though no extension was negotiated")
         elif self._parts is None and frame.fin and (kind is _TEXT or kind is _BINARY):
             payload = frame.get_payload_as_bytes()
-            if kind is _TEXT:
-                if payload.isascii() or _is_utf8(payload):
-                    self._deliver(TEXT, payload)
-                else:
-                    self._violation(INVALID_TEXT, "a text message that is not UTF-8")
+            if kind is _BINARY:
+                self._on_message(BINARY, payload)
+            elif payload.isascii() or _is_utf8(payload):
+                self._on_message(TEXT, payload)
             else:
-                self._deliver(BINARY, payload)
+                self._violation(INVALID_TEXT, "a text message that is not UTF-8")
         else:
             self._on_rare_frame(kind, frame)
 
@@ -245,11 +242,6 @@ class WsConnection(WSListener):
 
     # ------------------------------------------------------------ messages
 
-    def _deliver(self, kind: int, payload: bytes) -> None:
-        self.messages_in += 1
-        self.bytes_in += len(payload)
-        self._on_message(kind, payload)
-
     def _on_rare_frame(self, kind: WSMsgType, frame: WSFrame) -> None:
         if kind is _PING:
             self._answer_ping(frame.get_payload_as_bytes())
@@ -285,7 +277,7 @@ class WsConnection(WSListener):
         if self._parts_kind == TEXT and not _is_utf8(payload):
             self._violation(INVALID_TEXT, "a text message that is not UTF-8")
         else:
-            self._deliver(self._parts_kind, payload)
+            self._on_message(self._parts_kind, payload)
 
     # ------------------------------------------------------------ ping and pong
 

@@ -192,15 +192,6 @@ def test_topics_are_found_without_parsing(dialect: str, payload: bytes, topic: b
     assert DIALECTS[dialect].topic_of(payload) == topic
 
 
-def test_the_wrapper_is_taken_off_only_where_it_is_whole() -> None:
-    """The object behind "data" comes out byte for byte; another shape stays as it is."""
-    binance = DIALECTS["binance"]
-    inner = b'{"e":"trade","p":"1.10"}'
-    assert binance.unwrapped(b'{"stream":"a@b","data":' + inner + b"}", b"a@b") == inner
-    other = b'{"data":' + inner + b',"stream":"a@b"}'
-    assert binance.unwrapped(other, b"a@b") == other
-
-
 def test_asks_are_grouped_and_numbered() -> None:
     """As many topics per message as the dialect takes, each message with its own id."""
     dialect = Dialect("t", subscribe='{"s":[$items],"id":$id}', items_max=2)
