@@ -112,6 +112,7 @@ class BotSession:
     since: float = 0.0
     progress: int = -1
     progress_at: float = 0.0
+    seen_as: Liveness = Liveness.FRESH  # as last told in an event
 
     def liveness(self, now: float) -> Liveness:
         if self.goodbye is not None:

@@ -111,7 +111,7 @@ class Door:
             socket.close(0)
             raise OSError(error.errno, f"cannot bind {self.path}: {error}") from error
         self._socket = socket
-        self._fd = socket.getsockopt(zmq.FD)
+        self._fd = int(socket.getsockopt(zmq.FD))
         self._loop.add_reader(self._fd, self._drain)
         self._schedule()
 
@@ -130,7 +130,7 @@ class Door:
             raise
         self.frames_out += 1
         # Inside a drain the loop below reads on by itself; outside, the send may have swallowed the wake-up.
-        if not self._draining and socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        if not self._draining and int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._schedule()
         return Sent.OK
 

@@ -1,0 +1,263 @@
+"""The composition root: the one place that builds the parts and joins them; ordered start, drain and stop.
+
+`build(config, ports)` takes its whole world as arguments (DESIGN §9). Order of start: instance lock, parts, doors,
+feeds, ready. Order of stop is the reverse, each step with a limit: refuse new work, wait for what is in flight, close
+feeds, pools, doors, give the lock back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jackstay_protocols.endpoints import AgentPaths
+from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
+from jackstay_protocols.messages import Event
+
+from .config import Config
+from .feeds import FeedManager
+from .gateway.bot_door import BotDoor, BotDoorSettings
+from .gateway.control_door import ControlDoor
+from .gateway.door import DoorLike, PeerCredentials
+from .gateway.feed_door import FeedDoor
+from .instance_lock import InstanceLock
+from .logs import make_logger, write_event
+from .pipeline import Pipeline
+from .ports import Ports
+from .transport.endpoint import Endpoint
+from .transport.http import HttpPool
+from .transport.tls import make_ssl_context
+from .upstreams import Upstreams
+from .venues.profile import shipped_profiles
+
+TICK_S = 0.25
+LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
+SWEEP_EVERY_TICKS = 40
+
+
+def version() -> str:
+    try:
+        return metadata.version("jackstay")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+class Agent:
+    """One running agent. `start`, then `run_until_stopped`, or `stop` from anywhere on its loop."""
+
+    def __init__(self, name: str, config: Config, paths: AgentPaths, ports: Ports) -> None:
+        self.name = name
+        self.config = config
+        self.paths = paths
+        self._ports = ports
+        self._lock = InstanceLock(paths)
+        self._logger: Any = None
+        self._started_at = ports.clock()
+        self._stopping = asyncio.Event()
+        self._stopped = False
+        self._doors: list[DoorLike] = []
+        self._ticker: asyncio.TimerHandle | None = None
+        self._next_tick_at = 0.0
+        self._ticks = 0
+        self.lag_worst_s = 0.0
+        self.events_total = 0
+        self._tls: dict[str, Any] = {}
+        self._build()
+
+    # ------------------------------------------------------------ parts
+
+    def _build(self) -> None:
+        config, ports = self.config, self._ports
+        own_uid = os.getuid()
+        allow_uids = frozenset(config.agent.allow_uids)
+        self.upstreams = Upstreams(
+            profiles=shipped_profiles(),
+            allow_hosts=config.agent.allow_hosts,
+            upstreams_max=config.agent.upstreams_max,
+            make_endpoint=config.endpoint_for,
+            make_pool=self._make_pool,
+        )
+        self.pipeline = Pipeline(self.upstreams, clock=ports.clock, on_event=self.event)
+        self.bots = BotDoor(
+            BotDoorSettings(
+                agent=self.name,
+                agent_version=version(),
+                pid=ports.pid,
+                boot_id=ports.boot_id,
+                beat_within_s=config.bot.beat_within_s,
+                allow_uids=allow_uids,
+                own_uid=own_uid,
+            ),
+            clock=ports.clock,
+            call_later=ports.loop.call_later,
+            process_gone=ports.process_gone,
+            take=self.pipeline.take,
+            status=self.status,
+            on_event=self.event,
+        )
+        self.control = ControlDoor(
+            {"status": self._verb_status, "ping": self._verb_ping, "stop": self._verb_stop},
+            allow_uids=allow_uids,
+            own_uid=own_uid,
+        )
+        self._build_feeds(own_uid, allow_uids)
+
+    def _build_feeds(self, own_uid: int, allow_uids: frozenset[int]) -> None:
+        raise NotImplementedError
+
+    def _make_pool(self, endpoint: Endpoint) -> HttpPool:
+        ports = self._ports
+        return HttpPool(
+            endpoint,
+            self.config.connections,
+            loop=ports.loop,
+            clock=ports.clock,
+            random=ports.random,
+            dial=ports.dial,
+            resolve=ports.resolve,
+            ssl_context=self._ssl_context(endpoint),
+            on_event=self.event,
+        )
+
+    def _ssl_context(self, endpoint: Endpoint) -> Any:
+        if endpoint.dial_scheme != "https":
+            return None
+        if endpoint.ca_file not in self._tls:
+            self._tls[endpoint.ca_file] = make_ssl_context(ca_file=endpoint.ca_file or None)
+        return self._tls[endpoint.ca_file]
+
+    # ------------------------------------------------------------ start, stop
+
+    def take_lock(self) -> None:
+        """Raises ValidationError when another agent of this name lives or the folder cannot be used."""
+        group = self.config.agent.socket_group
+        group_id = None
+        if group:
+            import grp
+
+            group_id = grp.getgrnam(group).gr_gid
+        self._lock.take(group_id=group_id)
+
+    async def start(self) -> None:
+        self._logger = make_logger(self.config.agent.log_level, self.config.agent.log_format)
+        mode = 0o660 if self.config.agent.socket_group else 0o600
+        try:
+            self.bots.attach(self._open(self.paths.bot, self.bots.on_frame, mode, sndhwm=1000))
+            self.feed_door.attach(self._open(self.paths.feed, self.feed_door.on_frame, mode, sndhwm=64))
+            self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
+            await self.feeds.start()
+        except BaseException:
+            await self.stop()
+            raise
+        self._next_tick_at = self._ports.clock() + TICK_S
+        self._ticker = self._ports.loop.call_later(TICK_S, self._tick)
+        self.event("agent.started", {"agent": self.name, "version": version(), "pid": self._ports.pid})
+
+    def _open(self, path: Path, on_frame: Any, mode: int, *, sndhwm: int) -> DoorLike:
+        door = self._ports.open_door(
+            path, on_frame=on_frame, recv_bytes_max=TO_AGENT_FRAME_BYTES_MAX, sndhwm=sndhwm, rcvhwm=1000, mode=mode
+        )
+        door.open()
+        self._doors.append(door)
+        return door
+
+    def request_stop(self) -> None:
+        """Begin an ordered stop; safe to call more than once."""
+        self._stopping.set()
+
+    async def run_until_stopped(self) -> None:
+        await self._stopping.wait()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Ordered stop: refuse, drain, close. Waits at most drain_timeout_s for requests in flight."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self.bots.draining = True
+        await self._drain()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        await self.feeds.stop()
+        await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
+        self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
+        for door in reversed(self._doors):
+            door.close()
+        self._lock.release()
+
+    async def _drain(self) -> None:
+        idle = asyncio.Event()
+        self.bots.when_idle(idle.set)
+        try:
+            await asyncio.wait_for(idle.wait(), self.config.agent.drain_timeout_s)
+        except TimeoutError:
+            self.event("agent.stop_timeout", {"in_flight": self.bots.in_flight()})
+
+    # ------------------------------------------------------------ the pulse
+
+    def _tick(self) -> None:
+        """Notices when the agent itself did not run: such time is excused to every bot (DESIGN §3 rule 13)."""
+        now = self._ports.clock()
+        late_s = now - self._next_tick_at
+        if late_s > LAG_EXCUSED_S:
+            self.lag_worst_s = max(self.lag_worst_s, late_s)
+            self.bots.excuse(late_s)
+            self.event("loop.lagged", {"late_s": round(late_s, 3)})
+        self.bots.watch()
+        self._ticks += 1
+        if self._ticks % SWEEP_EVERY_TICKS == 0:
+            self.bots.sweep()
+        self._next_tick_at = now + TICK_S
+        self._ticker = self._ports.loop.call_later(TICK_S, self._tick)
+
+    # ------------------------------------------------------------ facts
+
+    def event(self, name: str, fields: dict[str, Any]) -> None:
+        """The one sink of events: log line, and feed.sock readers that asked for events."""
+        self.events_total += 1
+        if self._logger is not None:
+            write_event(self._logger, name, fields)
+        self.feed_door.publish_event(Event(name, int(self._ports.wall() * 1e6), fields))
+
+    def status(self) -> dict[str, Any]:
+        """Everything an operator sees at a glance; plain values only."""
+        return {
+            "agent": self.name,
+            "version": version(),
+            "wire_version": WIRE_VERSION,
+            "pid": self._ports.pid,
+            "uptime_s": round(self._ports.clock() - self._started_at, 3),
+            "state": "draining" if self.bots.draining else "running",
+            "grade": "carry",
+            "preset": "observe",
+            "runtime_dir": str(self.paths.runtime),
+            "bots": self.bots.bots(),
+            "requests": dict(self.pipeline.counters),
+            "in_flight": self.bots.in_flight(),
+            "upstreams": self.upstreams.status(),
+            "feeds": self.feeds.status(),
+            "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
+            "loop_lag_worst_s": round(self.lag_worst_s, 3),
+            "events_total": self.events_total,
+            "at_us": int(time.time() * 1e6),
+        }
+
+    def _verb_status(self, _args: dict[str, Any], _who: PeerCredentials | None) -> dict[str, Any]:
+        return self.status()
+
+    def _verb_ping(self, _args: dict[str, Any], _who: PeerCredentials | None) -> dict[str, Any]:
+        return {"agent": self.name, "pid": self._ports.pid}
+
+    def _verb_stop(self, _args: dict[str, Any], who: PeerCredentials | None) -> dict[str, Any]:
+        self.event("operator.stop", {"uid": who.uid if who else None})
+        self._ports.loop.call_soon(self.request_stop)
+        return {"stopping": True, "in_flight": self.bots.in_flight()}
+
+
+def build(config: Config, ports: Ports, *, name: str, paths: AgentPaths) -> Agent:
+    """An agent of these parts, not yet started; the caller takes the lock first (`take_lock`)."""
+    return Agent(name, config, paths, ports)

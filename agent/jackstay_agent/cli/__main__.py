@@ -1,0 +1,5 @@
+"""``python -m jackstay_agent.cli`` is ``jackstay``."""
+
+from . import main
+
+main()

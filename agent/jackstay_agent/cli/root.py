@@ -1,0 +1,68 @@
+"""The `jackstay` command: loads each subcommand only when it is used, so that `status` stays quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from jackstay_protocols.errors import AgentGone, TradingBotError
+
+EXIT_UNHEALTHY = 1
+EXIT_NO_AGENT = 3
+
+_COMMANDS = {
+    "run": ("jackstay_agent.cli.run", "run"),
+    "exec": ("jackstay_agent.cli.exec", "exec_"),
+    "demo": ("jackstay_agent.cli.demo", "demo"),
+    "sandbox": ("jackstay_agent.sandbox.command", "sandbox_group"),
+    "status": ("jackstay_agent.cli.status", "status"),
+    "stop": ("jackstay_agent.cli.status", "stop"),
+    "config": ("jackstay_agent.cli.config", "config"),
+    "version": ("jackstay_agent.cli.status", "version"),
+}
+
+
+class LazyGroup(click.Group):
+    """Subcommands by name, imported on use; errors become one clear line and the right exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, attribute = place
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            extra = "sandbox" if cmd_name in ("sandbox", "demo") else "agent"
+            raise click.ClickException(
+                f"'jackstay {cmd_name}' needs the package {error.name}: pip install 'jackstay[{extra}]'"
+            ) from error
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AgentGone as error:
+            click.echo(f"jackstay: {error}", err=True)
+            sys.exit(EXIT_NO_AGENT)
+        except TradingBotError as error:
+            click.echo(f"jackstay: {error}", err=True)
+            sys.exit(EXIT_UNHEALTHY)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """jackstay: one small agent beside each trading bot, holding the line to the exchange.
+
+    \b
+    jackstay demo                     watch an agent save a bot, in under a minute
+    jackstay run mybot -c mybot.toml  run an agent
+    jackstay exec -- python bot.py    agent and bot together
+    jackstay status                   what it sees
+    """

@@ -1,0 +1,244 @@
+"""Config: one TOML file, typed and validated, units in names (CONTRACT Configuration).
+
+Every key is optional and an unknown one is an error that suggests the nearest known name. All mistakes of a file are
+reported at once, each with its line. `Config()` is a complete configuration of defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import msgspec
+
+from jackstay_protocols.errors import ValidationError
+from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
+
+from .core.pool import PoolSettings
+from .feeds import FeedSettings
+from .transport.endpoint import Endpoint
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section: immutable, keyword-only, no unknown keys."""
+
+
+class AgentSection(Section, frozen=True, kw_only=True):
+    log_level: str = "info"  # debug | info | warning | error
+    log_format: str = "auto"  # auto (console on a terminal) | console | json
+    allow_uids: list[int] = []  # besides the agent's own uid and root
+    socket_group: str = ""  # sockets and folder readable by this group
+    allow_hosts: list[str] = msgspec.field(default_factory=lambda: ["*"])  # hosts a bot may reach, shell patterns
+    upstreams_max: int = 64  # distinct origins; each has its own pool
+    drain_timeout_s: float = 5.0  # how long a stop waits for requests in flight
+    allow_reroute_with_live_credentials: bool = False
+
+
+class BotSection(Section, frozen=True, kw_only=True):
+    beat_within_s: float = BEAT_WITHIN_S_DEFAULT  # lease of a bot that announces none
+
+
+class Reroute(Section, frozen=True, kw_only=True):
+    """Where a host's traffic really goes."""
+
+    to: str
+    verify_as: str = ""  # certificate name to check instead of the dialled host
+    ca_file: str = ""
+
+
+class VenueSection(Section, frozen=True, kw_only=True):
+    """What the operator adds to a shipped profile. Keys are named here, never written here."""
+
+    profile: str = ""  # default: the section's own name
+    key_file: str = ""  # a 0600 file
+    key_env: str = ""
+    credential: str = ""  # name of a systemd credential
+    live: bool = True  # the keys open a real account
+
+    @property
+    def has_credentials(self) -> bool:
+        return bool(self.key_file or self.key_env or self.credential)
+
+
+class ConfigError(ValidationError):
+    """Everything that is wrong with a configuration, one line each in ``problems``."""
+
+    def __init__(self, origin: str, problems: list[str]) -> None:
+        self.origin = origin
+        self.problems = problems
+        super().__init__(f"{origin}: " + ("; ".join(problems)))
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def _line_of(text: str, path: tuple[str, ...]) -> int | None:
+    """Best guess of the line that sets ``path``: its key inside its table's block."""
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            table = tuple(part.strip().strip('"') for part in stripped.strip("[]").split("."))
+            if table == path:
+                return number
+        elif "=" in stripped:
+            key = tuple(part.strip().strip("\"'") for part in _split_key(stripped.split("=", 1)[0]))
+            if table + key == path[: len(table + key)] and len(table + key) >= min(len(path), len(table) + 1):
+                return number
+    return None
+
+
+def _split_key(key: str) -> list[str]:
+    key = key.strip()
+    return [key] if key[:1] in "\"'" else key.split(".")
+
+
+def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
+    """The Struct inside a field's type, looking through unions."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    for part in get_args(kind):
+        if isinstance(part, type) and issubclass(part, msgspec.Struct):
+            return part
+    return None
+
+
+def _unknown_keys(
+    kind: type[msgspec.Struct], data: Mapping[str, Any], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for key, value in data.items():
+        here = (*path, key)
+        field = fields.get(key)
+        if field is None:
+            yield here, f"unknown key {'.'.join(here)!r}{_nearest(key, list(fields))}"
+            continue
+        if not isinstance(value, Mapping):
+            continue
+        if get_origin(field.type) is dict:
+            inner = _struct_of(get_args(field.type)[1])
+            for name, each in value.items():
+                if inner is not None and isinstance(each, Mapping):
+                    yield from _unknown_keys(inner, each, (*here, name))
+        else:
+            inner = _struct_of(field.type)
+            if inner is not None:
+                yield from _unknown_keys(inner, value, here)
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """The whole configuration; `Config()` is all defaults. Sections are immutable values."""
+
+    agent: AgentSection = AgentSection()
+    bot: BotSection = BotSection()
+    connections: PoolSettings = PoolSettings()
+    upstreams: dict[str, str | Reroute] = {}
+    venues: dict[str, VenueSection] = {}
+    feeds: dict[str, FeedSettings] = {}
+
+    @classmethod
+    def from_toml(cls, text: str, origin: str = "config") -> Config:
+        """Raises ConfigError listing every problem with its line."""
+        try:
+            raw = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(origin, [f"not TOML: {error}"]) from error
+        return cls.from_dict(raw, origin, text)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], origin: str = "config", text: str = "") -> Config:
+        problems: list[str] = []
+
+        def add(path: tuple[str, ...], what: str) -> None:
+            line = _line_of(text, path) if text else None
+            problems.append(f"line {line}: {what}" if line else what)
+
+        for path, what in _unknown_keys(cls, raw, ()):
+            add(path, what)
+        known = {field.encode_name: field for field in msgspec.structs.fields(cls)}
+        values: dict[str, Any] = {}
+        for key, value in raw.items():
+            if key not in known:
+                continue
+            try:
+                values[key] = msgspec.convert(value, known[key].type, strict=True)
+            except msgspec.ValidationError as error:
+                what = str(error)
+                if "unknown field" not in what:  # those were named above, with a suggestion
+                    add((key,), f"[{key}] {what}")
+            except ValidationError as error:  # a settings value's own check
+                add((key,), f"[{key}] {error}")
+        if problems:
+            raise ConfigError(origin, problems)
+        config = cls(**values)
+        problems.extend(config.check())
+        if problems:
+            raise ConfigError(origin, problems)
+        return config
+
+    @classmethod
+    def load(cls, path: Path) -> Config:
+        """From a file. Raises ConfigError, also when it cannot be read."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(str(path), [f"cannot be read: {error}"]) from error
+        return cls.from_toml(text, str(path))
+
+    def check(self) -> list[str]:
+        """What is wrong across sections, in words."""
+        problems = []
+        if self.agent.log_level not in ("debug", "info", "warning", "error"):
+            problems.append(f"[agent] log_level = {self.agent.log_level!r}; debug, info, warning or error is expected")
+        if self.agent.log_format not in ("auto", "console", "json"):
+            problems.append(f"[agent] log_format = {self.agent.log_format!r}; auto, console or json is expected")
+        if not 0 <= self.agent.drain_timeout_s <= 300:
+            problems.append(f"[agent] drain_timeout_s = {self.agent.drain_timeout_s}; 0 to 300 seconds are expected")
+        if not 0 < self.bot.beat_within_s <= 3600:
+            problems.append(f"[bot] beat_within_s = {self.bot.beat_within_s}; above 0 and up to 3600 is expected")
+        for host, route in self.upstreams.items():
+            try:
+                self.endpoint_for(f"https://{host}")
+            except ValidationError as error:
+                problems.append(f"[upstreams] {host!r} = {_target(route)!r}: {error}")
+        problems.extend(self._credentials_on_rerouted_hosts())
+        return problems
+
+    def _credentials_on_rerouted_hosts(self) -> list[str]:
+        """Live keys and a host that is sent elsewhere do not go together unless somebody said so."""
+        if self.agent.allow_reroute_with_live_credentials or not self.upstreams:
+            return []
+        from .venues.profile import shipped_profiles
+
+        shipped = shipped_profiles()
+        problems = []
+        for name, venue in self.venues.items():
+            profile = shipped.get(venue.profile or name)
+            if not venue.has_credentials or not venue.live or profile is None:
+                continue
+            problems.extend(
+                f"[venues.{name}] has live credentials while [upstreams] sends {host} to"
+                f" {_target(self.upstreams[host])}: set live = false for test keys,"
+                " or [agent] allow_reroute_with_live_credentials = true"
+                for host in sorted(profile.hosts & self.upstreams.keys())
+            )
+        return problems
+
+    def endpoint_for(self, url: str) -> Endpoint:
+        """The endpoint of a bot's URL, with ``[upstreams]`` applied. Raises ValidationError on a bad URL."""
+        endpoint = Endpoint.parse(url)
+        route = self.upstreams.get(f"{endpoint.host}:{endpoint.port}") or self.upstreams.get(endpoint.host)
+        if route is None:
+            return endpoint
+        if isinstance(route, str):
+            return endpoint.routed(route)
+        return endpoint.routed(route.to, verify_as=route.verify_as, ca_file=route.ca_file)
+
+
+def _target(route: str | Reroute) -> str:
+    return route if isinstance(route, str) else route.to

@@ -1,0 +1,187 @@
+"""`jackstay demo`: a bot, an agent and an exchange as separate processes, and what goes wrong between them.
+
+Each scene breaks something on purpose, lets the bot carry on, and then asks the *venue's* ledger (never the agent's
+word) whether the promise held. A scene whose machinery this version does not have says "not yet" and proves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from jackstay_protocols.endpoints import AgentPaths
+
+from .control import ask
+
+ANSWER_S = 30.0
+
+
+@dataclass(slots=True)
+class Scene:
+    """What one scene showed. ``held`` None: not yet built."""
+
+    title: str
+    happened: str = ""
+    did: list[str] = field(default_factory=list)
+    proof: str = ""
+    held: bool | None = None
+    took_s: float = 0.0
+
+
+class DemoBot:
+    """The ccxt bot, steered by JSON lines."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "jackstay.demo_bot"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=env,
+            text=True,
+            bufsize=1,
+        )
+        self.read()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the demo bot ended early; its message stands above")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(f"the demo bot failed: {answer['error']}")
+        return answer
+
+    def begin(self, verb: str, **args: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"do": verb} | args) + "\n")
+        self._process.stdin.flush()
+
+    def do(self, verb: str, **args: Any) -> dict[str, Any]:
+        self.begin(verb, **args)
+        return self.read()
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+        self._process.wait(10)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+class DemoAgent:
+    """The agent, as `jackstay run` starts it."""
+
+    def __init__(self, folder: Path, config: str) -> None:
+        self.paths = AgentPaths("demo", folder / "demo")
+        self.log_path = folder / "agent.log"
+        config_path = folder / "demo.toml"
+        config_path.write_text(config, encoding="utf-8")
+        self.env = os.environ | {"JACKSTAY_AGENT": "demo", "JACKSTAY_RUNTIME_DIR": str(folder)}
+        read_fd, write_fd = os.pipe()
+        command = [sys.executable, "-m", "jackstay_agent.cli", "run", "demo", "--config", str(config_path)]
+        with self.log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*command, "--runtime-dir", str(folder), "--ready-fd", str(write_fd)],
+                pass_fds=(write_fd,),
+                stderr=log,
+                env=self.env,
+            )
+        os.close(write_fd)
+        with os.fdopen(read_fd, "rb") as ready:
+            if ready.readline() != b"ready\n":
+                raise RuntimeError(f"the agent did not start: {self.log_path.read_text(encoding='utf-8')}")
+
+    def status(self) -> dict[str, Any]:
+        return ask(self.paths.control, "status")
+
+    def events(self, name: str, since: float) -> list[dict[str, Any]]:
+        found = []
+        for line in self.log_path.read_text(encoding="utf-8").splitlines():
+            if f'"{name}"' in line:
+                event = json.loads(line)
+                if event["event"] == name and event.get("at", since) >= since:
+                    found.append(event)
+        return found
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(15)
+
+
+class Stage:
+    """Sandbox, agent and bot, taken down in reverse order whatever happens."""
+
+    def __init__(self) -> None:
+        from .sandbox import SandboxProcess
+
+        self._folder = tempfile.TemporaryDirectory(prefix="jackstay-")
+        self.sandbox = SandboxProcess(seed=7)
+        self._down: list[Callable[[], None]] = [self._folder.cleanup]
+
+    def __enter__(self) -> Stage:
+        try:
+            self.sandbox.start()
+            self._down.append(self.sandbox.stop)
+            self.agent = DemoAgent(Path(self._folder.name), demo_config(self.sandbox.url, self.sandbox.ws_url))
+            self._down.append(self.agent.stop)
+            self.bot = DemoBot(self.agent.env)
+            self._down.append(self.bot.stop)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for step in reversed(self._down):
+            step()
+
+    def orders_at_venue(self, client_ids: list[str]) -> Counter[str]:
+        """How often the venue executed a placing request for each client id: its ledger's word."""
+        wanted = set(client_ids)
+        return Counter(
+            row["client_order_id"]
+            for row in self.sandbox.admin.ledger(path="/api/v3/order", method="POST")
+            if row["client_order_id"] in wanted and row["executed"]
+        )
+
+
+def demo_config(rest_url: str, ws_url: str) -> str:
+    """The agent's configuration: the exchange's own names, led to the sandbox."""
+    ws_origin = ws_url.removesuffix("/ws")
+    return f"""
+[agent]
+log_format = "json"
+
+[upstreams]
+"api.binance.com" = "{rest_url}"
+"stream.binance.com:9443" = "{ws_origin}"
+
+[bot]
+beat_within_s = 1.0
+
+[feeds.binance]
+url = "wss://stream.binance.com:9443/stream"
+dialect = "binance"
+"""
+
+
+def _ids(orders: list[dict[str, Any]]) -> list[str]:
+    return [order["client_id"] for order in orders]

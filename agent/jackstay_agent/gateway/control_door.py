@@ -1,0 +1,62 @@
+"""control.sock: an operator's verbs. It keeps working when the data plane is overloaded, because every door's drain
+is bounded per loop turn and this one has few callers.
+
+No hello: each command stands alone, and the kernel's word on the caller's uid decides (``allow_uids``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jackstay_protocols.codec import decode, encode
+from jackstay_protocols.errors import Outcome, ProtocolError, Reason, TradingBotError
+from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX
+from jackstay_protocols.messages import TO_AGENT, Command, Done, Message, Refusal
+
+from .door import DoorLike, PeerCredentials
+
+Verb = Callable[[dict[str, Any], PeerCredentials | None], dict[str, Any]]
+
+
+class ControlDoor:
+    """Verbs by name; each gets its arguments and who asks, and answers with a dict or raises TradingBotError."""
+
+    def __init__(self, verbs: Mapping[str, Verb], *, allow_uids: frozenset[int], own_uid: int) -> None:
+        self._verbs = dict(verbs)
+        self._allowed = allow_uids | {own_uid, 0}
+        self._door: DoorLike | None = None
+
+    def attach(self, door: DoorLike) -> None:
+        self._door = door
+
+    def on_frame(self, identity: bytes, frame: bytes) -> None:
+        request_id = 0
+        try:
+            header, message = decode(frame, TO_AGENT, bytes_max=TO_AGENT_FRAME_BYTES_MAX)
+            request_id = header.id
+            answer: Message = self._answer(identity, message)
+        except ProtocolError as error:
+            request_id = int(error.details.get("id", request_id))
+            answer = Refusal(str(error.reason), str(error), None, Outcome.FAILED, error.details)
+        if self._door is not None:
+            self._door.send(identity, encode(answer, id=request_id))
+
+    def _answer(self, identity: bytes, message: Message) -> Message:
+        who = self._door.credentials(identity) if self._door else None
+        if who is not None and who.uid not in self._allowed:
+            return Refusal(
+                Reason.NOT_PERMITTED, f"uid {who.uid} may not steer this agent: add it to [agent] allow_uids"
+            )
+        if not isinstance(message, Command):
+            return Refusal(Reason.UNKNOWN_KIND, f"{type(message).__name__} has no place on control.sock")
+        verb = self._verbs.get(message.verb)
+        if verb is None:
+            known = ", ".join(sorted(self._verbs))
+            return Refusal(Reason.BAD_REQUEST, f"unknown command {message.verb!r}; known: {known}")
+        try:
+            return Done(verb(message.args, who))
+        except TradingBotError as error:
+            return Refusal(
+                str(error.reason or Reason.BAD_REQUEST), str(error), error.retry_after_s, Outcome.FAILED, error.details
+            )

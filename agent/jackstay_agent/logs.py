@@ -1,0 +1,62 @@
+"""Logs are facts: a stable dotted event name and fields, rendered as JSON lines or for a terminal (structlog).
+
+`Log` is the one sink for events of the agent: it writes the line and hands the fact on to whoever listens
+(`Event`s for readers, counters). Secrets never enter: events are built from facts, not from requests.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import structlog
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+# Facts that ask for attention; all others are information.
+WARNINGS = frozenset(
+    {
+        "frame.refused",
+        "reply.dropped",
+        "feed.lost",
+        "feed.stale",
+        "feed.subscribe_failed",
+        "pool.dial_failed",
+        "loop.lagged",
+        "bot.error",
+        "breaker.opened",
+        "gate.closed",
+    }
+)
+ERRORS = frozenset({"request.broken", "agent.stop_timeout", "outbox.corrupt", "outbox.disk"})
+
+
+def make_logger(level: str, form: str) -> Any:
+    """A structlog logger on stderr. ``form``: auto, console or json."""
+    if form == "auto":
+        form = "console" if sys.stderr.isatty() else "json"
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if form == "console"
+        else structlog.processors.JSONRenderer(default=str)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    return structlog.get_logger()
+
+
+def write_event(logger: Any, name: str, fields: dict[str, Any]) -> None:
+    if name in ERRORS:
+        logger.error(name, **fields)
+    elif name in WARNINGS:
+        logger.warning(name, **fields)
+    else:
+        logger.info(name, **fields)

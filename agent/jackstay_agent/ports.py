@@ -1,0 +1,116 @@
+"""The agent's world as arguments: time, chance, dialling, resolving, doors, disk, threads, processes (DESIGN §9).
+
+`app.build(config, ports)` takes one `Ports`; production gets `real_ports()`, the simulation brings fakes for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+import zmq
+
+from jackstay_protocols.clock import boot_id, boot_s
+
+from .gateway.door import Door, DoorLike
+from .transport.dial import dial, resolve
+from .transport.websocket import ws_connect
+
+
+class OpenDoor(Protocol):
+    """Makes a door for a socket path; the door is opened by the gateway that owns it."""
+
+    def __call__(
+        self,
+        path: Path,
+        *,
+        on_frame: Callable[[bytes, bytes], None],
+        recv_bytes_max: int,
+        sndhwm: int,
+        rcvhwm: int,
+        mode: int,
+    ) -> DoorLike: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything impure the agent touches."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Callable[[], float]  # boot-time seconds
+    wall: Callable[[], float]  # UTC seconds; only toward venues, in the journal and in logs
+    boot_id: str
+    random: random.Random
+    dial: Callable[..., Awaitable[Any]]
+    resolve: Callable[..., Awaitable[Any]]
+    ws_dial: Callable[..., Awaitable[Any]]
+    open_door: OpenDoor
+    store: Callable[..., sqlite3.Connection]
+    run_blocking: Callable[..., Awaitable[Any]]
+    process_gone: Callable[[int], bool]
+    pid: int
+    close: Callable[[], None] = lambda: None
+
+
+def process_gone(pid: int) -> bool:
+    """True when no such process lives here; a zombie is gone. Pid 0 (another namespace) is never called gone."""
+    if pid <= 0:
+        return False
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+
+
+def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+
+    def open_door(
+        path: Path,
+        *,
+        on_frame: Callable[[bytes, bytes], None],
+        recv_bytes_max: int,
+        sndhwm: int,
+        rcvhwm: int,
+        mode: int,
+    ) -> DoorLike:
+        return Door(
+            context,
+            path,
+            loop=loop,
+            on_frame=on_frame,
+            recv_bytes_max=recv_bytes_max,
+            sndhwm=sndhwm,
+            rcvhwm=rcvhwm,
+            mode=mode,
+        )
+
+    async def run_blocking(function: Callable[..., Any], *args: Any) -> Any:
+        return await loop.run_in_executor(None, function, *args)
+
+    return Ports(
+        loop=loop,
+        clock=boot_s,
+        wall=time.time,
+        boot_id=boot_id(),
+        random=random.Random(),
+        dial=dial,
+        resolve=resolve,
+        ws_dial=ws_connect,
+        open_door=open_door,
+        store=sqlite3.connect,
+        run_blocking=run_blocking,
+        process_gone=process_gone,
+        pid=os.getpid(),
+        close=context.term,
+    )

@@ -1,0 +1,128 @@
+"""The bot of ``jackstay demo``: an ordinary ccxt bot with one jackstay line in it.
+
+It reads one JSON order a line on standard input ("trade", "place", "ask", "find", "watch", "quit") and answers each
+with one JSON line. Its URLs, keys and error handling are plain ccxt; the one jackstay line is ``attach``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from typing import Any
+
+import jackstay
+
+SYMBOL = "BTC/USDT"
+
+
+def make_exchange() -> Any:
+    import ccxt
+
+    exchange = ccxt.binance(
+        {
+            "apiKey": "sandbox-key",
+            "secret": "sandbox-secret",
+            "timeout": 4000,
+            "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False},
+        }
+    )
+    jackstay.attach(exchange)  # the one line
+    return exchange
+
+
+class Bot:
+    def __init__(self) -> None:
+        self.exchange = make_exchange()
+        self.serial = 0
+        self.watched: list[float] = []
+
+    def trade(self, count: int) -> dict[str, Any]:
+        """Place and cancel ``count`` orders, the everyday life."""
+        self.exchange.load_markets()
+        placed = self.place(count)["orders"]
+        for order in placed:
+            if order["result"] == "ok":
+                self.exchange.cancel_order(order["id"], SYMBOL)
+        return {"orders": placed, "free": str(self.exchange.fetch_balance()["USDT"]["free"])}
+
+    def place(self, count: int, pause_s: float = 0.0) -> dict[str, Any]:
+        """One intended order each; an exception is noted and never answered with a second order."""
+        orders = []
+        for _ in range(count):
+            self.serial += 1
+            client_id = f"demo-{self.serial}"
+            began = time.monotonic()
+            entry: dict[str, Any] = {"client_id": client_id}
+            try:
+                order = self.exchange.create_order(
+                    SYMBOL, "limit", "buy", 0.001, 20000 + self.serial, {"newClientOrderId": client_id}
+                )
+                entry |= {"result": "ok", "id": order["id"]}
+            except Exception as error:  # a real bot would branch on the type; the demo only reports it
+                entry |= {"result": type(error).__name__, "message": str(error)[:200]}
+            entry["ms"] = round((time.monotonic() - began) * 1000, 1)
+            orders.append(entry)
+            time.sleep(pause_s)
+        return {"orders": orders}
+
+    def ask(self, seconds: float) -> dict[str, Any]:
+        """Ask the time in a loop; how often, how slow at worst, which exceptions."""
+        until = time.monotonic() + seconds
+        count, worst_s, errors = 0, 0.0, []
+        while time.monotonic() < until:
+            began = time.monotonic()
+            try:
+                self.exchange.fetch_time()
+            except Exception as error:
+                errors.append(type(error).__name__)
+            worst_s = max(worst_s, time.monotonic() - began)
+            count += 1
+            time.sleep(0.02)
+        return {"count": count, "worst_ms": round(worst_s * 1000, 1), "errors": errors}
+
+    def find(self, client_ids: list[str]) -> dict[str, Any]:
+        """What the venue says of these orders."""
+        found = {}
+        for client_id in client_ids:
+            try:
+                order = self.exchange.fetch_order(None, SYMBOL, {"origClientOrderId": client_id})
+                found[client_id] = order["status"]
+            except Exception as error:
+                found[client_id] = type(error).__name__
+        return {"found": found}
+
+    def watch(self, feed: str, topic: str) -> dict[str, Any]:
+        """Follow a market data topic from now on, on a thread with a client of its own."""
+
+        def follow() -> None:
+            with jackstay.Client(kind="reader") as client:
+                for _message in client.subscribe(feed, [topic]):
+                    self.watched.append(time.time())
+
+        threading.Thread(target=follow, daemon=True).start()
+        return {}
+
+    def heard(self, since: float) -> dict[str, Any]:
+        """Arrival times (wall clock seconds) of market data since then."""
+        return {"times": [each for each in list(self.watched) if each >= since]}
+
+
+def main() -> None:
+    bot = Bot()
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        verb = order.pop("do")
+        if verb == "quit":
+            break
+        try:
+            answer = getattr(bot, verb)(**order)
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""One TOML file, every mistake named at once, with its line and the nearest known name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jackstay_agent.config import Config, ConfigError
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_toml(text, "my.toml")
+    return caught.value.problems
+
+
+def test_an_empty_file_is_a_whole_configuration() -> None:
+    """Every key is optional."""
+    assert Config.from_toml("") == Config()
+
+
+def test_an_unknown_key_suggests_the_nearest() -> None:
+    """A typo is an error that names the line and what was probably meant."""
+    (problem,) = problems('[agent]\nlog_levle = "debug"\n')
+    assert "line 2" in problem
+    assert "log_levle" in problem
+    assert "did you mean 'log_level'" in problem
+
+
+def test_an_unknown_section_suggests_the_nearest() -> None:
+    """The same holds for sections."""
+    (problem,) = problems("[agnet]\n")
+    assert "'agent'" in problem
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """A person mends a file once, not five times."""
+    found = problems('[agent]\nlog_levle = "x"\n[bot]\nbeat_within_s = "soon"\n[nonsense]\n')
+    assert len(found) == 3
+    assert any("beat_within_s" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("[agent\n", "not TOML"),
+        ('[agent]\nlog_level = "loud"', "loud"),
+        ('[agent]\nlog_format = "xml"', "xml"),
+        ("[agent]\ndrain_timeout_s = -1", "drain_timeout_s"),
+        ("[bot]\nbeat_within_s = 0", "beat_within_s"),
+        ("[bot]\nbeat_within_s = nan", "beat_within_s"),
+        ('[upstreams]\n"api.x.test" = "not a url"', "api.x.test"),
+        ('[upstreams]\n"api.x.test" = "ftp://127.0.0.1"', "ftp"),
+        ('[upstreams]\n"api.x.test" = 5', "upstreams"),
+        ('[feeds.f]\nurl = "http://no.websocket.test"', "feeds"),
+    ],
+)
+def test_a_bad_value_is_named(text: str, word: str) -> None:
+    """Each bad value is refused with its place."""
+    assert any(word in problem for problem in problems(text))
+
+
+def test_live_keys_and_a_rerouted_host_do_not_go_together() -> None:
+    """Sending a real account's signed requests elsewhere needs somebody's word."""
+    base = '[upstreams]\n"api.binance.com" = "http://127.0.0.1:1"\n[venues.binance]\nkey_env = "K"\n'
+    (problem,) = problems(base)
+    assert "api.binance.com" in problem
+    assert "live = false" in problem
+    Config.from_toml(base + "live = false\n")
+    Config.from_toml(base + "[agent]\nallow_reroute_with_live_credentials = true\n")
+
+
+def test_a_route_leads_a_host_elsewhere_and_keeps_its_name() -> None:
+    """Only the dialled address changes; the endpoint still is the venue's."""
+    config = Config.from_toml('[upstreams]\n"api.binance.com" = "http://127.0.0.1:8099"')
+    endpoint = config.endpoint_for("https://api.binance.com/x")
+    assert endpoint.host == "api.binance.com"
+    assert config.endpoint_for("https://other.test").host == "other.test"
+
+
+def test_an_unreadable_file_is_a_clear_error(tmp_path: Path) -> None:
+    """The path and the reason are in the message."""
+    with pytest.raises(ConfigError, match=r"none\.toml"):
+        Config.load(tmp_path / "none.toml")
+    (tmp_path / "bin.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Config.load(tmp_path / "bin.toml")
