@@ -43,7 +43,7 @@ class WsLike(Protocol):
 
 
 class Dial(Protocol):
-    """Open one socket of the feed; raises ExchangeError with a reason (see transport/websocket_dial.py)."""
+    """Open one socket of the feed; raises ExchangeError with a reason (see transport/websocket.py)."""
 
     async def __call__(self, on_message: Callable[[int, bytes], None]) -> WsLike: ...
 

@@ -26,8 +26,7 @@ from .core.dialect import DIALECTS, Dialect, check_topic
 from .core.heartbeat import HeartbeatRules
 from .core.redial import DialBudget, RedialRules
 from .feed_socket import FeedSocket, SocketRules, WsLike
-from .transport.websocket import WsClosed, WsSettings
-from .transport.websocket_dial import check_headers, parse_ws_url
+from .transport.websocket import WsClosed, WsSettings, check_headers, parse_ws_url
 
 BATCH_FRAMES_MAX = 256
 BATCH_BYTES_MAX = 32 * 1024  # times the door's high-water mark: what a stopped reader can pin inside ZeroMQ
@@ -37,7 +36,7 @@ OnEvent = Callable[[str, dict[str, Any]], None]
 
 
 class WsDial(Protocol):
-    """`transport.websocket_dial.ws_connect`, or the simulation's stand-in."""
+    """`transport.websocket.ws_connect`, or the simulation's stand-in."""
 
     def __call__(
         self,
@@ -534,12 +533,15 @@ class FeedManager:
             found = self._feeds[feed]
             found.release([""] if found.dialect.one_topic else list(dict.fromkeys(streams)))
 
-    def snapshot(self) -> dict[str, Any]:
+    async def start(self) -> None:
+        """Nothing is dialled before a reader asks; here so that the composition root starts all parts alike."""
+
+    def status(self) -> dict[str, Any]:
         """Feed name -> its topics, sockets and counts, for status."""
         now = self.clock()
         return {name: feed.snapshot(now) for name, feed in self._feeds.items()}
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """Close every socket, politely and in bounded time."""
         await asyncio.gather(*(feed.close() for feed in self._feeds.values()))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jackstay_agent.feeds import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, FeedManager, FeedSettings
-from jackstay_agent.transport.websocket_dial import ws_connect
+from jackstay_agent.transport.websocket import ws_connect
 from jackstay_protocols.clock import boot_s
 from jackstay_protocols.errors import Refused, ValidationError
 from scripted_exchange import BinanceLike, Peer, ScriptedExchange, frame, silent, trade
@@ -79,7 +79,7 @@ async def feeding(
         try:
             yield manager, readers, exchange
         finally:
-            await manager.close()
+            await manager.stop()
 
 
 def assert_gapless(items: list[tuple[int, bytes]]) -> None:
@@ -136,7 +136,7 @@ async def test_without_topics_there_is_no_socket() -> None:
         await readers.until(lambda: len(readers.batches) > 2)
         manager.release("sim", ["btcusdt@trade"])
         async with asyncio.timeout(5):
-            while manager.snapshot()["sim"]["sockets"][0]["state"] != "idle":
+            while manager.status()["sim"]["sockets"][0]["state"] != "idle":
                 await asyncio.sleep(0.005)
         before = len(readers.batches)
         manager.demand("sim", ["btcusdt@trade"])
@@ -157,7 +157,7 @@ async def test_bad_demands_are_refused() -> None:
             manager.demand("sim", [])
         with pytest.raises(Refused, match="at most 2"):
             manager.demand("sim", ["a", "b", "c"])
-        assert manager.snapshot()["sim"]["topics"] == {}
+        assert manager.status()["sim"]["topics"] == {}
 
 
 @pytest.mark.asyncio
@@ -241,7 +241,7 @@ async def test_the_wrapper_is_taken_off_only_where_it_is_whole() -> None:
         await readers.until(lambda: len(readers.of("sim/a@b")) == 2)
         assert [payload for _seq, payload in readers.of("sim/a@b")] == [inner, other]
         async with asyncio.timeout(5):
-            while manager.snapshot()["sim"]["unrouted"] < 2:
+            while manager.status()["sim"]["unrouted"] < 2:
                 await asyncio.sleep(0.001)
 
 
@@ -414,10 +414,10 @@ async def test_close_ends_everything_in_bounded_time() -> None:
         manager.demand("sim", ["btcusdt@trade"])
         await readers.until(lambda: bool(readers.batches))
         started = boot_s()
-        await manager.close()
+        await manager.stop()
         assert boot_s() - started < 2
         assert [task for task in asyncio.all_tasks() if task.get_name().startswith("feed ")] == []
-        assert manager.snapshot()["sim"]["sockets"][0]["state"] == "closed"
+        assert manager.status()["sim"]["sockets"][0]["state"] == "closed"
 
 
 @pytest.mark.parametrize(

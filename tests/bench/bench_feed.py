@@ -123,7 +123,7 @@ def agent(port: int, path: str, cpu: Any) -> None:
     from jackstay_agent.feeds import FeedManager, FeedSettings
     from jackstay_agent.gateway.door import Door
     from jackstay_agent.gateway.feed_door import FEED_SNDHWM, FeedDoor, FeedDoorSettings
-    from jackstay_agent.transport.websocket_dial import ws_connect
+    from jackstay_agent.transport.websocket import ws_connect
     from jackstay_protocols.clock import boot_s
     from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX
 
@@ -140,25 +140,24 @@ def agent(port: int, path: str, cpu: Any) -> None:
             publish=lambda topic, seq, payloads: doors[0].publish(topic, seq, payloads),
             on_event=lambda name, fields: None,
         )
-        doors.append(
-            FeedDoor(
-                FeedDoorSettings(agent="bench", queue_bytes_max=256 * 1024 * 1024),
-                feeds=feeds,
-                loop=loop,
-                clock=boot_s,
-                wall_us=lambda: 0,
-                token=lambda: "t",
-                open_door=lambda on_frame: Door(
-                    context,
-                    Path(path),
-                    loop=loop,
-                    on_frame=on_frame,
-                    recv_bytes_max=TO_AGENT_FRAME_BYTES_MAX,
-                    sndhwm=FEED_SNDHWM,
-                ),
-            )
+        feed_door = FeedDoor(
+            FeedDoorSettings(agent="bench", queue_bytes_max=256 * 1024 * 1024),
+            feeds=feeds,
+            clock=boot_s,
+            wall=time.time,
+            call_later=loop.call_later,
         )
-        doors[0].open()
+        doors.append(feed_door)
+        router = Door(
+            context,
+            Path(path),
+            loop=loop,
+            on_frame=feed_door.on_frame,
+            recv_bytes_max=TO_AGENT_FRAME_BYTES_MAX,
+            sndhwm=FEED_SNDHWM,
+        )
+        router.open()
+        feed_door.attach(router)
         while True:
             await asyncio.sleep(0.05)
             cpu.value = time.process_time()

@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
-from jackstay_agent.core.fanout import Collapsed, Entry, Lag, LastValues, ReaderQueue
 from jackstay_protocols.codec import decode, encode, read_header
 from jackstay_protocols.errors import ProtocolError, Reason, TradingBotError
 from jackstay_protocols.limits import (
@@ -44,6 +44,7 @@ from jackstay_protocols.messages import (
 )
 from jackstay_protocols.session import check_hello, clamp_beat_s
 
+from ..core.fanout import Collapsed, Entry, Lag, LastValues, ReaderQueue
 from .door import DoorLike, PeerCredentials, Sent
 
 FEED_SNDHWM = 128  # frames inside ZeroMQ per reader; with 32 KiB batches a stopped reader pins 4 MiB at most
@@ -74,12 +75,28 @@ class FeedDoorSettings:
     agent: str
     agent_version: str = "0"
     agent_pid: int = 0
+    allow_uids: frozenset[int] = frozenset()  # the agent's own among them; empty: whoever can open the socket
     queue_bytes_max: int = QUEUE_BYTES_MAX
     events_max: int = EVENTS_MAX
     readers_max: int = PEERS_MAX
     topics_max: int = TOPICS_PER_READER_MAX
     last_topics_max: int = 16384
     lease_s_min: float = 60.0
+
+
+class _Shut:
+    """Before a door is attached nobody can be reached."""
+
+    path = Path()
+    frames_in = frames_out = bad_parts = 0
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+    def send(self, identity: bytes, frame: bytes) -> Sent:
+        return Sent.GONE
+
+    def credentials(self, identity: bytes) -> PeerCredentials | None:
+        return None
 
 
 @dataclass(slots=True)
@@ -98,10 +115,10 @@ class Reader:
 
 
 class FeedDoor:
-    """The fan-out. ``open_door(on_frame)`` makes the ROUTER; `publish` and `publish_event` feed it.
+    """The fan-out: `attach` an open ROUTER whose frames go to `on_frame`; `publish` and `publish_event` feed it.
 
-    ``status()`` answers a status query; ``admit(hello, credentials)`` may refuse a peer (allow_uids);
-    ``process_gone(pid)`` says whether a reader's process has ended.
+    ``status()`` answers a status query; ``process_gone(pid)`` says whether a reader's process has ended;
+    ``call_later`` is the loop's. The door itself belongs to whoever opened it.
     """
 
     def __init__(
@@ -109,13 +126,10 @@ class FeedDoor:
         settings: FeedDoorSettings,
         *,
         feeds: FeedSource,
-        loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
-        wall_us: Callable[[], int],
-        token: Callable[[], str],
-        open_door: Callable[[Callable[[bytes, bytes], None]], DoorLike],
+        wall: Callable[[], float],
+        call_later: Callable[[float, Callable[[], None]], asyncio.TimerHandle],
         status: Callable[[], dict[str, Any]] | None = None,
-        admit: Callable[[Hello, PeerCredentials | None], Refusal | None] | None = None,
         process_gone: Callable[[int], bool] | None = None,
     ) -> None:
         self.settings = settings
@@ -123,12 +137,10 @@ class FeedDoor:
         self.dropped = 0
         self.bad_frames = 0
         self._feeds = feeds
-        self._loop = loop
         self._clock = clock
-        self._wall_us = wall_us
-        self._token = token
+        self._wall = wall
+        self._call_later = call_later
         self._status = status
-        self._admit = admit
         self._process_gone = process_gone
         self._readers: dict[bytes, Reader] = {}
         self._by_topic: dict[str, dict[bytes, Reader]] = {}
@@ -138,20 +150,21 @@ class FeedDoor:
         self._retry_s = RETRY_S_MIN
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._event_seq = 0
-        self._door = open_door(self.on_frame)
+        self._sessions = 0
+        self._door: DoorLike = _Shut()
 
-    def open(self) -> None:
-        """Bind and start; raises OSError when the path cannot be bound."""
-        self._door.open()
-        self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+    def attach(self, door: DoorLike) -> None:
+        """Start: from here on frames go out through ``door``."""
+        self._door = door
+        self._sweep_timer = self._call_later(SWEEP_S, self.sweep)
 
     def close(self) -> None:
+        """Stop the timers and forget all readers, so that their demand is released; the door stays its owner's."""
         for timer in (self._retry, self._sweep_timer):
             if timer is not None:
                 timer.cancel()
         for identity in list(self._readers):
             self._forget(identity)
-        self._door.close()
 
     # ------------------------------------------------------------ out: market data and events
 
@@ -181,14 +194,16 @@ class FeedDoor:
             for identity in gone:
                 self._forget(identity)
 
-    def publish_event(self, name: str, fields: dict[str, Any]) -> None:
-        """One event to every reader that asked for events."""
+    def publish_event(self, event: Event) -> None:
+        """One event to every reader that asked for events; its number says how many there were before it."""
         self._event_seq += 1
-        frame = encode(Event(name, self._wall_us(), fields), when=self._event_seq)
-        for reader in list(self._readers.values()):
-            if reader.events:
-                self.events_sent += 1
-                self._send_or_queue_event(reader, frame)
+        readers = [reader for reader in self._readers.values() if reader.events]
+        if not readers:
+            return
+        frame = encode(event, when=self._event_seq)
+        for reader in readers:
+            self.events_sent += 1
+            self._send_or_queue_event(reader, frame)
 
     def _send_or_queue_event(self, reader: Reader, frame: bytes) -> None:
         if reader.queue:
@@ -207,7 +222,7 @@ class FeedDoor:
         self._slow[reader.identity] = reader
         if self._retry is None:
             self._retry_s = RETRY_S_MIN
-            self._retry = self._loop.call_later(self._retry_s, self._retry_slow)
+            self._retry = self._call_later(self._retry_s, self._retry_slow)
 
     def _retry_slow(self) -> None:
         self._retry = None
@@ -216,7 +231,7 @@ class FeedDoor:
             progress = self._drain_queue(reader) or progress
         self._retry_s = RETRY_S_MIN if progress else min(self._retry_s * 2, RETRY_S_MAX)
         if self._slow:
-            self._retry = self._loop.call_later(self._retry_s, self._retry_slow)
+            self._retry = self._call_later(self._retry_s, self._retry_slow)
 
     def _drain_queue(self, reader: Reader) -> bool:
         """Send what the pipe takes; True when something went."""
@@ -239,7 +254,7 @@ class FeedDoor:
             return encode(Lagged(entry.topic, entry.missed))
         if isinstance(entry, Collapsed):
             fields = {"missed": entry.missed, "next": "ask for status: events before this one were collapsed"}
-            return encode(Event("events.collapsed", self._wall_us(), fields), when=self._event_seq)
+            return encode(Event("events.collapsed", int(self._wall() * 1e6), fields), when=self._event_seq)
         return entry
 
     # ------------------------------------------------------------ in: readers' frames
@@ -299,13 +314,14 @@ class FeedDoor:
             queue = ReaderQueue(settings.queue_bytes_max, settings.events_max)
             pid = credentials.pid if credentials is not None else 0
             lease_s = self._lease(hello.beat_within_s)
+            self._sessions += 1
             self._readers[identity] = reader = Reader(identity, hello, pid, self._clock(), lease_s, queue)
         else:
             reader.hello, reader.heard_at = hello, self._clock()
         welcome = Welcome(
             agent=self.settings.agent,
             agent_version=self.settings.agent_version,
-            session=self._token(),
+            session=f"feed-{self._sessions}",
             wire_version=WIRE_VERSION,
             resume="",
             beat_within_s=clamp_beat_s(hello.beat_within_s, BEAT_WITHIN_S_DEFAULT),
@@ -328,7 +344,11 @@ class FeedDoor:
         if identity not in self._readers and len(self._readers) >= self.settings.readers_max:
             what = f"feed.sock has {len(self._readers)} readers, its maximum; close one, or use another agent"
             return Refusal(str(Reason.QUEUE_FULL), what)
-        return self._admit(hello, credentials) if self._admit is not None else None
+        allowed = self.settings.allow_uids
+        if credentials is not None and allowed and credentials.uid not in allowed:
+            what = f"uid {credentials.uid} may not read this agent's feeds: add it to [agent] allow_uids"
+            return Refusal(str(Reason.NOT_PERMITTED), what)
+        return None
 
     def _lease(self, beat_s: float) -> float:
         return max(self.settings.lease_s_min, LEASE_FACTOR * clamp_beat_s(beat_s))
@@ -411,7 +431,7 @@ class FeedDoor:
             self.dropped += reader.queue.missed_total
             self._leave(reader, list(reader.topics))
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Forget readers whose process ended, or that are silent beyond a generous lease and cannot be looked at."""
         now = self._clock()
         for reader in list(self._readers.values()):
@@ -421,7 +441,7 @@ class FeedDoor:
                     self._forget(reader.identity)
             elif silent_s > max(reader.lease_s, BEAT_WITHIN_S_MAX):
                 self._forget(reader.identity)
-        self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+        self._sweep_timer = self._call_later(SWEEP_S, self.sweep)
 
     def _reply(self, identity: bytes, message: Message, request_id: int) -> None:
         """Best effort: a reader that does not read its answers has its own deadline."""

@@ -1,399 +1,346 @@
-"""One WebSocket to a venue: complete messages out, typed ends, nothing unbounded (DESIGN §5 Connections).
+"""Dialling a WebSocket: URL, name, TCP, TLS, upgrade; each failure with its own word (DESIGN §5 Connections).
 
-picows below is a *frame* layer. What a correct client needs beyond it is here, each point measured as missing there:
-reassembly of fragments with one bound for the whole message, refusal of orphan continuations and of reserved bits (no
-extension is ever negotiated, so a compressed frame is a protocol error), the UTF-8 check of text (RFC 6455 §8.1), an
-answer to pings that cannot be made to pile up, a ping of our own whose missing pong ends the connection even while data
-flows, sends that refuse past a bound, and a close that ends in bounded time.
-
-This file refuses to know what a message means: topics, subscriptions and redialling live above. A pong is proof that
-the *transport* lives, never that data flows; `heard_at` is fed by every frame, and nothing here feeds a data clock.
-
-The callback contract: ``on_message(kind, payload)`` runs on the loop for each complete message, in order, with ``kind``
-`TEXT` or `BINARY`; ``on_close(closed)`` runs exactly once, after the last message.
+One deadline contains all phases. Redirects are an error, never followed: the new place could be anybody's, and our
+headers would travel there. A cancelled or late dial leaves no socket behind: picows alone would keep it until its own
+timer fires. Error texts name host and port only, since paths and queries of user streams hold secrets.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-from picows import WSFrame, WSListener, WSMsgType, WSTransport
+import picows
 
 from jackstay_protocols.clock import boot_s
-from jackstay_protocols.errors import Reason
+from jackstay_protocols.errors import ExchangeError, Reason, ValidationError
+from jackstay_protocols.limits import HEADER_BYTES_MAX, URL_BYTES_MAX
 
-TEXT = 1
-BINARY = 2
+from .websocket_connection import BINARY, TEXT, OnMessage, WsClosed, WsConnection, WsSettings
 
-OnMessage = Callable[[int, bytes], None]
+__all__ = [
+    "BINARY",
+    "TEXT",
+    "Address",
+    "EndpointLike",
+    "OnMessage",
+    "WsClosed",
+    "WsConnection",
+    "WsSettings",
+    "WsUrl",
+    "check_headers",
+    "parse_ws_url",
+    "resolve_system",
+    "ws_connect",
+]
 
-_TEXT = WSMsgType.TEXT
-_BINARY = WSMsgType.BINARY
-_CONTINUATION = WSMsgType.CONTINUATION
-_PING = WSMsgType.PING
-_PONG = WSMsgType.PONG
-_CLOSE = WSMsgType.CLOSE
+Address = tuple[int, str, int]
+"""Address family, address, port."""
 
-NORMAL = 1000
-GOING_AWAY = 1001
-PROTOCOL_ERROR = 1002
-NO_CODE = 1005
-ABNORMAL = 1006
-INVALID_TEXT = 1007
-TOO_BIG = 1009
+Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
-FRAGMENTS_MAX = 16 * 1024  # an endless row of empty fragments costs memory too
-CLOSE_TEXT_BYTES_MAX = 123  # a control frame carries 125 bytes, two of them the code (RFC 6455 §5.5)
+
+class EndpointLike(Protocol):
+    """Where a URL's bytes really go (transport/endpoint.py): an operator may lead a host elsewhere."""
+
+    @property
+    def dial_scheme(self) -> str: ...
+    @property
+    def dial_host(self) -> str: ...
+    @property
+    def dial_port(self) -> int: ...
+    @property
+    def tls(self) -> bool: ...
+    @property
+    def server_hostname(self) -> str | None: ...
+    @property
+    def host_header(self) -> bytes: ...
+
+
+# picows logs each connection at INFO and each parse error at ERROR; both reach our own events through on_close.
+_SILENT = logging.Logger("jackstay.picows", logging.CRITICAL + 1)
+
+_ADDRESS_WAIT_S_MIN = 0.25  # RFC 8305 advises 250 ms before the next address
 
 
 @dataclass(frozen=True, slots=True)
-class WsSettings:
-    """Bounds and rhythms of one WebSocket; 0 turns a rhythm off."""
+class WsUrl:
+    """A checked ws:// or wss:// URL, and what stands in the request for it."""
 
-    message_bytes_max: int = 16 * 1024 * 1024  # the largest known venue snapshots are a few megabytes
-    write_bytes_max: int = 1024 * 1024  # subscriptions and orders are small; more means the peer stopped reading
-    ping_interval_s: float = 15.0
-    pong_timeout_s: float = 10.0
-    close_wait_s: float = 1.0  # how long the peer may take to answer our close
-    read_buffer_bytes: int = 64 * 1024  # one turn's batch of small messages
+    url: str
+    host: str
+    port: int
+    secure: bool
+    resource: str  # path and query
+
+    @property
+    def place(self) -> str:
+        return f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class WsClosed:
-    """How a connection ended: who ended it, with which code (RFC 6455 §7.4), and why in words.
+def parse_ws_url(url: str) -> WsUrl:
+    """Raises ValidationError that says what is wrong with ``url`` and what is expected."""
+    if not isinstance(url, str) or not url.isascii() or any(c <= " " or c == "\x7f" for c in url):
+        raise ValidationError("websocket URL with spaces, control or non-ASCII characters; percent-encode them")
+    if len(url) > URL_BYTES_MAX:
+        raise ValidationError(f"websocket URL of {len(url)} bytes; {URL_BYTES_MAX} at most are taken")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValidationError(f"websocket URL is malformed: {error}; wss://HOST[:PORT]/PATH is expected") from None
+    if parts.scheme not in ("ws", "wss"):
+        raise ValidationError(f"websocket URL with scheme {parts.scheme!r}; 'wss' (or 'ws') is expected")
+    if not parts.hostname:
+        raise ValidationError("websocket URL without a host; wss://HOST[:PORT]/PATH is expected")
+    if parts.username is not None or parts.password is not None:
+        raise ValidationError("websocket URL with a user name in it; pass credentials as headers")
+    if parts.fragment:
+        raise ValidationError("websocket URL with a '#' part; it has no meaning here, remove it")
+    if port == 0:
+        raise ValidationError("websocket URL with port 0; 1 to 65535 is expected")
+    secure = parts.scheme == "wss"
+    resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return WsUrl(url, parts.hostname, port or (443 if secure else 80), secure, resource)
 
-    ``by`` is "us", "peer" (a close frame came) or "network" (the line ended without one). ``reason`` is the stable word
-    a program may compare: TIMEOUT (a pong is missing), PROTOCOL, RESPONSE_TOO_LARGE, RESET, or "" for an orderly end.
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raises ValidationError for a header that could break the upgrade request."""
+    size = 0
+    for name, value in headers.items():
+        size += len(name) + len(value)
+        if not name or any(not (c.isalnum() or c in "!#$%&'*+-.^_`|~") or not c.isascii() for c in name):
+            raise ValidationError(f"header name {name!r}; letters, digits and '-' are expected")
+        if any(c in "\r\n\0" for c in value) or not value.isascii():
+            raise ValidationError(f"value of header {name!r} has line breaks or non-ASCII characters; remove them")
+    if size > HEADER_BYTES_MAX:
+        raise ValidationError(f"headers of {size} bytes; {HEADER_BYTES_MAX} at most are taken")
+
+
+async def ws_connect(
+    url: str,
+    *,
+    on_message: OnMessage,
+    on_close: Callable[[WsClosed], None],
+    headers: Mapping[str, str] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    timeout_s: float = 10.0,
+    settings: WsSettings | None = None,
+    endpoint: EndpointLike | None = None,
+    resolve: Resolve | None = None,
+    local_address: str = "",
+    clock: Callable[[], float] = boot_s,
+) -> WsConnection:
+    """Dial ``url`` and return the open connection.
+
+    With an ``endpoint`` the bytes go where it says, while Host (and SNI by its own rule) keep the true name.
+    ``ssl_context`` must verify; None makes one with the system's authorities. ``timeout_s`` contains name
+    resolution, TCP, TLS and upgrade. Raises ValidationError for a bad URL or header, and ExchangeError with ``reason``
+    DNS, REFUSED, RESET, TLS, TIMEOUT, PROTOCOL or RATE_LIMITED (429, 418: then with ``retry_after_s`` where the venue
+    gave it) and ``details`` host, port, phase, status. ``on_close`` is not called for a dial that failed. Cancellation
+    leaves nothing open.
     """
+    target = parse_ws_url(url)
+    check_headers(headers or {})
+    plan = _Plan.of(target, endpoint, headers or {}, ssl_context)
+    settings = settings or WsSettings()
+    phase = "resolve"
+    sock: socket.socket | None = None
+    made: list[WsConnection] = []
 
-    by: str
-    code: int
-    reason: str
-    detail: str
+    def listener() -> WsConnection:
+        made.append(WsConnection(settings=settings, on_message=on_message, on_close=on_close, clock=clock))
+        return made[0]
 
-
-class WsConnection(WSListener):
-    """An open WebSocket; made by `ws_connect`."""
-
-    def __init__(
-        self,
-        *,
-        settings: WsSettings,
-        on_message: OnMessage,
-        on_close: Callable[[WsClosed], None],
-        clock: Callable[[], float] = boot_s,
-    ) -> None:
-        self.settings = settings
-        self.opened_at = clock()
-        self.heard_at = self.opened_at
-        self.latency_s: float | None = None  # of the last answered ping
-        self.pings_sent = 0
-        self.pings_missed = 0
-        self.closed: WsClosed | None = None
-        self.subprotocol: str = ""
-        self.peer: str = ""
-        self._clock = clock
-        self._on_message = on_message
-        self._on_close = on_close
-        self._bytes_max = settings.message_bytes_max
-        self._loop = asyncio.get_running_loop()
-        self._transport: WSTransport | None = None
-        self._parts: list[bytes] | None = None
-        self._parts_kind = TEXT
-        self._parts_bytes = 0
-        self._ending: WsClosed | None = None
-        self._ping_timer: asyncio.TimerHandle | None = None
-        self._ping_sent_at: float | None = None
-        self._abort_timer: asyncio.TimerHandle | None = None
-        self._owed_pong: bytes | None = None
-        self._drain_waiters: list[asyncio.Future[bool]] = []
-        self._ended: asyncio.Future[WsClosed] = self._loop.create_future()
-
-    # ------------------------------------------------------------ what the owner calls
-
-    @property
-    def is_open(self) -> bool:
-        return self._transport is not None and self._ending is None and self.closed is None
-
-    def send(self, payload: bytes | str, kind: int = TEXT) -> bool:
-        """Hand one message to the socket. False, and nothing sent, when closed or past ``write_bytes_max``."""
-        transport = self._transport
-        if transport is None or self._ending is not None or self.closed is not None:
-            return False
-        data = payload.encode() if isinstance(payload, str) else payload
-        if self.unsent_bytes + len(data) > self.settings.write_bytes_max:
-            return False
-        transport.send(_TEXT if kind == TEXT else _BINARY, data)
-        return True
-
-    @property
-    def unsent_bytes(self) -> int:
-        """Bytes accepted from us that the system's socket has not taken yet."""
-        transport = self._transport
-        if transport is None or self.closed is not None:
-            return 0
-        return int(transport.underlying_transport.get_write_buffer_size())
-
-    async def drained(self) -> bool:
-        """Wait until the system's socket took everything sent so far; False when the connection ended first."""
-        if not self.is_open:
-            return False
-        if not self.unsent_bytes:
-            return True
-        waiter: asyncio.Future[bool] = self._loop.create_future()
-        self._drain_waiters.append(waiter)
-        try:
-            return await waiter
-        finally:
-            if waiter in self._drain_waiters:
-                self._drain_waiters.remove(waiter)
-
-    def close(self, code: int = NORMAL, detail: str = "", *, reason: str = "") -> None:
-        """Start the closing handshake; the line is cut after ``close_wait_s`` at the latest."""
-        self._end(WsClosed("us", code, reason, detail))
-
-    def abort(self, detail: str = "", *, reason: str = "") -> None:
-        """Cut the line now, without a closing handshake: for a peer that is believed dead."""
-        if self._ending is None:
-            self._ending = WsClosed("us", ABNORMAL, reason, detail)
-        if self._transport is not None:
-            self._transport.disconnect(False)
-
-    async def wait_closed(self) -> WsClosed:
-        return await asyncio.shield(self._ended)
-
-    def ping(self) -> bool:
-        """Ask for a pong now, besides the rhythm; False when one is still awaited or the connection is closed."""
-        if not self.is_open or self._ping_sent_at is not None or self._transport is None:
-            return False
-        self._ping_sent_at = self._clock()
-        self.pings_sent += 1
-        self._transport.send_ping(self._ping_payload())
-        self._set_ping_timer(self.settings.pong_timeout_s, self._pong_due)
-        return True
-
-    # ------------------------------------------------------------ picows calls
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self._transport = transport
-        self.heard_at = self._clock()
-        under = transport.underlying_transport
-        # Low = high = 0: pause_writing the moment something waits, resume_writing when all of it left.
-        under.set_write_buffer_limits(high=0)
-        self.peer = _peer_text(under.get_extra_info("peername"))
-        response = transport.response
-        self.subprotocol = response.headers.get("Sec-WebSocket-Protocol", "") if response is not None else ""
-        self._plan_ping()
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if transport.is_close_frame_sent or self._ending is not None:
-            self._on_frame_after_close(frame)
-            return
-        kind = frame.msg_type
-        if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._violation(PROTOCOL_ERROR, "a frame with a reserved bit, though no extension was negotiated")
-        elif self._parts is None and frame.fin and (kind is _TEXT or kind is _BINARY):
-            payload = frame.get_payload_as_bytes()
-            if kind is _BINARY:
-                self._on_message(BINARY, payload)
-            elif payload.isascii() or _is_utf8(payload):
-                self._on_message(TEXT, payload)
-            else:
-                self._violation(INVALID_TEXT, "a text message that is not UTF-8")
-        else:
-            self._on_rare_frame(kind, frame)
-
-    def _on_frame_after_close(self, frame: WSFrame) -> None:
-        """Nothing is delivered any more; picows itself would go on after a frame it has already refused."""
-        if self._ending is None and self._transport is not None:
-            self._end(_network_end(self._transport))
-        if frame.msg_type is _CLOSE:
-            self._transport_gone_soon()
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._cancel_timers()
-        self.closed = closed = self._ending or _network_end(transport)
-        self._loop.call_soon(_consume_picows_error, transport)
-        for waiter in self._drain_waiters:
-            if not waiter.done():
-                waiter.set_result(False)
-        self._drain_waiters.clear()
-        self._parts = None
-        if not self._ended.done():
-            self._ended.set_result(closed)
-        self._on_close(closed)
-
-    def pause_writing(self) -> None:
-        """Something waits for the socket; `send` looks at the amount itself."""
-
-    def resume_writing(self) -> None:
-        """Everything left for the system's socket."""
-        owed, self._owed_pong = self._owed_pong, None
-        if owed is not None and self.is_open and self._transport is not None:
-            self._transport.send_pong(owed)
-        for waiter in self._drain_waiters:
-            if not waiter.done():
-                waiter.set_result(True)
-        self._drain_waiters.clear()
-
-    # ------------------------------------------------------------ messages
-
-    def _on_rare_frame(self, kind: WSMsgType, frame: WSFrame) -> None:
-        if kind is _PING:
-            self._answer_ping(frame.get_payload_as_bytes())
-        elif kind is _PONG:
-            self._on_pong(frame.get_payload_as_bytes())
-        elif kind is _CLOSE:
-            self._on_peer_close(frame)
-        elif kind is _CONTINUATION:
-            if self._parts is None:
-                self._violation(PROTOCOL_ERROR, "a continuation frame without a message to continue")
-            else:
-                self._add_part(frame)
-        elif self._parts is not None:
-            self._violation(PROTOCOL_ERROR, "a new message inside an unfinished one")
-        else:
-            self._parts = []
-            self._parts_kind = TEXT if kind is _TEXT else BINARY
-            self._parts_bytes = 0
-            self._add_part(frame)
-
-    def _add_part(self, frame: WSFrame) -> None:
-        parts = self._parts
-        assert parts is not None, "the caller opened the message"
-        self._parts_bytes += frame.payload_size
-        if self._parts_bytes > self._bytes_max or len(parts) >= FRAGMENTS_MAX:
-            self._violation(TOO_BIG, f"a message over {self._bytes_max} bytes or {FRAGMENTS_MAX} fragments")
-            return
-        parts.append(frame.get_payload_as_bytes())
-        if not frame.fin:
-            return
-        payload = b"".join(parts)
-        self._parts = None
-        if self._parts_kind == TEXT and not _is_utf8(payload):
-            self._violation(INVALID_TEXT, "a text message that is not UTF-8")
-        else:
-            self._on_message(self._parts_kind, payload)
-
-    # ------------------------------------------------------------ ping and pong
-
-    def _answer_ping(self, payload: bytes) -> None:
-        """Answer at once, or remember the latest while the socket is full (RFC 6455 §5.5.3 asks for no more)."""
-        self.heard_at = self._clock()
-        if self.unsent_bytes:
-            self._owed_pong = payload
-        elif self._transport is not None:
-            self._transport.send_pong(payload)
-
-    def _on_pong(self, payload: bytes) -> None:
-        self.heard_at = now = self._clock()
-        if self._ping_sent_at is None or payload != self._ping_payload():
-            return  # unsolicited pongs are legal and prove nothing about our ping
-        self.latency_s = now - self._ping_sent_at
-        self._ping_sent_at = None
-        self._plan_ping()
-
-    def _ping_payload(self) -> bytes:
-        return b"jackstay-%d" % self.pings_sent
-
-    def _plan_ping(self) -> None:
-        if self.settings.ping_interval_s > 0:
-            self._set_ping_timer(self.settings.ping_interval_s, self._ping_due)
-
-    def _set_ping_timer(self, delay_s: float, callback: Callable[[], Any]) -> None:
-        if self._ping_timer is not None:
-            self._ping_timer.cancel()
-        self._ping_timer = self._loop.call_later(delay_s, callback)
-
-    def _ping_due(self) -> None:
-        self.ping()
-
-    def _pong_due(self) -> None:
-        self.pings_missed += 1
-        self.abort(f"no pong within {self.settings.pong_timeout_s:g} s", reason=Reason.TIMEOUT)
-
-    # ------------------------------------------------------------ endings
-
-    def _violation(self, code: int, what: str) -> None:
-        reason = Reason.RESPONSE_TOO_LARGE if code == TOO_BIG else Reason.PROTOCOL
-        self._end(WsClosed("us", code, reason, f"the peer sent {what}"))
-
-    def _on_peer_close(self, frame: WSFrame) -> None:
-        assert self._transport is not None, "a frame came"
-        received = self._transport.close_handshake.recv
-        assert received is not None, "picows notes a close frame before it hands it on"
-        self._end(WsClosed("peer", _code(received.code) or NO_CODE, "", received.reason or ""))
-        self._transport_gone_soon()
-
-    def _end(self, closed: WsClosed) -> None:
-        transport = self._transport
-        if transport is None or self._ending is not None or self.closed is not None:
-            return
-        self._ending = closed
-        self._parts = None
-        if self._ping_timer is not None:
-            self._ping_timer.cancel()
-        echo = closed.code if closed.by == "us" else (NORMAL if closed.code == NO_CODE else closed.code)
-        text = closed.detail if closed.by == "us" else ""
-        # Private codes (4000 and up) are no members of the enum, and picows takes the number.
-        code: Any = echo
-        transport.send_close(code, text.encode()[:CLOSE_TEXT_BYTES_MAX].decode(errors="ignore"))
-        self._abort_timer = self._loop.call_later(self.settings.close_wait_s, transport.disconnect, False)
-
-    def _transport_gone_soon(self) -> None:
-        """Both closes are through: close the line once what is buffered left; the abort timer bounds that."""
-        if self._transport is not None:
-            self._transport.disconnect(True)
-
-    def _cancel_timers(self) -> None:
-        for timer in (self._ping_timer, self._abort_timer):
-            if timer is not None:
-                timer.cancel()
-
-
-def _is_utf8(payload: bytes) -> bool:
     try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        async with asyncio.timeout(timeout_s):
+            addresses = await (resolve or resolve_system)(plan.host, plan.port)
+            phase = "connect"
+            sock = await connect_any(addresses, timeout_s, local_address)
+            phase = "tls and upgrade" if plan.tls else "upgrade"
+            connected = sock
+            _transport, found = await picows.ws_connect(
+                listener,
+                plan.url,
+                ssl_context=plan.ssl_context,
+                socket_factory=lambda _parsed: connected,
+                **plan.tls_options(),
+                websocket_handshake_timeout=None,
+                enable_auto_pong=False,
+                max_frame_size=settings.message_bytes_max,
+                extra_headers=plan.headers,
+                max_redirects=0,
+                read_buffer_init_size=settings.read_buffer_bytes,
+                logger_name=_SILENT,
+            )
+    except TimeoutError as error:
+        _cut(sock)
+        raise _failed(target, Reason.TIMEOUT, phase, f"no answer within {timeout_s:g} s") from error
+    except asyncio.CancelledError:
+        _cut(sock)
+        raise
+    except Exception as error:
+        _cut(sock)
+        raise _typed(target, phase, error) from error
+    # A line that ends in mid-upgrade makes picows return normally, without a listener.
+    if found is None or not made:
+        raise _failed(target, Reason.RESET, phase, "the peer closed the connection before it answered the upgrade")
+    return made[0]
 
 
-def _code(value: Any) -> int:
-    return int(getattr(value, "value", value))
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is dialled for a URL."""
+
+    url: str  # as picows is told: its scheme decides about TLS, its path is what the request asks for
+    host: str
+    port: int
+    tls: bool
+    server_hostname: str | None
+    headers: dict[str, str]
+    ssl_context: ssl.SSLContext | None
+
+    def tls_options(self) -> dict[str, Any]:
+        return {"server_hostname": self.server_hostname} if self.tls else {}
+
+    @classmethod
+    def of(
+        cls,
+        target: WsUrl,
+        endpoint: EndpointLike | None,
+        headers: Mapping[str, str],
+        ssl_context: ssl.SSLContext | None,
+    ) -> _Plan:
+        if endpoint is None:
+            context = (ssl_context or _system_context()) if target.secure else None
+            return cls(target.url, target.host, target.port, target.secure, target.host, dict(headers), context)
+        host, port, tls = endpoint.dial_host, endpoint.dial_port, endpoint.tls
+        place = f"[{host}]" if ":" in host else host
+        url = f"{'wss' if tls else 'ws'}://{place}:{port}{target.resource}"
+        context = (ssl_context or _system_context()) if tls else None
+        named = {"Host": endpoint.host_header.decode("ascii"), **headers}
+        return cls(url, host, port, tls, endpoint.server_hostname, named, context)
 
 
-def _peer_text(peername: Any) -> str:
-    return f"{peername[0]}:{peername[1]}" if isinstance(peername, tuple) and len(peername) >= 2 else ""
-
-
-def _network_end(transport: WSTransport) -> WsClosed:
-    """picows ended it (a frame that does not parse), or the line did."""
-    handshake = transport.close_handshake
-    if handshake is not None and handshake.sent is not None and not handshake.recv_then_sent:
-        code = _code(handshake.sent.code)
-        reason = Reason.RESPONSE_TOO_LARGE if code == TOO_BIG else Reason.PROTOCOL
-        return WsClosed("us", code, reason, handshake.sent.reason or "")
-    return WsClosed("network", ABNORMAL, Reason.RESET, "the connection ended without a close frame")
-
-
-def _consume_picows_error(transport: WSTransport) -> None:
-    """picows keeps its parse error in a future nobody awaits; read it, or asyncio reports it as forgotten."""
-    waiting = transport.wait_disconnected()
-    try:
-        waiting.send(None)
-    except BaseException:  # StopIteration on an orderly end, else the error already told through on_close
-        pass
-    finally:
-        waiting.close()
-
-
-def default_ssl_context() -> ssl.SSLContext:
+def _system_context() -> ssl.SSLContext:
     """Verification of certificate and host name on, TLS 1.2 or later."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+async def resolve_system(host: str, port: int) -> Sequence[Address]:
+    """The system's resolver, off the loop's thread; raises socket.gaierror."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(int(family), str(address[0]), int(address[1])) for family, _type, _proto, _name, address in found]
+
+
+async def connect_any(addresses: Sequence[Address], timeout_s: float, local_address: str = "") -> socket.socket:
+    """A connected TCP socket to the first address that answers; each gets a fair share of the time."""
+    if not addresses:
+        raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
+    loop = asyncio.get_running_loop()
+    share_s = max(_ADDRESS_WAIT_S_MIN, timeout_s / len(addresses))
+    last: OSError | None = None
+    for family, address, port in addresses:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if local_address:
+                sock.bind((local_address, 0))
+            async with asyncio.timeout(share_s):
+                await loop.sock_connect(sock, (address, port))
+        except TimeoutError as error:
+            sock.close()
+            last = error
+        except OSError as error:
+            sock.close()
+            last = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    assert last is not None, "there was at least one address"
+    raise last
+
+
+def _cut(sock: socket.socket | None) -> None:
+    """End a half-made connection whoever holds its descriptor now; closing it here would pull it from under them."""
+    if sock is None:
+        return
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # never connected, or closed already
+
+
+def _failed(
+    target: WsUrl, reason: Reason, phase: str, what: str, *, retry_after_s: float | None = None, status: int = 0
+) -> ExchangeError:
+    details: dict[str, Any] = {"host": target.host, "port": target.port, "phase": phase}
+    if status:
+        details["status"] = status
+    return ExchangeError(
+        f"websocket to {target.place} failed ({phase}): {what}",
+        reason=reason,
+        retry_after_s=retry_after_s,
+        details=details,
+    )
+
+
+def _typed(target: WsUrl, phase: str, error: Exception) -> ExchangeError:
+    """The failure in our words; anything unforeseen is PROTOCOL with its own text."""
+    if isinstance(cause := getattr(error, "cause", None), Reason):  # a resolver of ours speaks our words already
+        return _failed(target, cause, phase, str(error))
+    if isinstance(error, socket.gaierror):
+        return _failed(target, Reason.DNS, "resolve", f"the name does not resolve ({error.strerror or error})")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _failed(target, Reason.TLS, "tls", f"the certificate is not accepted: {error.verify_message or error}")
+    if isinstance(error, ssl.SSLError | ssl.CertificateError):
+        return _failed(target, Reason.TLS, "tls", f"no TLS session ({getattr(error, 'reason', '') or error})")
+    if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
+        return _failed(target, Reason.RESET, phase, "the peer reset the connection")
+    if isinstance(error, TimeoutError):
+        return _failed(target, Reason.TIMEOUT, phase, "no answer in time")
+    if isinstance(error, picows.WSHandshakeError):
+        return _handshake(target, error)
+    if isinstance(error, OSError):
+        return _failed(target, Reason.REFUSED, phase, error.strerror or str(error))
+    return _failed(target, Reason.PROTOCOL, phase, f"{type(error).__name__}: {str(error)[:200]}")
+
+
+def _handshake(target: WsUrl, error: picows.WSHandshakeError) -> ExchangeError:
+    response = error.response
+    status = int(getattr(response, "status", 0) or 0)
+    if 300 <= status < 400:
+        where = _place_of(str(response.headers.get("Location", ""))) if response is not None else ""
+        what = f"the venue redirects to {where or 'nowhere'}; redirects are not followed: configure the new URL"
+        return _failed(target, Reason.PROTOCOL, "upgrade", what, status=status)
+    if status and status != 101:
+        retry_after_s = _retry_after_s(response.headers.get("Retry-After")) if response is not None else None
+        reason = Reason.RATE_LIMITED if status in (418, 429) else Reason.PROTOCOL
+        what = f"the venue answered {status} instead of 101"
+        return _failed(target, reason, "upgrade", what, retry_after_s=retry_after_s, status=status)
+    return _failed(target, Reason.PROTOCOL, "upgrade", str(error)[:200], status=status)
+
+
+def _place_of(location: str) -> str:
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "a malformed URL"
+    return f"{parts.scheme}://{parts.hostname}" if parts.hostname else "another path of the same host"
+
+
+def _retry_after_s(value: str | None) -> float | None:
+    """Delay-seconds only; the date form is not used by venues for 429."""
+    return float(value) if value is not None and value.isdigit() and len(value) < 8 else None

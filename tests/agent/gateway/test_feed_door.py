@@ -134,14 +134,16 @@ async def house(folder: Path, *, sndhwm: int = 128, **settings: Any) -> AsyncIte
     door = FeedDoor(
         FeedDoorSettings(agent="test", **settings),
         feeds=feeds,
-        loop=loop,
         clock=boot_s,
-        wall_us=lambda: 1,
-        token=lambda: "token",
-        open_door=open_door,
+        wall=lambda: 1e-6,
+        call_later=loop.call_later,
         process_gone=lambda pid: not psutil.pid_exists(pid),
     )
-    door.open()
+    router = Door(
+        context, path, loop=loop, on_frame=door.on_frame, recv_bytes_max=TO_AGENT_FRAME_BYTES_MAX, sndhwm=sndhwm
+    )
+    router.open()
+    door.attach(router)
     try:
         yield House(door, feeds, path, tool)
     finally:
@@ -149,6 +151,7 @@ async def house(folder: Path, *, sndhwm: int = 128, **settings: Any) -> AsyncIte
             each.socket.close(0)
         client_context.term()
         door.close()
+        router.close()
         context.term()
 
 
@@ -210,8 +213,8 @@ async def test_events_reach_those_who_asked(tmp_path: Path) -> None:
         await tool.hello()
         await other.hello("other")
         await tool.ask(Subscribe(events=True))
-        h.door.publish_event("feed.lost", {"feed": "sim"})
-        h.door.publish_event("feed.resumed", {"down_s": 0.5})
+        h.door.publish_event(Event("feed.lost", 1, {"feed": "sim"}))
+        h.door.publish_event(Event("feed.resumed", 1, {"down_s": 0.5}))
         assert (await tool.recv())[1:] == (1, Event("feed.lost", 1, {"feed": "sim"}))
         assert (await tool.recv())[1:] == (2, Event("feed.resumed", 1, {"down_s": 0.5}))
         assert isinstance(await other.ask(Beat()), Done)  # nothing came before the answer
@@ -246,6 +249,15 @@ async def test_refusals_say_why_and_leave_no_half(tmp_path: Path) -> None:
             _id, _when, answer = await tool.recv()
             assert isinstance(answer, Refusal)
         assert isinstance(await tool.ask(StatusQuery()), Done)
+
+
+@pytest.mark.asyncio
+async def test_other_users_are_refused(tmp_path: Path) -> None:
+    """A uid that is not on the list gets a typed no, by the kernel's word."""
+    async with house(tmp_path, allow_uids=frozenset({os.getuid() + 1})) as h:
+        refused = await h.tool().hello()
+        assert isinstance(refused, Refusal)
+        assert refused.reason == "not_permitted"
 
 
 @pytest.mark.asyncio
@@ -377,7 +389,7 @@ async def test_a_killed_reader_is_forgotten(tmp_path: Path) -> None:
         reader.kill()
         reader.wait()
         reader.stdout.close()
-        h.door._sweep()
+        h.door.sweep()
         assert h.readers() == []
         assert h.feeds.readers == {"sim/a": 0}
 

@@ -1,4 +1,4 @@
-"""jackstay_agent.transport.websocket and websocket_dial, against a server that does what the test says."""
+"""jackstay_agent.transport.websocket and websocket_connection, against a server that does what the test says."""
 
 from __future__ import annotations
 
@@ -13,8 +13,14 @@ from typing import Any
 import pytest
 import trustme
 
-from jackstay_agent.transport.websocket import WsClosed, WsConnection, WsSettings
-from jackstay_agent.transport.websocket_dial import check_headers, parse_ws_url, ws_connect
+from jackstay_agent.transport.websocket import (
+    WsClosed,
+    WsConnection,
+    WsSettings,
+    check_headers,
+    parse_ws_url,
+    ws_connect,
+)
 from jackstay_protocols.errors import ExchangeError, Reason, ValidationError
 from scripted_exchange import BINARY, CLOSE, PING, PONG, TEXT, Peer, ScriptedExchange, frame, mute, silent
 
@@ -350,7 +356,7 @@ async def test_the_next_address_is_tried() -> None:
     async with ScriptedExchange(silent) as exchange:
 
         async def both(host: str, port: int) -> list[Any]:
-            return [(socket.AF_INET, ("127.0.0.1", 1)), (socket.AF_INET, ("127.0.0.1", exchange.port))]
+            return [(socket.AF_INET, "127.0.0.1", 1), (socket.AF_INET, "127.0.0.1", exchange.port)]
 
         url = f"ws://venue.test:{exchange.port}/"
         connection = await ws_connect(url, on_message=sink.message, on_close=sink.end, resolve=both)
@@ -482,3 +488,35 @@ async def test_extra_headers_are_sent() -> None:
     """Configured headers reach the venue."""
     async with connected(silent, headers={"X-Api": "k"}) as (_connection, _sink, exchange):
         assert b"X-Api: k" in (await exchange.peer()).head
+
+
+class Elsewhere:
+    """An endpoint that leads a host to another place."""
+
+    dial_scheme = "ws"
+    tls = False
+    server_hostname = None
+    host_header = b"stream.venue.test"
+
+    def __init__(self, port: int) -> None:
+        self.dial_host = "127.0.0.1"
+        self.dial_port = port
+
+
+@pytest.mark.asyncio
+async def test_a_rerouted_host_keeps_its_name() -> None:
+    """The bytes go elsewhere, over another scheme even; path and Host are the caller's own."""
+    sink = Sink()
+    async with ScriptedExchange(silent) as exchange:
+        connection = await ws_connect(
+            "wss://stream.venue.test/stream?x=1",
+            on_message=sink.message,
+            on_close=sink.end,
+            endpoint=Elsewhere(exchange.port),
+        )
+        head = (await exchange.peer()).head
+        assert head.startswith(b"GET /stream?x=1 HTTP/1.1")
+        assert head.lower().count(b"host:") == 1
+        assert b"Host: stream.venue.test\r\n" in head
+        connection.abort()
+        await connection.wait_closed()
