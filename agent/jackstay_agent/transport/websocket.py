@@ -311,6 +311,8 @@ def _typed(target: WsUrl, phase: str, error: Exception) -> ExchangeError:
         return _failed(target, Reason.RESET, phase, "the peer reset the connection")
     if isinstance(error, TimeoutError):
         return _failed(target, Reason.TIMEOUT, phase, "no answer in time")
+    if isinstance(error, ConnectionRefusedError):
+        return _failed(target, Reason.REFUSED, phase, "connection refused: nothing listens there")
     if isinstance(error, picows.WSHandshakeError):
         return _handshake(target, error)
     if isinstance(error, OSError):

@@ -45,6 +45,8 @@ ABNORMAL = 1006
 INVALID_TEXT = 1007
 TOO_BIG = 1009
 
+LATE_S = 0.25  # a timer this late means that this process did not run
+PONG_GRACE_S = 1.0
 FRAGMENTS_MAX = 16 * 1024  # an endless row of empty fragments costs memory too
 CLOSE_TEXT_BYTES_MAX = 123  # a control frame carries 125 bytes, two of them the code (RFC 6455 §5.5)
 
@@ -107,6 +109,8 @@ class WsConnection(WSListener):
         self._ending: WsClosed | None = None
         self._ping_timer: asyncio.TimerHandle | None = None
         self._ping_sent_at: float | None = None
+        self._pong_excused = False
+        self._pong_waiters: list[asyncio.Future[float]] = []
         self._abort_timer: asyncio.TimerHandle | None = None
         self._owed_pong: bytes | None = None
         self._drain_waiters: list[asyncio.Future[bool]] = []
@@ -175,6 +179,15 @@ class WsConnection(WSListener):
         self._set_ping_timer(self.settings.pong_timeout_s, self._pong_due)
         return True
 
+    async def round_trip(self) -> float:
+        """Ask for a pong and wait for it; seconds. Raises ConnectionError when the connection ends first."""
+        if not self.is_open:
+            raise ConnectionError("the websocket is closed")
+        waiter: asyncio.Future[float] = self._loop.create_future()
+        self._pong_waiters.append(waiter)
+        self.ping()  # one that is under way serves as well
+        return await waiter
+
     # ------------------------------------------------------------ picows calls
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -221,6 +234,10 @@ class WsConnection(WSListener):
             if not waiter.done():
                 waiter.set_result(False)
         self._drain_waiters.clear()
+        for pong in self._pong_waiters:
+            if not pong.done():
+                pong.set_exception(ConnectionError(f"the websocket ended: {closed.detail or closed.code}"))
+        self._pong_waiters.clear()
         self._parts = None
         if not self._ended.done():
             self._ended.set_result(closed)
@@ -293,7 +310,12 @@ class WsConnection(WSListener):
         if self._ping_sent_at is None or payload != self._ping_payload():
             return  # unsolicited pongs are legal and prove nothing about our ping
         self.latency_s = now - self._ping_sent_at
+        waiters, self._pong_waiters = self._pong_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(self.latency_s)
         self._ping_sent_at = None
+        self._pong_excused = False
         self._plan_ping()
 
     def _ping_payload(self) -> bytes:
@@ -312,6 +334,12 @@ class WsConnection(WSListener):
         self.ping()
 
     def _pong_due(self) -> None:
+        late_s = self._clock() - (self._ping_sent_at or 0.0) - self.settings.pong_timeout_s
+        if late_s > LATE_S and not self._pong_excused:
+            # We did not run meanwhile; the pong may wait in the socket. Once, then it counts (DESIGN §3 rule 13).
+            self._pong_excused = True
+            self._set_ping_timer(min(self.settings.pong_timeout_s, PONG_GRACE_S), self._pong_due)
+            return
         self.pings_missed += 1
         self.abort(f"no pong within {self.settings.pong_timeout_s:g} s", reason=Reason.TIMEOUT)
 
