@@ -19,11 +19,9 @@ from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event
 
 from .config import Config
-from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
-from .gateway.feed_door import FeedDoor
 from .instance_lock import InstanceLock
 from .logs import make_logger, write_event
 from .pipeline import Pipeline
