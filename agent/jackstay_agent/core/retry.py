@@ -41,6 +41,8 @@ DEFAULT_POLICIES: Mapping[str, RetryPolicy] = MappingProxyType(
         # The server says when; the curve is only for servers that do not.
         "api_rate_limit": RetryPolicy(Backoff("exponential", base_s=1.0, cap_s=60.0, jitter="quarter"), 5, 120.0),
         "database": RetryPolicy(Backoff("linear", base_s=0.5, cap_s=5.0, jitter="quarter"), 5, 30.0),
+        # Questions the agent asks again on a bot's behalf, inside the bot's own deadline.
+        "reads": RetryPolicy(Backoff("exponential", base_s=0.05, cap_s=1.0), 3, 30.0),
         "default": RetryPolicy(Backoff("exponential", base_s=0.5, cap_s=10.0), 3, 30.0),
     }
 )

@@ -31,7 +31,7 @@ async def resolve(host: str, port: int) -> list[Address]:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         raise DialError(Reason.DNS, f"name {host} does not resolve: {error}") from error
-    return [(family, address[0], address[1]) for family, _type, _proto, _name, address in found]
+    return [(int(family), str(address[0]), int(address[1])) for family, _type, _proto, _name, address in found]
 
 
 async def dial(
