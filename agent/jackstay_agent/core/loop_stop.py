@@ -1,4 +1,4 @@
-"""Ten identical rejects in a row are a loop, and stopped (DESIGN §3 rule 9; exchanges.md 9, 16, 19).
+"""Ten identical rejects in a row are a loop, and stopped (DESIGN §3 rule 9).
 
 A business reject trips no breaker, so nothing else would stop a bot that sends the same refused order for twenty hours.
 Equal means: equal order fields (without id, timestamp, nonce, signature) *and* the same reason; the caller makes the

@@ -28,7 +28,8 @@ class Bucket:
         missing = self._level + weight + ahead - usable
         if missing <= 0.0:
             return now
-        return inf if weight > usable else now + missing * self.rule.per_s / self.rule.limit
+        # A microsecond more, or rounding would have the caller ask again at once.
+        return inf if weight > usable else now + missing * self.rule.per_s / self.rule.limit + 1e-6
 
     def take(self, now: float, weight: float) -> bool:
         self._advance(now)

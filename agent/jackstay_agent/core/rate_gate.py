@@ -60,10 +60,8 @@ class Ramp:
     def next_at(self, now: float) -> float:
         """The earliest instant, not before ``now``, at which one more request fits."""
         due = self._count  # request number n+1 may go when the curve has reached n
-        if self._steeper > 0.0:
-            t = (sqrt(self._start**2 + 4.0 * self._steeper * due) - self._start) / (2.0 * self._steeper)
-        else:
-            t = due / self._start
+        # The positive root in the form that does not cancel for a nearly flat ramp.
+        t = 2.0 * due / (self._start + sqrt(self._start**2 + 4.0 * self._steeper * due))
         return max(now, min(self._since + t, self.ends_at))
 
     def take(self) -> None:

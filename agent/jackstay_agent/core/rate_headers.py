@@ -1,4 +1,4 @@
-"""What a venue's headers say about its budgets, as corrections for the limiter (exchanges.md 3.2).
+"""What a venue's headers say about its budgets, as corrections for the limiter.
 
 Reads and doubts; decides nothing. A header that is no plain number is passed over.
 """

@@ -6,7 +6,7 @@ nobody of its lane or a less urgent one takes the room it waits for. The de-risk
 only by a gate whose scope covers it (DESIGN §3 rule 4). Nobody waits past his deadline: then it is a refusal, at once.
 
 Pure: `now` is an argument and waiting is the caller's. Prior art: Envoy's admission order, GCRA, resilience4j's
-reserve-and-wait; against bots that retried into a ban (exchanges.md 19): a gate holds every lane it covers.
+reserve-and-wait; against bots that retried into a ban: a gate holds every lane it covers.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ class Limiter:
             self.leave(old)
         if until > latest:
             return Refuse(reason, until - now if isfinite(until) else None, why)
+        if ask.lane is Lane.DERISK:
+            return Wait(ask, until, reason, why, 0)  # only a gate holds it, and no queue is too full for it
         if number is None:
             if len(self._tickets) >= self.settings.waiting_max:
                 return Refuse(Reason.QUEUE_FULL, until - now, f"{len(self._tickets)} requests wait already")

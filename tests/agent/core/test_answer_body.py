@@ -4,6 +4,7 @@ import gzip
 import json
 
 import pytest
+
 from jackstay_agent.core.answer_body import (
     NOTHING,
     Answer,
@@ -39,7 +40,7 @@ from jackstay_agent.core.outcome_tables import BINANCE, BYBIT, GENERIC, KRAKEN, 
         (b'"ok"', None),
         (b'{"a":"\xff"}', None),
         (b"[" * 200_000, None),
-        (gzip.compress(b"{}"), None),
+        (gzip.compress(b"{}", mtime=0), None),
     ],
 )
 def test_only_a_whole_object_or_array_is_parsed(body, whole):
@@ -75,7 +76,7 @@ def test_content_types(headers, fine):
 def test_shapes_are_named_without_quoting():
     """Empty, compressed, markup, or just not JSON: never the body's own words."""
     assert shape(b" \n") == "empty body"
-    assert shape(gzip.compress(b"x")) == "compressed body"
+    assert shape(gzip.compress(b"x", mtime=0)) == "compressed body"
     assert shape(b" <!DOCTYPE html>") == "markup instead of JSON"
     assert shape(b'{"key":"secret"') == "not the promised JSON (15 bytes)"
     assert is_markup(b"\n<p>")

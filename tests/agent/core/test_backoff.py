@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jackstay_agent.core.backoff import SERVER_MARGIN_S, Backoff, obey_server_s
 from jackstay_protocols.errors import ValidationError
 

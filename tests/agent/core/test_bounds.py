@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from jackstay_agent.core.bounds import check_choice, check_instant, check_number, check_whole
 from jackstay_protocols.errors import ValidationError
 

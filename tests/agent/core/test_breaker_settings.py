@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from jackstay_agent.core.breaker_settings import BreakerSettings, capped_s
 from jackstay_protocols.errors import ValidationError
 

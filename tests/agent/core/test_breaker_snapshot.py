@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+
 from jackstay_agent.core.breaker import Breaker, BreakerSettings, BreakerState
 from jackstay_protocols.errors import Reason, ValidationError
 

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+
 from jackstay_agent.core.breaker_state import LEGAL, BreakerState, check_move
 from jackstay_protocols.errors import ValidationError
 

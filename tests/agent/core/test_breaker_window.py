@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jackstay_agent.core.breaker_window import CountWindow, TimeWindow
 from jackstay_protocols.errors import ValidationError
 
@@ -15,7 +16,11 @@ def test_a_count_window_is_the_last_n_calls(size, flags):
         window.record(0.0, f)
         window.advance(0.0)
     last = flags[-size:]
-    assert (window.calls, window.failed, window.slow) == (len(last), sum(f & 1 for f in last), sum(f >> 1 for f in last))
+    assert (window.calls, window.failed, window.slow) == (
+        len(last),
+        sum(f & 1 for f in last),
+        sum(f >> 1 for f in last),
+    )
     assert window.dump(0.0) == last
 
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from jackstay_agent.core.outcome_tables import TABLES
 from jackstay_agent.core.verdict import Cause
 

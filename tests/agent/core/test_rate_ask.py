@@ -3,13 +3,20 @@
 import math
 
 import pytest
+
 from jackstay_agent.core.rate_ask import RANKS, LimitSettings
 from jackstay_protocols.errors import Lane, ValidationError
 
 
 @pytest.mark.parametrize(
     "fields",
-    [{"gate_default_s": -1}, {"ban_default_s": math.nan}, {"wait_max_s": 1e12}, {"waiting_max": -1}, {"budgets_max": 0}],
+    [
+        {"gate_default_s": -1},
+        {"ban_default_s": math.nan},
+        {"wait_max_s": 1e12},
+        {"waiting_max": -1},
+        {"budgets_max": 0},
+    ],
     ids=str,
 )
 def test_bad_settings_are_refused(fields):

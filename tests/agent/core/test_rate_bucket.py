@@ -5,6 +5,7 @@ from math import inf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jackstay_agent.core.rate_bucket import Bucket
 from jackstay_agent.core.rate_rule import BudgetRule
 

@@ -1,6 +1,7 @@
 """The three kinds of budgets behind one face."""
 
 import pytest
+
 from jackstay_agent.core.rate_budget import Bucket, BudgetRule, Leased, Window, make_budget
 
 

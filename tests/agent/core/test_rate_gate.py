@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jackstay_agent.core import rate_gate
 from jackstay_agent.core.rate_gate import Gates, Ramp, RampSettings
 from jackstay_agent.core.verdict import GateScope

@@ -1,6 +1,7 @@
 """Budget headers."""
 
 import pytest
+
 from jackstay_agent.core.rate_headers import HeaderReader, HeaderRule
 from jackstay_protocols.errors import ValidationError
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from jackstay_agent.core.rate_gate import RampSettings
 from jackstay_agent.core.rate_limit import Admit, Ask, BudgetRule, GateScope, Limiter, LimitSettings, Refuse, Wait
 from jackstay_protocols.errors import Lane, Reason, ValidationError
@@ -260,6 +261,27 @@ def test_waiting_is_bounded():
         assert isinstance(limiter.admit(1.0, QUERY, deadline_at=900.0), Wait)
     no = limiter.admit(1.0, QUERY, deadline_at=900.0)
     assert (no.reason, isinstance(no, Refuse)) == (Reason.QUEUE_FULL, True)
+
+
+def test_no_queue_is_too_full_for_derisking():
+    """Behind a gate a cancel waits even where no more may wait."""
+    limiter = make(waiting_max=0)
+    limiter.gate(0.0, GateScope.IP, "ip", retry_after_s=5.0, why="429")
+    assert isinstance(limiter.admit(0.0, QUERY), Refuse)
+    wait = limiter.admit(0.0, DERISK)
+    assert isinstance(wait, Wait)
+    assert isinstance(limiter.admit(5.0, DERISK, ticket=wait), Admit)
+
+
+def test_asking_too_early_keeps_the_place():
+    """A timer that fires early is told the same instant again and loses nothing."""
+    limiter = make(weight=1)
+    spend(limiter, 0.0, QUERY, 1)
+    first = limiter.admit(1.0, QUERY, deadline_at=300.0)
+    second = limiter.admit(1.0, QUERY, deadline_at=300.0)
+    again = limiter.admit(first.until - 0.001, QUERY, deadline_at=300.0, ticket=first)
+    assert (again.until, again.number) == (first.until, first.number)
+    assert isinstance(limiter.admit(second.until, QUERY, deadline_at=300.0, ticket=again), Admit)
 
 
 def test_a_ticket_is_refused_when_the_deadline_no_longer_fits():

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from jackstay_agent.core.rate_rule import BudgetRule, row_of
 from jackstay_protocols.errors import ValidationError
 

@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+
 from jackstay_agent.core.rate_limit import Admit, Ask, BudgetRule, GateScope, Limiter, Wait
 from jackstay_protocols.errors import Lane, Reason, ValidationError
 

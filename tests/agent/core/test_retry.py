@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jackstay_agent.core.backoff import Backoff
 from jackstay_agent.core.retry import (
     DEFAULT_POLICIES,

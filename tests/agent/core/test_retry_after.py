@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jackstay_agent.core.retry_after import RETRY_AFTER_CAP_S, http_date_s, read_instant
 
 NOW = 1_445_412_400.0  # 80 s before Wed, 21 Oct 2015 07:28:00 GMT

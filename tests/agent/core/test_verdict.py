@@ -1,6 +1,7 @@
 """The one table of what follows from a cause."""
 
 import pytest
+
 from jackstay_agent.core.verdict import EFFECTS, BreakerMark, Cause, GateScope, of_a_read, verdict
 from jackstay_protocols.errors import Outcome
 
