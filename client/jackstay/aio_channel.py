@@ -21,9 +21,9 @@ from jackstay_protocols.messages import Abandon, Ack, Beat, Message, Refusal, We
 from .answer import unexpected
 from .call import frame_of
 from .channel import (
-    GRACE_US,
     Wire,
     fd_of,
+    grace_us,
     lost_in_flight,
     next_id,
     nothing_sent,
@@ -87,7 +87,7 @@ class AsyncLine:
             if not self._hand_over(frame, deadline_us):
                 self.greeted = False
                 continue
-            answer = await self._answer(request_id, deadline_us)
+            answer = await self._answer(request_id, deadline_us + grace_us(deadline_us - boot_us()))
             if type(answer) is Refusal and answer.reason == Reason.UNKNOWN_PEER:
                 self.greeted = False
                 continue
@@ -156,11 +156,11 @@ class AsyncLine:
         self._look_again()
         return True
 
-    async def _answer(self, request_id: int, deadline_us: int, grace_us: int = GRACE_US) -> Message:
+    async def _answer(self, request_id: int, give_up_us: int) -> Message:
         future: Future[Message] = self.loop.create_future()
-        self._pending.add(request_id, future, deadline_us + grace_us)
-        if self._expiry is None or deadline_us + grace_us < self._expiry_at_us:
-            self._set_expiry(deadline_us + grace_us)
+        self._pending.add(request_id, future, give_up_us)
+        if self._expiry is None or give_up_us < self._expiry_at_us:
+            self._set_expiry(give_up_us)
         try:
             return await future
         except asyncio.CancelledError:
@@ -292,7 +292,7 @@ class AsyncLine:
         try:
             if not self._hand_over(hello, until_us):
                 raise nothing_sent(f"the agent at {self.wire.path} takes no message")
-            answer = await self._answer(request_id, until_us, grace_us=0)
+            answer = await self._answer(request_id, until_us)
         except (TimeoutError, AgentGone) as error:
             raise nothing_sent(f"the agent at {self.wire.path} does not answer a hello") from error
         if type(answer) is not Welcome:

@@ -18,6 +18,7 @@ import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import zmq
 
@@ -49,7 +50,9 @@ Socket = zmq.Socket[bytes]
 QUEUE_FRAMES_MAX = 1_000  # both directions; requests in flight are bounded more tightly above
 FEED_QUEUE_FRAMES_MAX = 64  # batches; what a slow reader does not take waits in the agent, which counts its drops
 SLICE_MS = 20  # how often a waiting thread looks whether the agent died
-GRACE_US = 150_000  # past the deadline, for the agent's own word on what became of the request
+# Past the deadline, for the agent's own word on what became of the request: a fifth of the time given, in bounds.
+GRACE_US_MIN = 20_000
+GRACE_US_MAX = 150_000
 RECONNECT_MS = 50
 RECONNECT_MS_MAX = 500
 SOCKETS_MAX = 8_192  # libzmq stops at 1,023 by default: about 300 threads
@@ -57,6 +60,7 @@ SOCKETS_MAX = 8_192  # libzmq stops at 1,023 by default: about 300 threads
 _WATCHED = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
 
 _contexts: dict[int, zmq.Context[Socket]] = {}
+_open_wires: WeakSet[Wire] = WeakSet()
 next_id = itertools.count(1).__next__
 
 
@@ -111,9 +115,11 @@ class Wire:
         paths = membership.where.paths()
         self.path = paths.feed if feed else paths.bot
         self.pid = os.getpid()
+        self.thread_id = threading.get_ident()
         self.socket = dealer(FEED_QUEUE_FRAMES_MAX if feed else QUEUE_FRAMES_MAX)
         self.monitor: Socket = self.socket.get_monitor_socket(_WATCHED)
         self.monitor.setsockopt(zmq.LINGER, 0)
+        _open_wires.add(self)
         try:
             self.socket.connect(ipc(self.path))
         except zmq.ZMQError:
@@ -131,8 +137,9 @@ class Wire:
 
     def close(self) -> None:
         """Never waits. In a forked child the parent's socket is only forgotten."""
-        if self.pid != os.getpid():
+        if self.pid != os.getpid() or self.socket.closed:
             return
+        _open_wires.discard(self)
         self.socket.disable_monitor()
         self.monitor.close(0)
         self.socket.close(0)
@@ -152,6 +159,18 @@ def take_unsolicited(membership: Membership, message: Message) -> bool:
         membership.directives.append(message)
         return True
     return False
+
+
+def close_own_wires() -> None:
+    """At the end of the process: what this thread opened and nobody closed. Other threads may still be using theirs."""
+    for wire in list(_open_wires):
+        if wire.thread_id == threading.get_ident():
+            wire.close()
+
+
+def grace_us(left_us: int) -> int:
+    """How long past its deadline a call that has ``left_us`` left still listens."""
+    return min(GRACE_US_MAX, max(GRACE_US_MIN, left_us // 5))
 
 
 def nothing_sent(what: str) -> AgentGone:
@@ -213,7 +232,7 @@ class Line:
                 self.greeted = False
                 continue
             try:
-                answer = self._wait(request_id, deadline_us)
+                answer = self._wait(request_id, deadline_us + grace_us(deadline_us - boot_us()))
             except AgentGone:
                 raise
             except BaseException:
@@ -275,7 +294,7 @@ class Line:
         hello = frame_of(membership.hello(), request_id, 0, 0, membership.frame_bytes_max)
         try:
             self.wire.socket.send(hello, zmq.NOBLOCK)
-            answer = self._wait(request_id, until_us, grace_us=0)
+            answer = self._wait(request_id, until_us)
         except (DeadlineExceeded, AgentGone, zmq.Again) as error:
             raise nothing_sent(f"the agent at {self.wire.path} does not answer a hello") from error
         if type(answer) is not Welcome:
@@ -300,9 +319,8 @@ class Line:
         self.membership.plan.spoke_at = now_us / 1e6
         return True
 
-    def _wait(self, request_id: int, deadline_us: int, *, grace_us: int = GRACE_US) -> Message:
+    def _wait(self, request_id: int, give_up_us: int) -> Message:
         receive = self.wire.socket.recv
-        give_up_us = deadline_us + grace_us
         while True:
             try:
                 frame = receive()

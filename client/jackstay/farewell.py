@@ -19,7 +19,7 @@ from jackstay_protocols.clock import boot_us
 from jackstay_protocols.errors import TradingBotError
 from jackstay_protocols.messages import Goodbye
 
-from .channel import Line
+from .channel import Line, close_own_wires
 from .membership import Membership, all_here
 
 WAIT_S = 0.25  # an agent that is not there must not hold up the bot's end
@@ -56,6 +56,7 @@ def say_goodbye(membership: Membership, word: Goodbye, *, wait_s: float = WAIT_S
     except OSError:  # ZMQError too: the folder is gone, no more sockets
         return False
     finally:
+        membership.left = True  # the greeting on the way here was no return
         if line is not None:
             line.close()
     return True
@@ -68,6 +69,7 @@ def say_goodbye_to_all(reason: str) -> None:
 
 def _at_exit() -> None:
     say_goodbye_to_all("exit")
+    close_own_wires()
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:
