@@ -26,9 +26,10 @@ LOG_MAX = 2048  # at 5,000 messages a second on one topic, two lines may be 400 
 class Merge:
     """The copies of one topic. `take` returns what to deliver now, in order."""
 
-    __slots__ = ("_at", "_behind", "_buffers", "_first", "_log", "_log_max", "_places", "doubles", "late")
+    __slots__ = ("_at", "_behind", "_buffers", "_first", "_log", "_log_max", "_places", "doubles", "ending", "late")
 
     def __init__(self, log_max: int = LOG_MAX) -> None:
+        self.ending = False  # the owner wants to be rid of it as soon as the last line is at the end
         self.doubles = 0
         self.late = 0  # messages only one line had
         self._log_max = log_max
@@ -45,6 +46,10 @@ class Merge:
     def aligned(self, line: Hashable) -> bool:
         """Is this line's place in the stream known?"""
         return line in self._places
+
+    def at_end(self, line: Hashable) -> bool:
+        """Has this line brought everything that was delivered, so that its next message is new?"""
+        return self._places.get(line) == self._end() and not self._buffers
 
     def join(self, line: Hashable) -> None:
         """A line begins. The first one is the stream itself; a later one has to find its place."""
