@@ -19,7 +19,7 @@ from jackstay_protocols.errors import ExchangeError, Reason
 
 from .core.dialect import Dialect
 from .core.feed_state import FeedMove, FeedState, move
-from .core.heartbeat import NEVER, Due, FirstMessages, HeartbeatRules, SocketClocks
+from .core.heartbeat import NEVER, Cadence, Due, FirstMessages, HeartbeatRules, SocketClocks
 from .core.redial import DialBudget, Pace, Redial, RedialRules
 from .transport.websocket import WsClosed
 
@@ -53,7 +53,8 @@ class SocketOwner(Protocol):
 
     def socket_event(self, socket: FeedSocket, name: str, fields: dict[str, Any]) -> None: ...
     def socket_overdue(self, socket: FeedSocket, topics: list[str]) -> None: ...
-    def socket_old(self, socket: FeedSocket) -> None: ...
+    def socket_old(self, socket: FeedSocket, why: str) -> None: ...
+    def socket_ended(self, socket: FeedSocket) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class FeedSocket:
         self.last_error = ""
         self.connected_at: float | None = None
         self.lost_at: float | None = None
+        self.retiring = False  # a successor takes over: it is not dialled again
         self.fresh = False  # data arrived in this loop turn; the batcher reads and clears it
         self._owner = owner
         self._dialect = dialect
@@ -103,7 +105,9 @@ class FeedSocket:
         self._redial = Redial(rules.redial)
         self._pace = Pace(rules.subscribes_per_s)
         self._first = FirstMessages(rules.first_message_s)
+        self._cadence = Cadence(rules.heartbeat.cadence_factor, rules.heartbeat.cadence_min_s)
         self._clocks: SocketClocks | None = None
+        self._asked_at: float | None = None  # when the last wanted topic was asked for on this connection
         self._ws: WsLike | None = None
         self._asked: dict[str, None] = {}
         self._asking: dict[int, list[str]] = {}
@@ -127,7 +131,14 @@ class FeedSocket:
         for topic in topics:
             self.topics.pop(topic, None)
             self._first.forget(topic)
+        self._cadence.forget()
         self._topics_changed()
+
+    def settled_s(self, now: float) -> float:
+        """For how long everything wanted has been subscribed; 0 while it is not."""
+        if self._asked_at is None or self._ws is None or any(topic not in self._asked for topic in self.topics):
+            return 0.0
+        return max(0.0, now - self._asked_at)
 
     def replace(self, why: str, *, reason: str = Reason.TIMEOUT) -> None:
         """Give the connection up now; the task dials a new one and subscribes everything again."""
@@ -157,6 +168,7 @@ class FeedSocket:
     async def close(self) -> None:
         """End for good; returns when the socket is gone, within the close wait."""
         task, self._task = self._task, None
+        self.retiring = True
         if self._ws is not None:
             self._ws.close()
             with contextlib.suppress(TimeoutError):
@@ -194,6 +206,10 @@ class FeedSocket:
             if not self.topics:
                 continue
             delay_s = await self._one_connection()
+            if self.retiring:
+                self._move(FeedMove.CLOSE)
+                self._owner.socket_ended(self)
+                return
             if self.state is FeedState.BACKOFF:
                 await self._pause(delay_s)
                 if not self.topics:
@@ -240,7 +256,8 @@ class FeedSocket:
         self.connected_at = now
         self._asked.clear()
         self._asking.clear()
-        self._clocks = SocketClocks(self._rules.heartbeat, now)
+        self._asked_at = None
+        self._clocks = SocketClocks(self._rules.heartbeat, now, cadence=self._cadence)
         self._move(FeedMove.CONNECTED)
         self._event("feed.connected", {"connects": self.connects, "topics": len(self.topics)})
         self._pump()
@@ -257,6 +274,8 @@ class FeedSocket:
             self.lost_at = now
         self.last_error = closed.detail or closed.reason or f"closed with {closed.code}"
         self._move(FeedMove.LOST)
+        if self.retiring and closed.by == "us":
+            return 0.0
         delay_s = self._redial.lost(up_s, self._random())
         fields = {"by": closed.by, "code": closed.code, "reason": closed.reason, "detail": closed.detail}
         self._event("feed.lost", {**fields, "up_s": up_s, "retry_in_s": delay_s, "topics": len(self.topics)})
@@ -325,6 +344,8 @@ class FeedSocket:
         new = [topic for topic in topics if topic not in self._asked]
         self._asked.update(dict.fromkeys(new))
         self._first.expect(new, now)
+        if new:
+            self._asked_at = now
         if self._clocks is not None:
             self._clocks.expect(now, bool(self._asked))
 
@@ -349,6 +370,8 @@ class FeedSocket:
         if self._clocks is None:
             return
         at = min(self._clocks.next_at(), self._first.next_at())
+        if self._cadence.factor > 0:  # the learned limit moves with what is heard: look again
+            at = min(at, self._clock() + self._cadence.min_s)
         if self._check_timer is not None:
             self._check_timer.cancel()
             self._check_timer = None
@@ -379,7 +402,7 @@ class FeedSocket:
             self._pace.take(now)
             self._ws.send(self._rules.heartbeat_text)
         elif due is Due.OLD:
-            self._owner.socket_old(self)
+            self._owner.socket_old(self, "its lifetime ends")
         overdue = [topic for topic in self._first.overdue(now) if topic in self.topics]
         if overdue:
             self._event("feed.stale", {"what": "subscription", **_some(overdue)})

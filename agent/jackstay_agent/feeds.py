@@ -1,11 +1,14 @@
 """Market data: which topics are wanted, on which sockets, in which order they reach the readers.
 
-    transport/websocket -> FeedSocket -> Feed (here: route, number, batch) -> publish -> gateway/feed_door
+    transport/websocket -> FeedSocket -> FeedRoutes -> Batcher -> publish -> gateway/feed_door
 
 Upstream subscriptions follow demand: the first reader of a topic subscribes it, the last one leaves it after a linger.
 Every message gets the agent's own sequence number per topic, so that a reader knows what it missed. Messages of one
 loop turn travel as one batch per topic, capped in frames and bytes. There is no Python object per message but its
 payload (DESIGN §2, at its end).
+
+A socket near its end is replaced before it breaks: its successor subscribes the same topics, both are merged until each
+topic's place on the new one is known, then the old one goes. A redundant feed carries every topic twice all the time.
 
 It refuses to know prices and books, who the readers are, and how they are reached.
 """
@@ -13,25 +16,27 @@ It refuses to know prices and books, who the readers are, and how they are reach
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-import msgspec
-
 from jackstay_protocols.errors import Reason, Refused, ValidationError
-from jackstay_protocols.limits import TOPIC_BYTES_MAX
 
-from .core.dialect import DIALECTS, Dialect, check_topic
-from .core.heartbeat import HeartbeatRules
-from .core.redial import DialBudget, RedialRules
-from .feed_socket import FeedSocket, SocketRules, WsLike
-from .transport.websocket import WsClosed, WsSettings, check_headers, parse_ws_url
+from .core.dialect import check_topic
+from .core.feed_state import FeedState
+from .core.merge import Merge
+from .core.redial import DialBudget
+from .feed_batches import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Batcher, Publish, Topic
+from .feed_routes import FeedRoutes
+from .feed_settings import FeedSettings
+from .feed_socket import FeedSocket, WsLike
+from .transport.websocket import WsClosed, WsSettings
 
-BATCH_FRAMES_MAX = 256
-BATCH_BYTES_MAX = 32 * 1024  # times the door's high-water mark: what a stopped reader can pin inside ZeroMQ
+__all__ = ["BATCH_BYTES_MAX", "BATCH_FRAMES_MAX", "Feed", "FeedManager", "FeedSettings", "WsDial"]
 
-Publish = Callable[[str, int, list[bytes]], None]
+ROTATION_LOOK_S = 0.02  # how often a running rotation is looked at
+TWIN_WAIT_S = 1.0  # a redundant socket is not replaced while its twin is down
+
 OnEvent = Callable[[str, dict[str, Any]], None]
 
 
@@ -50,174 +55,14 @@ class WsDial(Protocol):
     ) -> Awaitable[WsLike]: ...
 
 
-class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One ``[feeds.NAME]`` table. Times in seconds; 0 turns a rule off."""
+@dataclass(slots=True)
+class Rotation:
+    """One socket on its way out, and the one that takes over."""
 
-    url: str
-    dialect: str = "raw"  # binance | bybit | okx | kraken | raw | template
-    headers: dict[str, str] = {}
-
-    # dialect = "template": how to ask, and which fields name the topic (see core/dialect.py)
-    subscribe: str = ""
-    unsubscribe: str = ""
-    item: str = '"$topic"'
-    topics_per_message: int = 0  # 0: the dialect's own
-    topic_fields: list[str] = []
-    control: list[str] = []
-
-    connect_timeout_s: float = 10.0
-    ping_interval_s: float = 15.0  # below Binance's 20 s server rhythm, so a half-open line is found first
-    pong_timeout_s: float = 10.0
-    heartbeat: str = ""  # application heartbeat text; "": the dialect's own
-    heartbeat_interval_s: float = 20.0  # Bybit asks for 20 s, OKX cuts after 30 s
-    silence_s: float = 60.0  # no data on the whole socket for this long: it is replaced
-    first_message_s: float = 30.0  # a subscription that delivers nothing moves; doubles for quiet symbols
-    lifetime_s: float = 23 * 3600.0  # Binance ends a socket at 24 h
-
-    backoff_min_s: float = 0.25
-    backoff_max_s: float = 30.0
-    healthy_s: float = 10.0  # a connection up for this long is redialled at once, and resets the backoff
-    dials_max: int = 60  # per dial_window_s, over all sockets of the feed; Binance allows 300 per 5 min and IP
-    dial_window_s: float = 300.0
-
-    subscribes_per_s: float = 4.0  # Binance spot cuts at 5 incoming messages a second, pongs included
-    streams_max: int = 200  # topics on one socket; Binance allows 1024
-    sockets_max: int = 16
-    topics_max: int = 4096
-    linger_s: float = 5.0  # how long a topic stays subscribed without a reader
-    message_bytes_max: int = 8 * 1024 * 1024
-
-    def check(self, name: str) -> None:
-        """Raises ValidationError naming the key that is wrong."""
-        parse_ws_url(self.url)
-        check_headers(self.headers)
-        if self.dialect != "template" and self.dialect not in DIALECTS:
-            known = ", ".join([*DIALECTS, "template"])
-            raise ValidationError(f"feeds.{name}.dialect is {self.dialect!r}; one of {known} is expected")
-        if self.dialect == "template" and not (self.subscribe and self.topic_fields):
-            raise ValidationError(f"feeds.{name}: dialect 'template' needs 'subscribe' and 'topic_fields'")
-        for key in ("streams_max", "sockets_max", "topics_max", "message_bytes_max"):
-            if getattr(self, key) < 1:
-                raise ValidationError(f"feeds.{name}.{key} is {getattr(self, key)}; 1 or more is expected")
-        for key in self.__struct_fields__:
-            value = getattr(self, key)
-            if isinstance(value, float | int) and (not math.isfinite(value) or value < 0):
-                raise ValidationError(f"feeds.{name}.{key} is {value}; 0 or a finite number above it is expected")
-        if self.connect_timeout_s == 0 or self.backoff_max_s < self.backoff_min_s:
-            raise ValidationError(
-                f"feeds.{name}: connect_timeout_s above 0 and backoff_max_s of at least backoff_min_s are expected"
-            )
-
-    def made_dialect(self) -> Dialect:
-        """The dialect with this table's own words in it."""
-        if self.dialect == "template":
-            return Dialect(
-                "template",
-                subscribe=self.subscribe,
-                unsubscribe=self.unsubscribe,
-                item=self.item,
-                items_max=self.topics_per_message or 100,
-                topic_fields=tuple(self.topic_fields),
-                control=tuple(self.control),
-            )
-        base = DIALECTS[self.dialect]
-        return Dialect(
-            base.name,
-            subscribe=base.subscribe,
-            unsubscribe=base.unsubscribe,
-            item=base.item,
-            items_max=self.topics_per_message or base.items_max,
-            topic_fields=base.topic_fields,
-            unwrap=base.unwrap,
-            control=base.control + tuple(self.control),
-            errors=base.errors,
-            heartbeat=self.heartbeat or base.heartbeat,
-            one_topic=base.one_topic,
-        )
-
-    def rules(self, dialect: Dialect) -> SocketRules:
-        text = self.heartbeat or dialect.heartbeat
-        beats = HeartbeatRules(
-            silence_s=self.silence_s,
-            heartbeat_interval_s=self.heartbeat_interval_s if text else 0.0,
-            lifetime_s=self.lifetime_s,
-        )
-        redial = RedialRules(min_s=self.backoff_min_s, max_s=self.backoff_max_s, healthy_s=self.healthy_s)
-        return SocketRules(beats, redial, self.first_message_s, self.subscribes_per_s, text)
-
-
-class Topic:
-    """One stream of a feed: who wants it, its number, and this turn's messages."""
-
-    __slots__ = ("awaited", "batch", "batch_bytes", "full", "leaving", "readers", "seq", "socket", "stream")
-
-    def __init__(self, full: str, stream: str, seq: int) -> None:
-        self.full = full
-        self.stream = stream
-        self.seq = seq  # of the last message handed out
-        self.readers = 0
-        self.batch: list[bytes] = []
-        self.batch_bytes = 0
-        self.awaited = True  # no message yet since it was last subscribed
-        self.socket: FeedSocket | None = None
-        self.leaving: asyncio.TimerHandle | None = None
-
-
-class Batcher:
-    """Collects one loop turn's messages and hands them on, a batch per topic."""
-
-    def __init__(self, *, loop: asyncio.AbstractEventLoop, clock: Callable[[], float], publish: Publish) -> None:
-        self.batches = 0
-        self.messages = 0
-        self._loop = loop
-        self._clock = clock
-        self._publish = publish
-        self._dirty: list[Topic] = []
-        self._sockets: list[FeedSocket] = []
-        self._scheduled = False
-
-    def touched(self, socket: FeedSocket) -> None:
-        socket.fresh = True
-        self._sockets.append(socket)
-        self._schedule()
-
-    def dirty(self, topic: Topic) -> None:
-        self._dirty.append(topic)
-        self._schedule()
-
-    def full(self, topic: Topic) -> None:
-        """The batch is at its cap: out with it now; the topic stays on the list of this turn."""
-        self._hand_out(topic)
-
-    def flush(self) -> None:
-        self._scheduled = False
-        if self._sockets:
-            sockets, self._sockets = self._sockets, []
-            now = self._clock()
-            for socket in sockets:
-                socket.heard_data(now)
-        dirty, self._dirty = self._dirty, []
-        for topic in dirty:
-            if topic.batch:
-                self._hand_out(topic)
-
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self.flush)
-
-    def _hand_out(self, topic: Topic) -> None:
-        batch = topic.batch
-        first_seq = topic.seq + 1
-        topic.seq += len(batch)
-        topic.batch = []
-        topic.batch_bytes = 0
-        self.batches += 1
-        self.messages += len(batch)
-        if topic.awaited and topic.socket is not None:
-            topic.awaited = False
-            topic.socket.heard_topic(topic.stream)
-        self._publish(topic.full, first_seq, batch)
+    old: FeedSocket
+    new: FeedSocket
+    began_at: float
+    timer: asyncio.TimerHandle | None = None
 
 
 class Feed:
@@ -229,23 +74,23 @@ class Feed:
         self.settings = settings
         self.dialect = settings.made_dialect()
         self.topics: dict[str, Topic] = {}
-        self.sockets: list[FeedSocket] = []
+        self.sockets: list[FeedSocket] = []  # those that topics are placed on
         self.unrouted = 0  # messages that named no topic anybody wants
+        self.rotated = 0
         self._manager = manager
         self._batcher = manager.batcher
-        self._rules = settings.rules(self.dialect)
+        self._routes = FeedRoutes(self.dialect, manager.batcher, self._unrouted)
         self._budget = DialBudget(settings.dials_max, settings.dial_window_s)
-        self._routes: dict[bytes, Topic] = {}
         self._retired: dict[str, int] = {}  # last numbers of topics that were left, so that they go on counting
+        self._twins: dict[FeedSocket, FeedSocket] = {}  # both ways, in a redundant feed
+        self._rotations: dict[FeedSocket, Rotation] = {}  # by the old socket
+        self._closing: set[asyncio.Task[None]] = set()
         self._ws_settings = WsSettings(
             message_bytes_max=settings.message_bytes_max,
             ping_interval_s=settings.ping_interval_s,
             pong_timeout_s=settings.pong_timeout_s,
         )
         self._made = 0
-        # Single-field dialects are read by the opening of a message alone: {"stream":"btcusdt@trade
-        self._head = self.dialect.head
-        self._heads: dict[bytes, Topic] = {}
 
     # ------------------------------------------------------------ demand
 
@@ -285,8 +130,6 @@ class Feed:
                 full = f"{self.name}/{stream}" if stream else self.name
                 topic = Topic(full, stream, self._retired.pop(stream, 0))
                 self.topics[stream] = topic
-                self._routes[stream.encode()] = topic
-                self._heads[self._head + stream.encode()] = topic
                 added.append(topic)
             if topic.leaving is not None:
                 topic.leaving.cancel()
@@ -309,33 +152,60 @@ class Feed:
     def _leave(self, topic: Topic) -> None:
         topic.leaving = None
         self.topics.pop(topic.stream, None)
-        self._routes.pop(topic.stream.encode(), None)
-        self._heads.pop(self._head + topic.stream.encode(), None)
         self._retired[topic.stream] = topic.seq
         while len(self._retired) > self.settings.topics_max:
             del self._retired[next(iter(self._retired))]
-        if topic.socket is not None:
-            topic.socket.remove([topic.stream])
-            topic.socket = None
+        for socket in self._all_sockets():
+            if topic.stream in socket.topics:
+                self._routes.drop(socket, topic)
+                socket.remove([topic.stream])
+        topic.socket = None
 
     # ------------------------------------------------------------ sockets
 
-    def _place(self, topics: list[Topic], *, avoid: FeedSocket | None = None) -> None:
-        """Put topics on the fullest socket with room, as few sockets as the venue's limit allows."""
-        batches: dict[FeedSocket, list[str]] = {}
+    def _place(self, topics: list[Topic]) -> None:
+        """Put topics on sockets with room, as few sockets as the venue's limit allows."""
+        batches: dict[FeedSocket, list[Topic]] = {}
+        room: dict[FeedSocket, int] = {}
         for topic in topics:
-            socket = next(
-                (s for s in self.sockets if s is not avoid and len(s.topics) < self.settings.streams_max), None
-            )
+            socket = next((s for s in self.sockets if room.get(s, self._room(s)) > 0), None)
             socket = socket or self._new_socket()
+            room[socket] = room.get(socket, self._room(socket)) - 1
+            batches.setdefault(socket, []).append(topic)
+        for socket, group in batches.items():
+            self._carry(socket, group)
+
+    def _room(self, socket: FeedSocket) -> int:
+        return 0 if socket.retiring else self.settings.streams_max - len(socket.topics)
+
+    def _carry(self, socket: FeedSocket, topics: list[Topic]) -> None:
+        """These topics are this socket's from now on; in a redundant feed its twin's too."""
+        twin = self._twins.get(socket)
+        for topic in topics:
             topic.socket = socket
             topic.awaited = True
-            socket.topics[topic.stream] = None
-            batches.setdefault(socket, []).append(topic.stream)
-        for socket, streams in batches.items():
-            socket.add(streams)
+            if twin is not None:
+                topic.merge = Merge()
+                self._routes.carry(twin, topic)
+            self._routes.carry(socket, topic)
+        streams = [topic.stream for topic in topics]
+        for each in (socket, twin):
+            if each is not None:
+                if twin is not None and each.state in (FeedState.SUBSCRIBING, FeedState.LIVE):
+                    self._join(each, streams)
+                each.add(streams)
 
     def _new_socket(self) -> FeedSocket:
+        """A socket of this feed, with its twin where the feed is redundant."""
+        socket = self._make_socket()
+        self.sockets.append(socket)
+        if self.settings.redundant:
+            twin = self._make_socket()
+            self._twins[socket] = twin
+            self._twins[twin] = socket
+        return socket
+
+    def _make_socket(self) -> FeedSocket:
         self._made += 1
         settings, manager = self.settings, self._manager
 
@@ -353,123 +223,162 @@ class Feed:
             f"{self.name}#{self._made}",
             owner=self,
             dialect=self.dialect,
-            rules=self._rules,
+            rules=settings.rules(self.dialect, manager.random()),
             dial=dial,
-            reader=self._reader,
+            reader=self._routes.reader,
             budget=self._budget,
             loop=manager.loop,
             clock=manager.clock,
             random=manager.random,
         )
-        self.sockets.append(socket)
         socket.start()
         return socket
+
+    def _all_sockets(self) -> list[FeedSocket]:
+        return [*self.sockets, *(s for s in self._twins if s not in self.sockets), *self._rotations]
+
+    # ------------------------------------------------------------ what sockets tell
 
     def socket_event(self, socket: FeedSocket, name: str, fields: dict[str, Any]) -> None:
         if name == "feed.connected":
             for stream in socket.topics:
                 self.topics[stream].awaited = True
+            if socket in self._twins:
+                self._join(socket, socket.topics)
+        elif name == "feed.lost":
+            self._lost(socket)
         self._manager.on_event(name, {"feed": self.name, "socket": socket.label, **fields})
+
+    def _lost(self, socket: FeedSocket) -> None:
+        if socket in self._twins:
+            self._part(socket)
+        elif any(rotation.new is socket for rotation in self._rotations.values()):
+            self._part(socket)
+            self._join(socket, socket.topics)  # with the next connection it has to find its place again
 
     def socket_overdue(self, socket: FeedSocket, topics: list[str]) -> None:
         """Subscribed and never delivered: onto a fresh socket. A socket that delivers nothing at all is replaced."""
-        if len(topics) >= len(socket.topics) or len(self.sockets) >= self.settings.sockets_max:
+        if any(rotation.new is socket for rotation in self._rotations.values()):
+            return  # the old one still brings what there is
+        alone = len(topics) >= len(socket.topics) or len(self.sockets) >= self.settings.sockets_max
+        if alone or socket in self._twins or socket.retiring:
             socket.replace("subscriptions were taken and nothing came")
             return
         moved = [self.topics[stream] for stream in topics]
-        socket.remove(topics)
-        fresh = self._new_socket()
         for topic in moved:
-            topic.socket = fresh
-            topic.awaited = True
-        fresh.add(topics)
+            self._routes.drop(socket, topic)
+        socket.remove(topics)
+        self._carry(self._new_socket(), moved)
 
-    def socket_old(self, socket: FeedSocket) -> None:
-        socket.replace("the venue's lifetime of a socket is near", reason="")
+    def socket_old(self, socket: FeedSocket, why: str) -> None:
+        """The socket's end is near: make before break."""
+        if socket in self._twins:
+            self._replace_twin(socket, why)
+        elif socket not in self._rotations and not socket.retiring and socket.topics:
+            self._rotate(socket, why)
 
-    # ------------------------------------------------------------ messages: the hot path
-
-    def _reader(self, socket: FeedSocket) -> Callable[[int, bytes], None]:
-        """What takes a socket's messages, with everything it needs at hand: each lookup here is paid per message."""
-        if self.dialect.one_topic:
-            return self._one_topic_reader(socket)
-        if self._head and self.dialect.unwrap:
-            return self._unwrapping_reader(socket)
-
-        def read(_kind: int, payload: bytes) -> None:
-            name = self.dialect.topic_of(payload)
-            topic = self._routes.get(name) if name is not None else None
-            if topic is None:
-                self._unrouted(socket, payload)
-            else:
-                self._append(socket, topic, payload)
-
-        return read
-
-    def _one_topic_reader(self, socket: FeedSocket) -> Callable[[int, bytes], None]:
-        topics, control = self.topics, self.dialect.is_control
-
-        def read(_kind: int, payload: bytes) -> None:
-            topic = topics.get("")
-            if topic is None or control(payload):
-                self._unrouted(socket, payload)
-            else:
-                self._append(socket, topic, payload)
-
-        return read
-
-    def _unwrapping_reader(self, socket: FeedSocket) -> Callable[[int, bytes], None]:
-        """{"stream":"NAME","data":{...}}: one search, one lookup and one copy per message."""
-        start, heads, slow, unrouted = len(self._head), self._heads, self._slow_route, self._unrouted
-        dirty, full, touched = self._batcher.dirty, self._batcher.full, self._batcher.touched
-        last = start + TOPIC_BYTES_MAX
-
-        def read(_kind: int, payload: bytes) -> None:
-            end = payload.find(b'","data":', start, last)
-            topic = heads.get(payload[:end])
-            if topic is not None and payload[-1] == 125:  # "}"
-                payload = payload[end + 9 : -1]
-            else:
-                topic = slow(payload)
-                if topic is None:
-                    unrouted(socket, payload)
-                    return
-            if not socket.fresh:
-                touched(socket)
-            batch = topic.batch
-            batch.append(payload)
-            topic.batch_bytes += len(payload)
-            if len(batch) == 1:
-                dirty(topic)
-            elif len(batch) >= BATCH_FRAMES_MAX or topic.batch_bytes >= BATCH_BYTES_MAX:
-                full(topic)
-
-        return read
-
-    def _slow_route(self, payload: bytes) -> Topic | None:
-        """A message that does not open as usual: fields in another order."""
-        name = self.dialect.topic_of(payload)
-        return self._routes.get(name) if name is not None else None
-
-    def _append(self, socket: FeedSocket, topic: Topic, payload: bytes) -> None:
-        if not socket.fresh:
-            self._batcher.touched(socket)
-        batch = topic.batch
-        batch.append(payload)
-        topic.batch_bytes += len(payload)
-        if len(batch) == 1:
-            self._batcher.dirty(topic)
-        elif len(batch) >= BATCH_FRAMES_MAX or topic.batch_bytes >= BATCH_BYTES_MAX:
-            self._batcher.full(topic)
+    def socket_ended(self, socket: FeedSocket) -> None:
+        """A retiring socket's line ended before its successor had taken over."""
+        rotation = self._rotations.get(socket)
+        if rotation is not None:
+            self._finish(rotation)
 
     def _unrouted(self, socket: FeedSocket, payload: bytes) -> None:
-        if self.dialect.is_control(payload):
+        if self.dialect.is_notice(payload):
+            self._manager.on_event("feed.notice", {"feed": self.name, "socket": socket.label})
+            self.socket_old(socket, "the venue announced its end")
+        elif self.dialect.is_control(payload):
             socket.on_control(payload)
-            return
-        # Data nobody asked for, or of a topic that is being left: the socket lives, nobody gets it.
-        self.unrouted += 1
-        if not socket.fresh:
-            self._batcher.touched(socket)
+        else:
+            # Data nobody asked for, or of a topic that is being left: the socket lives, nobody gets it.
+            self.unrouted += 1
+            if not socket.fresh:
+                self._batcher.touched(socket)
+
+    # ------------------------------------------------------------ rotation
+
+    def _rotate(self, old: FeedSocket, why: str) -> None:
+        new = self._make_socket()
+        self.sockets[self.sockets.index(old)] = new
+        old.retiring = True
+        rotation = self._rotations[old] = Rotation(old, new, self._manager.clock())
+        topics = [self.topics[stream] for stream in old.topics]
+        for topic in topics:
+            topic.merge = Merge()
+            topic.merge.join(old)
+            topic.merge.join(new)
+            topic.socket = new
+            self._routes.carry(old, topic)
+            self._routes.carry(new, topic)
+        new.add([topic.stream for topic in topics])
+        fields = {"feed": self.name, "socket": old.label, "successor": new.label, "why": why, "topics": len(topics)}
+        self._manager.on_event("feed.rotating", fields)
+        self._look_later(rotation)
+
+    def _look_later(self, rotation: Rotation) -> None:
+        rotation.timer = self._manager.loop.call_later(ROTATION_LOOK_S, self._look, rotation)
+
+    def _look(self, rotation: Rotation) -> None:
+        """Is every topic's place on the new socket known, or has it been quiet on both for the settling time?"""
+        settled_s = rotation.new.settled_s(self._manager.clock())
+        ready = settled_s > 0 and (
+            settled_s >= self.settings.settle_s
+            or all(
+                topic.merge is None or topic.merge.aligned(rotation.new)
+                for topic in (self.topics[stream] for stream in rotation.new.topics)
+            )
+        )
+        if ready:
+            self._finish(rotation)
+        else:
+            self._look_later(rotation)
+
+    def _finish(self, rotation: Rotation) -> None:
+        """The old socket goes; what only waited for it is delivered."""
+        old, new = rotation.old, rotation.new
+        if rotation.timer is not None:
+            rotation.timer.cancel()
+        del self._rotations[old]
+        for topic in self.topics.values():
+            merge = topic.merge
+            if merge is None or old not in merge.lines():
+                continue
+            for payload in merge.leave(old):
+                self._batcher.append(topic, payload)
+            # The new one may be behind: what the old one brought already is still to be left out.
+            merge.ending = True
+            if merge.at_end(new):
+                self._routes.alone(new, topic)
+        self._routes.forget(old)
+        self.rotated += 1
+        task = self._manager.loop.create_task(old.close(), name=f"feed {old.label} closing")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        took_s = self._manager.clock() - rotation.began_at
+        fields = {"feed": self.name, "socket": old.label, "successor": new.label, "took_s": took_s}
+        self._manager.on_event("feed.rotated", fields)
+
+    # ------------------------------------------------------------ redundant pairs
+
+    def _join(self, socket: FeedSocket, streams: Iterable[str]) -> None:
+        for stream in streams:
+            merge = self.topics[stream].merge
+            if merge is not None:
+                merge.join(socket)
+
+    def _part(self, socket: FeedSocket) -> None:
+        for stream in socket.topics:
+            topic = self.topics[stream]
+            if topic.merge is not None:
+                for payload in topic.merge.leave(socket):
+                    self._batcher.append(topic, payload)
+
+    def _replace_twin(self, socket: FeedSocket, why: str) -> None:
+        """The twin covers meanwhile; if it is down itself, a little later."""
+        if self._twins[socket].state is FeedState.LIVE:
+            socket.replace(why, reason="")
+        else:
+            self._manager.loop.call_later(TWIN_WAIT_S, self._replace_twin, socket, why)
 
     # ------------------------------------------------------------ status and end
 
@@ -478,7 +387,8 @@ class Feed:
             "feed": self.name,
             "dialect": self.dialect.name,
             "topics": {topic.full: {"readers": topic.readers, "seq": topic.seq} for topic in self.topics.values()},
-            "sockets": [socket.snapshot(now) for socket in self.sockets],
+            "sockets": [socket.snapshot(now) for socket in self._all_sockets()],
+            "rotated": self.rotated,
             "unrouted": self.unrouted,
         }
 
@@ -486,7 +396,10 @@ class Feed:
         for topic in self.topics.values():
             if topic.leaving is not None:
                 topic.leaving.cancel()
-        await asyncio.gather(*(socket.close() for socket in self.sockets))
+        for rotation in self._rotations.values():
+            if rotation.timer is not None:
+                rotation.timer.cancel()
+        await asyncio.gather(*(socket.close() for socket in self._all_sockets()), *self._closing)
 
 
 def _ignore(closed: WsClosed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import statistics
 from collections.abc import AsyncIterator, Callable
@@ -437,3 +438,179 @@ def test_wrong_settings_name_the_key(wrong: dict[str, Any], words: str) -> None:
     """A feed that cannot work is refused at start, naming what is wrong."""
     with pytest.raises(ValidationError, match=words):
         FeedSettings(**{"url": "wss://venue.test/ws", **wrong}).check("sim")
+
+
+# ---------------------------------------------------------------- rotation and redundant pairs
+
+
+class Venue:
+    """A venue with one clock: every connection subscribed to a stream gets the same numbered messages, each connection
+    with its own delay in messages."""
+
+    def __init__(self, *, lags: list[int] | None = None, period_s: float = 0.001) -> None:
+        self.lags = lags or []
+        self.period_s = period_s
+        self.numbers: dict[str, int] = {}
+        self.lines: list[tuple[Peer, list[tuple[str, int]], int]] = []
+        self.muted: set[int] = set()
+
+    async def __call__(self, peer: Peer) -> None:
+        number = len(self.lines)
+        lag = self.lags[number % len(self.lags)] if self.lags else 0
+        self.lines.append((peer, [], lag))
+        while True:
+            opcode, payload = await peer.read_frame()
+            if opcode == 9:
+                await peer.send(frame(10, payload))
+            elif opcode == 8:
+                await peer.send(frame(8, payload))
+                return
+            elif opcode == 1:
+                ask = json.loads(payload)
+                change = peer.topics.update if ask["method"] == "SUBSCRIBE" else peer.topics.difference_update
+                change(ask["params"])
+                await peer.text({"result": None, "id": ask["id"]})
+
+    async def run(self, streams: list[str], count: int) -> None:
+        """Publish ``count`` rounds of one message per stream to whoever is subscribed."""
+        for _ in range(count):
+            for stream in streams:
+                number = self.numbers[stream] = self.numbers.get(stream, 0) + 1
+                for line, (peer, waiting, lag) in enumerate(self.lines):
+                    if stream in peer.topics and line not in self.muted and not peer.writer.is_closing():
+                        waiting.append((stream, number))
+                        while len(waiting) > lag:
+                            peer.writer.write(frame(1, trade(*waiting.pop(0))))
+            await asyncio.sleep(self.period_s)
+
+    def flush(self) -> None:
+        for peer, waiting, _lag in self.lines:
+            while waiting:
+                peer.writer.write(frame(1, trade(*waiting.pop(0))))
+
+    def assert_whole(self, readers: Readers, streams: list[str]) -> None:
+        """Every reader has every message from its first one on, once, in order."""
+        for stream in streams:
+            items = readers.of(f"sim/{stream}")
+            assert_gapless(items)
+            got = [json.loads(payload)["t"] for _seq, payload in items]
+            assert got == list(range(got[0], got[0] + len(got)))
+            assert got[-1] == self.numbers[stream]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("lags", [[0], [0, 7], [7, 0]], ids=["even", "successor behind", "successor ahead"])
+async def test_rotation_loses_and_doubles_nothing(lags: list[int]) -> None:
+    """Sockets that reach their lifetime under load are replaced before they break: every message once, in order."""
+    venue = Venue(lags=lags)
+    streams = [f"s{i}@trade" for i in range(5)]
+    async with feeding(venue, lifetime_s=0.2, settle_s=0.5) as (manager, readers, _exchange):
+        manager.demand("sim", streams)
+        await readers.until(lambda: bool(readers.named("feed.connected")))
+        await asyncio.sleep(0.02)
+        await venue.run(streams, 700)
+        venue.flush()
+        await readers.until(lambda: all(len(readers.of(f"sim/{s}")) >= 690 for s in streams))
+        await asyncio.sleep(0.05)
+        venue.assert_whole(readers, streams)
+        assert manager.status()["sim"]["rotated"] >= 3
+        assert len(readers.named("feed.rotated")) >= 3
+        assert readers.named("feed.lost") == []
+        assert len([peer for peer, _w, _l in venue.lines if not peer.writer.is_closing()]) <= 2
+
+
+@pytest.mark.asyncio
+async def test_an_announced_end_starts_a_rotation() -> None:
+    """The venue's notice is told and the socket replaced ahead; quiet topics move too."""
+    venue = Venue()
+    async with feeding(venue, settle_s=0.1) as (manager, readers, _exchange):
+        manager.demand("sim", ["a@trade", "quiet@trade"])
+        await readers.until(lambda: bool(readers.named("feed.connected")))
+        await asyncio.sleep(0.02)
+        await venue.run(["a@trade"], 20)
+        await venue.lines[0][0].text(b'{"e":"serverShutdown","E":1770123456789}')
+        await readers.until(lambda: bool(readers.named("feed.rotating")))
+        await venue.run(["a@trade"], 150)
+        await readers.until(lambda: bool(readers.named("feed.rotated")))
+        await venue.run(["a@trade", "quiet@trade"], 10)
+        await readers.until(lambda: len(readers.of("sim/a@trade")) == 180)
+        venue.assert_whole(readers, ["a@trade", "quiet@trade"])
+        assert readers.named("feed.notice") == [{"feed": "sim", "socket": "sim#1"}]
+        assert venue.lines[1][0].topics == {"a@trade", "quiet@trade"}
+
+
+@pytest.mark.asyncio
+async def test_a_rotation_survives_the_death_of_either_socket() -> None:
+    """Whichever socket dies in the middle, the other carries on; a new reader's topic goes to the new one."""
+    for dying in (0, 1):
+        venue = Venue(lags=[0, 1000])  # the successor stays silent, so the rotation waits
+        async with feeding(venue, settle_s=30.0) as (manager, readers, _exchange):
+            manager.demand("sim", ["a@trade"])
+            await readers.until(lambda r=readers: bool(r.named("feed.connected")))
+            await asyncio.sleep(0.02)
+            await venue.run(["a@trade"], 5)
+            await venue.lines[0][0].text(b'{"e":"serverShutdown","E":1}')
+            await readers.until(lambda r=readers: len(r.named("feed.connected")) == 2)
+            manager.demand("sim", ["b@trade"])
+            await asyncio.sleep(0.05)
+            await venue.run(["a@trade"], 5)
+            assert venue.lines[1][0].topics == {"a@trade", "b@trade"}
+            venue.lags = [0]
+            venue.lines[1] = (venue.lines[1][0], [], 0)
+            venue.lines[dying][0].reset()
+            if dying == 0:
+                await readers.until(lambda r=readers: bool(r.named("feed.rotated")))
+            else:
+                await readers.until(lambda r=readers: len(r.named("feed.connected")) == 3)
+                await asyncio.sleep(0.05)
+            await venue.run(["a@trade"], 20)
+            await readers.until(lambda r=readers: len(r.of("sim/a@trade")) >= 25)
+            await readers.until(lambda r=readers: bool(r.named("feed.rotated")))
+            await venue.run(["a@trade"], 5)
+            await asyncio.sleep(0.05)
+            assert json.loads(readers.of("sim/a@trade")[-1][1])["t"] == venue.numbers["a@trade"]
+            assert_gapless(readers.of("sim/a@trade"))
+
+
+@pytest.mark.asyncio
+async def test_a_redundant_pair_loses_nothing_to_the_death_of_one_socket() -> None:
+    """Under random resets of one socket at a time every message comes once, in order."""
+    venue = Venue(lags=[0, 3, 1])
+    streams = ["a@trade", "b@trade"]
+    async with feeding(venue, redundant=True) as (manager, readers, exchange):
+        manager.demand("sim", streams)
+        await readers.until(lambda: len(readers.named("feed.connected")) == 2)
+        await asyncio.sleep(0.03)
+        chance = random.Random(7)
+        for round_ in range(12):
+            await venue.run(streams, 30)
+            alive = [peer for peer, _w, _l in venue.lines if not peer.writer.is_closing() and peer.topics]
+            assert len(alive) == 2
+            chance.choice(alive).reset()
+            connected = 3 + round_
+            task = asyncio.create_task(venue.run(streams, 40))
+            await readers.until(lambda n=connected: len(readers.named("feed.connected")) == n)
+            await task
+            await asyncio.sleep(0.03)
+        await venue.run(streams, 30)
+        venue.flush()
+        await asyncio.sleep(0.05)
+        venue.assert_whole(readers, streams)
+        assert len(exchange.peers) == 14
+
+
+@pytest.mark.asyncio
+async def test_a_learned_cadence_finds_silence() -> None:
+    """A busy socket that falls silent is replaced after a multiple of the longest gap it was heard to have."""
+    venue = BinanceLike(period_s=0.005)
+    settings = {"cadence_factor": 5.0, "cadence_min_s": 0.2}
+    async with feeding(venue, **settings) as (manager, readers, _exchange):
+        manager.demand("sim", ["busy@trade"])
+        await readers.until(lambda: len(readers.batches) > 30)
+        assert readers.named("feed.stale") == []
+        venue.paused = True
+        await readers.until(lambda: bool(readers.named("feed.stale")))
+        assert 0.2 <= readers.named("feed.stale")[0]["silent_s"] < 1.0
+        venue.paused = False
+        await readers.until(lambda: bool(readers.named("feed.resumed")))
+        assert_gapless(readers.of("sim/busy@trade"))

@@ -44,10 +44,12 @@ class Dialect:
     control: tuple[str, ...] = ()
     errors: tuple[str, ...] = ('"error"',)
     heartbeat: str = ""
+    notices: tuple[str, ...] = ()  # words that announce the socket's end
     one_topic: bool = False  # the socket is one topic; nothing is asked
     _keys: tuple[bytes, ...] = field(init=False, default=())
     _control: tuple[bytes, ...] = field(init=False, default=())
     _errors: tuple[bytes, ...] = field(init=False, default=())
+    _notices: tuple[bytes, ...] = field(init=False, default=())
     _head: bytes = field(init=False, default=b"")
 
     def __post_init__(self) -> None:
@@ -55,6 +57,7 @@ class Dialect:
         object.__setattr__(self, "_keys", keys)
         object.__setattr__(self, "_control", tuple(text.encode() for text in self.control))
         object.__setattr__(self, "_errors", tuple(text.encode() for text in self.errors))
+        object.__setattr__(self, "_notices", tuple(text.encode() for text in self.notices))
         object.__setattr__(self, "_head", b"{" + keys[0] if keys else b"")
 
     def topic_of(self, payload: bytes) -> bytes | None:
@@ -100,6 +103,11 @@ class Dialect:
         """Does a control message say no?"""
         head = payload[:SCAN_BYTES_MAX]
         return any(word in head for word in self._errors)
+
+    def is_notice(self, payload: bytes) -> bool:
+        """Does the venue announce that it will end this socket?"""
+        head = payload[:SCAN_BYTES_MAX]
+        return any(word in head for word in self._notices)
 
     def asks(self, topics: Sequence[str], ids: Iterable[int], *, leave: bool = False) -> list[tuple[int, str]]:
         """(id, message) pairs that subscribe, or with ``leave`` unsubscribe, ``topics``; at most items_max each."""
@@ -151,6 +159,7 @@ DIALECTS: dict[str, Dialect] = {
         unwrap=True,
         control=('{"result":', '{"error":', '{"id":', '{"code":'),
         errors=('"error"', '"code"'),
+        notices=('"e":"serverShutdown"',),
     ),
     "bybit": Dialect(
         "bybit",
@@ -170,6 +179,7 @@ DIALECTS: dict[str, Dialect] = {
         topic_fields=("channel", "instId"),
         control=("pong", '{"event":'),
         errors=('"event":"error"',),
+        notices=('"event":"notice"', '"code":"64008"'),
         heartbeat="ping",
     ),
     "kraken": Dialect(

@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 FIRST_MESSAGE_GROWTH_MAX = 16
+CADENCE_WINDOW_S = 300.0
+CADENCE_SEEN_MIN = 20  # loop turns with data before a rhythm is believed
+CADENCE_DOUBLINGS_MAX = 6
 NEVER = float("inf")
 
 
@@ -35,6 +38,49 @@ class HeartbeatRules:
     silence_s: float = 0.0
     heartbeat_interval_s: float = 0.0
     lifetime_s: float = 0.0
+    cadence_factor: float = 0.0
+    cadence_min_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Cadence:
+    """A socket's learned rhythm: the longest gap between its messages, over the last one to two windows.
+
+    A gap ``factor`` times longer is silence. Busy sockets are so found dead in seconds, and a symbol that trades once a
+    minute raises no alarm. Each silence that brought no message afterwards doubles the limit, so that a closed market
+    is not redialled for ever.
+    """
+
+    factor: float
+    min_s: float
+    seen: int = 0
+    misses: int = 0
+    _longest_s: float = 0.0
+    _before_s: float = 0.0
+    _since: float | None = None
+
+    def heard(self, now: float, gap_s: float) -> None:
+        self.misses = 0
+        self.seen += 1
+        if self._since is None:
+            self._since = now
+        elif now - self._since > CADENCE_WINDOW_S:
+            self._before_s, self._longest_s, self._since = self._longest_s, 0.0, now
+        self._longest_s = max(self._longest_s, gap_s)
+
+    def missed(self) -> None:
+        self.misses = min(self.misses + 1, CADENCE_DOUBLINGS_MAX)
+
+    def forget(self) -> None:
+        """Other topics, another rhythm."""
+        self.seen = 0
+        self._longest_s = self._before_s = 0.0
+        self._since = None
+
+    def limit_s(self) -> float:
+        if self.factor <= 0 or self.seen < CADENCE_SEEN_MIN:
+            return NEVER
+        return max(self.min_s, self.factor * max(self._longest_s, self._before_s)) * (1 << self.misses)
 
 
 @dataclass(slots=True)
@@ -46,8 +92,10 @@ class SocketClocks:
     transport_at: float = 0.0
     data_at: float = 0.0
     spoke_at: float = 0.0
+    cadence: Cadence | None = None  # kept over reconnects by the caller
     expects_data: bool = False
     old_told: bool = False
+    _any_data: bool = False
 
     def __post_init__(self) -> None:
         self.transport_at = self.data_at = self.spoke_at = self.opened_at
@@ -58,6 +106,9 @@ class SocketClocks:
 
     def heard_data(self, now: float) -> None:
         """An application message; the only thing that feeds the data clock."""
+        if self.cadence is not None and self._any_data:  # the first gap of a connection is its own making
+            self.cadence.heard(now, now - self.data_at)
+        self._any_data = True
         self.data_at = self.transport_at = now
 
     def expect(self, now: float, wanted: bool) -> None:
@@ -71,11 +122,19 @@ class SocketClocks:
         self.data_at += max(0.0, seconds)
 
     def silent_at(self) -> float:
-        return self.data_at + self.rules.silence_s if self.expects_data and self.rules.silence_s > 0 else NEVER
+        """When the silence is too long: the profile's deadline or the learned one, whichever is sooner."""
+        if not self.expects_data:
+            return NEVER
+        limit_s = self.rules.silence_s if self.rules.silence_s > 0 else NEVER
+        if self.cadence is not None:
+            limit_s = min(limit_s, self.cadence.limit_s())
+        return self.data_at + limit_s
 
     def due(self, now: float) -> Due:
         """The most urgent thing that is due; a heartbeat or rotation told once counts as done."""
         if now >= self.silent_at():
+            if self.cadence is not None:
+                self.cadence.missed()
             return Due.SILENT
         if self.rules.heartbeat_interval_s > 0 and now >= self.spoke_at + self.rules.heartbeat_interval_s:
             self.spoke_at = now

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jackstay_agent.core.dialect import DIALECTS, Dialect, check_topic
 from jackstay_agent.core.feed_state import MOVES, FeedMove, FeedState, IllegalFeedMove, move
-from jackstay_agent.core.heartbeat import NEVER, Due, FirstMessages, HeartbeatRules, SocketClocks
+from jackstay_agent.core.heartbeat import NEVER, Cadence, Due, FirstMessages, HeartbeatRules, SocketClocks
 from jackstay_agent.core.redial import DialBudget, Pace, Redial, RedialRules
 from jackstay_protocols.errors import ValidationError
 
@@ -207,3 +209,57 @@ def test_topics_that_could_break_a_template_are_refused(topic: str) -> None:
     """Quotes, backslashes, spaces, control and non-ASCII characters never reach a venue."""
     with pytest.raises(ValidationError, match="printable"):
         check_topic(topic)
+
+
+# ---------------------------------------------------------------- learned cadence
+
+
+def test_the_limit_is_a_multiple_of_the_longest_gap() -> None:
+    """Learned only after enough messages, never below the floor, and forgotten with the topics."""
+    cadence = Cadence(factor=10, min_s=5)
+    for number in range(19):
+        cadence.heard(float(number), 1.0)
+    assert cadence.limit_s() == NEVER
+    cadence.heard(20.0, 1.5)
+    assert cadence.limit_s() == 15
+    assert Cadence(factor=0, min_s=5, seen=100).limit_s() == NEVER
+    quick = Cadence(factor=10, min_s=5, seen=100)
+    quick.heard(0.0, 0.01)
+    assert quick.limit_s() == 5
+    cadence.forget()
+    assert cadence.limit_s() == NEVER
+
+
+def test_an_old_gap_is_forgotten_after_two_windows() -> None:
+    """One long pause raises the limit for a while, not for ever."""
+    cadence = Cadence(factor=10, min_s=1, seen=100)
+    cadence.heard(0.0, 60.0)
+    cadence.heard(301.0, 0.5)
+    assert cadence.limit_s() == 600
+    cadence.heard(602.0, 0.5)
+    assert cadence.limit_s() == 5
+
+
+def test_each_silence_without_a_message_doubles_the_limit() -> None:
+    """A closed market is not redialled for ever; the first message ends the growth."""
+    cadence = Cadence(factor=10, min_s=10, seen=100)
+    limits = []
+    for _ in range(8):
+        limits.append(cadence.limit_s())
+        cadence.missed()
+    assert limits == [10, 20, 40, 80, 160, 320, 640, 640]
+    cadence.heard(0.0, 0.1)
+    assert cadence.limit_s() == 10
+
+
+@given(st.integers(0, 10_000))
+def test_a_symbol_that_trades_once_a_minute_raises_no_alarm(seed: int) -> None:
+    """Poisson trades at one a minute for four hours: the learned limit is never reached."""
+    chance = random.Random(seed)
+    clocks = SocketClocks(HeartbeatRules(), 0.0, cadence=Cadence(factor=10, min_s=10))
+    clocks.expect(0.0, True)
+    now = 0.0
+    while now < 4 * 3600:
+        now += chance.expovariate(1 / 60)
+        assert now < clocks.silent_at()
+        clocks.heard_data(now)
