@@ -18,13 +18,15 @@ from jackstay_protocols.endpoints import AgentPaths
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event
 
-from .config import Config
+from .config import Config, profiles_of
+from .core.breaker import BreakerSettings
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
-from .gateway.feed_door import FeedDoor
+from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .instance_lock import InstanceLock
+from .judgement import Judgement
 from .logs import make_logger, write_event
 from .pipeline import Pipeline
 from .ports import Ports
@@ -32,7 +34,7 @@ from .transport.endpoint import Endpoint
 from .transport.http import HttpPool
 from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
-from .venues.profile import shipped_profiles
+from .venues.profile import Profile
 
 TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
@@ -75,13 +77,22 @@ class Agent:
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
         self.upstreams = Upstreams(
-            profiles=shipped_profiles(),
+            profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
             upstreams_max=config.agent.upstreams_max,
             make_endpoint=config.endpoint_for,
             make_pool=self._make_pool,
+            make_judgement=self._make_judgement,
         )
-        self.pipeline = Pipeline(self.upstreams, clock=ports.clock, on_event=self.event)
+        self.pipeline = Pipeline(
+            self.upstreams,
+            clock=ports.clock,
+            wall=ports.wall,
+            random=ports.random,
+            call_later=ports.loop.call_later,
+            retry=config.errors.retry.policy("reads"),
+            on_event=self.event,
+        )
         self.bots = BotDoor(
             BotDoorSettings(
                 agent=self.name,
@@ -100,14 +111,55 @@ class Agent:
             on_event=self.event,
         )
         self.control = ControlDoor(
-            {"status": self._verb_status, "ping": self._verb_ping, "stop": self._verb_stop},
+            {"status": self._verb_status, "ping": self._verb_ping, "stop": self._verb_stop, "reset": self._verb_reset},
             allow_uids=allow_uids,
             own_uid=own_uid,
         )
         self._build_feeds(own_uid, allow_uids)
 
     def _build_feeds(self, own_uid: int, allow_uids: frozenset[int]) -> None:
-        raise NotImplementedError
+        ports = self._ports
+        self.feeds = FeedManager(
+            self.config.feeds,
+            loop=ports.loop,
+            clock=ports.clock,
+            random=ports.random.random,
+            ws_dial=self._ws_dial,
+            publish=self._publish,
+            on_event=self.event,
+        )
+        self.feed_door = FeedDoor(
+            FeedDoorSettings(
+                agent=self.name,
+                agent_version=version(),
+                agent_pid=ports.pid,
+                allow_uids=allow_uids | {own_uid, 0},
+            ),
+            feeds=self.feeds,
+            clock=ports.clock,
+            wall=ports.wall,
+            call_later=ports.loop.call_later,
+            status=self.status,
+            process_gone=ports.process_gone,
+        )
+
+    def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
+        self.feed_door.publish(topic, first_seq, payloads)
+
+    async def _ws_dial(self, url: str, **options: Any) -> Any:
+        """A feed's dial with ``[upstreams]`` applied, under the agent's own TLS settings."""
+        endpoint = self.config.endpoint_for(url)
+        return await self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
+
+    def _make_judgement(self, host: str, profile: Profile) -> Judgement:
+        return Judgement(
+            host,
+            profile,
+            self.config.errors.breakers.get("api_calls", BreakerSettings()),
+            clock=self._ports.clock,
+            random=self._ports.random,
+            on_event=self.event,
+        )
 
     def _make_pool(self, endpoint: Endpoint) -> HttpPool:
         ports = self._ports
@@ -124,7 +176,7 @@ class Agent:
         )
 
     def _ssl_context(self, endpoint: Endpoint) -> Any:
-        if endpoint.dial_scheme != "https":
+        if not endpoint.tls:
             return None
         if endpoint.ca_file not in self._tls:
             self._tls[endpoint.ca_file] = make_ssl_context(ca_file=endpoint.ca_file or None)
@@ -182,6 +234,7 @@ class Agent:
         await self._drain()
         if self._ticker is not None:
             self._ticker.cancel()
+        self.feed_door.close()
         await self.feeds.stop()
         await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
@@ -251,6 +304,11 @@ class Agent:
 
     def _verb_ping(self, _args: dict[str, Any], _who: PeerCredentials | None) -> dict[str, Any]:
         return {"agent": self.name, "pid": self._ports.pid}
+
+    def _verb_reset(self, _args: dict[str, Any], who: PeerCredentials | None) -> dict[str, Any]:
+        changed = {origin.host: origin.judgement.reset() for origin in self.upstreams}
+        self.event("operator.reset", {"uid": who.uid if who else None, "changed": changed})
+        return changed
 
     def _verb_stop(self, _args: dict[str, Any], who: PeerCredentials | None) -> dict[str, Any]:
         self.event("operator.stop", {"uid": who.uid if who else None})

@@ -18,8 +18,10 @@ from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
 from .core.pool import PoolSettings
+from .error_settings import ErrorSettings
 from .feeds import FeedSettings
 from .transport.endpoint import Endpoint
+from .venues.profile import Profile, shipped_profiles
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +59,7 @@ class VenueSection(Section, frozen=True, kw_only=True):
     key_env: str = ""
     credential: str = ""  # name of a systemd credential
     live: bool = True  # the keys open a real account
+    limits: dict[str, float] = {}  # the account's own allowances by budget name; 0 switches a budget off
 
     @property
     def has_credentials(self) -> bool:
@@ -137,6 +140,7 @@ class Config(Section, frozen=True, kw_only=True):
     agent: AgentSection = AgentSection()
     bot: BotSection = BotSection()
     connections: PoolSettings = PoolSettings()
+    errors: ErrorSettings = ErrorSettings()
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}
@@ -192,7 +196,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     def check(self) -> list[str]:
         """What is wrong across sections, in words."""
-        problems = []
+        problems: list[str] = []
         if self.agent.log_level not in ("debug", "info", "warning", "error"):
             problems.append(f"[agent] log_level = {self.agent.log_level!r}; debug, info, warning or error is expected")
         if self.agent.log_format not in ("auto", "console", "json"):
@@ -206,6 +210,15 @@ class Config(Section, frozen=True, kw_only=True):
                 self.endpoint_for(f"https://{host}")
             except ValidationError as error:
                 problems.append(f"[upstreams] {host!r} = {_target(route)!r}: {error}")
+        for name, feed in self.feeds.items():
+            try:
+                feed.check(name)
+            except ValidationError as error:
+                problems.append(str(error))
+        try:
+            profiles_of(self)
+        except ValidationError as error:
+            problems.append(str(error))
         problems.extend(self._credentials_on_rerouted_hosts())
         return problems
 
@@ -213,10 +226,8 @@ class Config(Section, frozen=True, kw_only=True):
         """Live keys and a host that is sent elsewhere do not go together unless somebody said so."""
         if self.agent.allow_reroute_with_live_credentials or not self.upstreams:
             return []
-        from .venues.profile import shipped_profiles
-
         shipped = shipped_profiles()
-        problems = []
+        problems: list[str] = []
         for name, venue in self.venues.items():
             profile = shipped.get(venue.profile or name)
             if not venue.has_credentials or not venue.live or profile is None:
@@ -238,6 +249,20 @@ class Config(Section, frozen=True, kw_only=True):
         if isinstance(route, str):
             return endpoint.routed(route)
         return endpoint.routed(route.to, verify_as=route.verify_as, ca_file=route.ca_file)
+
+
+def profiles_of(config: Config) -> dict[str, Profile]:
+    """The shipped profiles under the operator's own limits. Raises ValidationError on an unknown venue or budget."""
+    profiles = shipped_profiles()
+    for name, venue in config.venues.items():
+        profile = profiles.get(venue.profile or name)
+        if profile is None:
+            raise ValidationError(
+                f"[venues.{name}]: no profile {venue.profile or name!r}; known: {', '.join(sorted(profiles))}"
+            )
+        if venue.limits:
+            profiles[profile.name] = profile.with_limits(venue.limits)
+    return profiles
 
 
 def _target(route: str | Reroute) -> str:

@@ -24,8 +24,11 @@ WARNINGS = frozenset(
         "pool.dial_failed",
         "loop.lagged",
         "bot.error",
-        "breaker.opened",
-        "gate.closed",
+        "breaker.open",
+        "limit.gate_closed",
+        "loop.stopped",
+        "bot.late",
+        "bot.stalled",
     }
 )
 ERRORS = frozenset({"request.broken", "agent.stop_timeout", "outbox.corrupt", "outbox.disk"})

@@ -7,29 +7,54 @@ effect is sent at most once; an expired one is not sent at all.
 
 from __future__ import annotations
 
+import random as chance
 from collections.abc import Callable
 from typing import Any
 
 from jackstay_protocols.errors import Outcome, Reason, ValidationError
-from jackstay_protocols.messages import Post, Response
+from jackstay_protocols.messages import Post, Refusal, Response
 
-from .core.classify import Verdict, classify_answer, classify_failure
+from .core.breaker import Permit
+from .core.classify import Cause, Verdict, classify_answer, classify_failure
+from .core.rate_limit import Admit, Refuse, Wait
+from .core.retry import RetryAt, RetryPolicy, RetryState, Would, may_retry, would_retry
 from .flight import Flight, Reply
 from .gateway.bot_door import Call
-from .transport.http import HttpAnswer, HttpFailure
+from .judgement import REFUSAL_WORDS, Judgement
+from .transport.http import HttpAnswer, HttpFailure, Ticket
 from .upstreams import Upstreams, Way
 
 EventSink = Callable[[str, dict[str, Any]], None]
+CallLater = Callable[[float, Callable[[], None]], Any]
+
+# "Not now" is obeyed, not retried (Envoy's rule for overload and rate limits): the gate and the bot decide.
+OBEYED = frozenset({Cause.RATE_LIMITED, Cause.ORDER_RATE, Cause.BANNED, Cause.OVERLOAD, Cause.WAF, Cause.MAINTENANCE})
 
 
 class Pipeline:
     """Takes calls from the gateway and sees each one through."""
 
-    def __init__(self, upstreams: Upstreams, *, clock: Callable[[], float], on_event: EventSink) -> None:
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        *,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        random: chance.Random,
+        call_later: CallLater,
+        retry: RetryPolicy,
+        on_event: EventSink,
+    ) -> None:
         self._upstreams = upstreams
         self._clock = clock
+        self._wall = wall
+        self._random = random
+        self._call_later = call_later
+        self._retry = retry
         self._on_event = on_event
-        self.counters = dict.fromkeys(("requests", "ok", "rejected", "failed", "unknown", "refused", "broken"), 0)
+        self.counters = dict.fromkeys(
+            ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
+        )
 
     def take(self, call: Call) -> None:
         """Steps 4 to 12 for one call; returns at its first wait."""
@@ -43,23 +68,83 @@ class Pipeline:
         except ValidationError as error:
             self._refuse(call, Reason(error.reason or Reason.BAD_REQUEST), str(error))
             return
-        if not self._admit(call, way):  # 4
+        judgement = way.upstream.judgement
+        key = judgement.key_alias(request.headers)
+        if not self._may_start(call, way, judgement):
             return
-        result = await self._send(call, way)  # 6, 7, 8
-        verdict = self._classify(way, result)  # 9
-        self._record(way, verdict)  # 10
-        call.reply(_response(result, verdict, self._clock() - call.arrived_at))  # 12
+        judgement.retry_budget.called(call.arrived_at)
+        state = RetryState.begin(self._retry, call.arrived_at, call.deadline_at)
+        result: HttpAnswer | HttpFailure | None = None
+        while True:
+            permit = await self._admit(call, way, judgement, key)  # 4
+            if isinstance(permit, Refusal):
+                if result is None:
+                    self._answer_refusal(call, permit)
+                    return
+                break  # a second try is not to be had: the first one's answer stands
+            started_at = self._clock()
+            result = await self._send(call, way)  # 6, 7, 8
+            verdict = self._classify(way, result)  # 9
+            self._record(judgement, permit, way, request.method, key, verdict, started_at, result)  # 10
+            again = self._again(judgement, way, state, verdict)  # 11
+            if again is None or call.abandoned:
+                break
+            self.counters["retries"] += 1
+            state = again.state
+            await self._until(again.at)
+        self._learn(judgement, way, call, verdict)
+        self.counters[verdict.outcome] += 1
+        call.reply(_response(result, verdict, self._clock() - call.arrived_at, state.attempts))  # 12
 
     # ---- 4
 
-    def _admit(self, call: Call, way: Way) -> bool:
+    def _may_start(self, call: Call, way: Way, judgement: Judgement) -> bool:
+        """What is refused whatever the venue's state: verbs of later versions, and a loop of equal rejects."""
         if isinstance(call.message, Post):
             self._refuse(call, Reason.NOT_YET, "queued requests come with the durable outbox; use request()")
             return False
         if call.message.sign:
             self._refuse(call, Reason.NO_SIGNER, "the agent holds no keys in this version; sign in the bot")
             return False
+        if way.route.is_order:
+            looping = judgement.loop_refusal(lambda: _order_key(judgement, way, call))
+            if looping is not None:
+                self._refuse(call, Reason.LOOP_STOPPED, looping[0], looping[1])
+                return False
         return True
+
+    async def _admit(self, call: Call, way: Way, judgement: Judgement, key: str) -> Permit | Refusal:
+        """Breaker permit and room in the budgets, waiting for the latter inside the deadline; or why not."""
+        ticket: Wait | None = None
+        ask = judgement.ask(call.message.method, way.path, way.route, key)
+        while True:
+            room = judgement.admit(ask, call.deadline_at, ticket)
+            if isinstance(room, Refuse):
+                return Refusal(room.reason, f"{way.upstream.host}: {room.why}", room.retry_after_s)
+            if isinstance(room, Admit):
+                break
+            ticket = room
+            self.counters["waited"] += 1
+            await self._until(room.until)
+            if call.abandoned:
+                judgement.limiter.leave(ticket)
+                return Refusal(Reason.EXPIRED, "the caller no longer waits")
+        permit = judgement.acquire(way.route)
+        if isinstance(permit, Permit):
+            return permit
+        judgement.limiter.give_back(self._clock(), room)
+        words = REFUSAL_WORDS[permit.reason].format(name=way.upstream.host)
+        return Refusal(permit.reason, words, permit.retry_after_s)
+
+    async def _until(self, instant: float) -> None:
+        """Wait for an instant of the clock, never a moment less (uvloop timers may fire 1 ms early)."""
+        while True:
+            left_s = instant - self._clock()
+            if left_s <= 0:
+                return
+            rung: Reply[None] = Reply()
+            self._call_later(left_s + 0.001, lambda rung=rung: rung.set(None))  # type: ignore[misc]
+            await rung
 
     # ---- 6, 7, 8
 
@@ -81,7 +166,7 @@ class Pipeline:
             return HttpFailure(Reason.BAD_REQUEST, sent=False, detail=str(error), connection_id=None, elapsed_s=0.0)
         if not changes:
             # A question nobody waits for is dropped; what may have an effect is seen through for the record.
-            call.cancel = ticket.abandon
+            call.cancel = lambda: _drop(ticket, reply)
         return await reply
 
     # ---- 9
@@ -97,14 +182,56 @@ class Pipeline:
             table=profile.table,
             expects_json=profile.expects_json(route),
             is_order=route.changes,
+            wall_now_s=self._wall(),
         )
 
     # ---- 10
 
-    def _record(self, way: Way, verdict: Verdict) -> None:
-        self.counters[verdict.outcome] += 1
+    def _record(
+        self,
+        judgement: Judgement,
+        permit: Permit,
+        way: Way,
+        method: str,
+        key: str,
+        verdict: Verdict,
+        started_at: float,
+        result: HttpAnswer | HttpFailure,
+    ) -> None:
+        headers = result.headers if isinstance(result, HttpAnswer) else None
+        endpoint = f"{method} {way.path}" if verdict.gate is not None else ""
+        judgement.record(permit, way.route, endpoint, key, verdict, self._clock() - started_at, headers)
+
+    def _learn(self, judgement: Judgement, way: Way, call: Call, verdict: Verdict) -> None:
+        """Equal business rejects in a row are a loop (DESIGN §3 rule 9)."""
+        if way.route.is_order and verdict.outcome in (Outcome.REJECTED, Outcome.OK):
+            rejected = verdict.outcome is Outcome.REJECTED
+            order = _order_key(judgement, way, call) if rejected else ()
+            judgement.order_answered(order, verdict, rejected=rejected)
+
+    # ---- 11
+
+    def _again(self, judgement: Judgement, way: Way, state: RetryState, verdict: Verdict) -> RetryAt | None:
+        """Would it help, and may it be? Only questions are asked again; what may have had an effect never is."""
+        if verdict.outcome is Outcome.OK or way.route.changes or verdict.cause in OBEYED:
+            return None
+        if would_retry(verdict, idempotent=True) is not Would.YES:
+            return None
+        may = may_retry(
+            state,
+            self._retry,
+            judgement.retry_budget,
+            self._clock(),
+            chance=self._random.random(),
+            retry_after_s=verdict.retry_after_s,
+        )
+        return may if isinstance(may, RetryAt) else None
 
     # ---- 12
+
+    def _answer_refusal(self, call: Call, refusal: Refusal) -> None:
+        self.counters["refused"] += 1
+        call.reply(refusal)
 
     def _refuse(self, call: Call, reason: Reason, message: str, retry_after_s: float | None = None) -> None:
         self.counters["refused"] += 1
@@ -123,22 +250,33 @@ class Pipeline:
         call.refuse(Reason.INTERNAL, f"a fault of the agent: {type(error).__name__}; its log has the details")
 
 
-def _response(result: HttpAnswer | HttpFailure, verdict: Verdict, elapsed_s: float) -> Response:
-    answered = isinstance(result, HttpAnswer)
-    return Response(
-        status=result.status if answered else 0,
-        reason=result.reason if answered else b"",
-        headers=result.headers if answered else [],
-        body=result.body if answered else b"",
-        outcome=verdict.outcome,
-        cause=str(verdict.cause or ""),
-        severity=str(verdict.severity),
-        retryable=verdict.retryable,
-        sent=answered or result.sent,
-        retry_after_s=verdict.retry_after_s,
-        elapsed_us=int(elapsed_s * 1e6),
-        detail=verdict.detail,
+def _order_key(judgement: Judgement, way: Way, call: Call) -> tuple[str, ...]:
+    _path, _, query = way.target.partition(b"?")
+    return judgement.order_key(f"{call.message.method} {way.path}", query.decode("ascii"), call.message.body)
+
+
+def _drop(ticket: Ticket, reply: Reply[HttpAnswer | HttpFailure]) -> None:
+    """The caller of a question left: free its connection's place and end its flight."""
+    ticket.abandon()
+    reply.set(
+        HttpFailure(Reason.TIMEOUT, sent=ticket.written, detail="the caller left", connection_id=None, elapsed_s=0.0)
     )
+
+
+def _response(result: HttpAnswer | HttpFailure, verdict: Verdict, elapsed_s: float, attempts: int) -> Response:
+    common: dict[str, Any] = {
+        "outcome": verdict.outcome,
+        "cause": str(verdict.cause),
+        "severity": str(verdict.severity),
+        "retryable": verdict.retryable,
+        "attempts": attempts,
+        "retry_after_s": verdict.retry_after_s,
+        "elapsed_us": int(elapsed_s * 1e6),
+        "detail": verdict.detail,
+    }
+    if isinstance(result, HttpFailure):
+        return Response(0, b"", [], b"", sent=result.sent, **common)
+    return Response(result.status, result.reason, result.headers, result.body, **common)
 
 
 assert set(Outcome) == {"ok", "rejected", "failed", "unknown"}  # the counters above have a place for each

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from jackstay_protocols.errors import Reason, ValidationError
 from jackstay_protocols.limits import URL_BYTES_MAX
 
+from .judgement import Judgement
 from .transport.endpoint import Endpoint
 from .transport.http import HttpPool
 from .venues.profile import GENERIC, Profile, Route
@@ -21,14 +22,15 @@ from .venues.profile import GENERIC, Profile, Route
 class Upstream:
     """One origin with everything that belongs to it alone."""
 
-    __slots__ = ("endpoint", "host", "origin", "pool", "profile")
+    __slots__ = ("endpoint", "host", "judgement", "origin", "pool", "profile")
 
-    def __init__(self, origin: str, endpoint: Endpoint, profile: Profile, pool: HttpPool) -> None:
+    def __init__(self, origin: str, endpoint: Endpoint, profile: Profile, pool: HttpPool, judgement: Judgement) -> None:
         self.origin = origin
         self.host = endpoint.host
         self.endpoint = endpoint
         self.profile = profile
         self.pool = pool
+        self.judgement = judgement
 
 
 class Way(NamedTuple):
@@ -51,6 +53,7 @@ class Upstreams:
         upstreams_max: int,
         make_endpoint: Callable[[str], Endpoint],
         make_pool: Callable[[Endpoint], HttpPool],
+        make_judgement: Callable[[str, Profile], Judgement],
     ) -> None:
         self._profiles = profiles
         self._by_host = {host: profile for profile in profiles.values() for host in profile.hosts}
@@ -58,6 +61,7 @@ class Upstreams:
         self._upstreams_max = upstreams_max
         self._make_endpoint = make_endpoint
         self._make_pool = make_pool
+        self._make_judgement = make_judgement
         self._met: dict[str, Upstream] = {}
 
     def __iter__(self) -> Iterator[Upstream]:
@@ -124,12 +128,18 @@ class Upstreams:
                 reason=Reason.QUEUE_FULL,
             )
         profile = self._by_host.get(endpoint.host, GENERIC)
-        upstream = Upstream(origin, endpoint, profile, self._make_pool(endpoint))
+        upstream = Upstream(
+            origin, endpoint, profile, self._make_pool(endpoint), self._make_judgement(endpoint.host, profile)
+        )
         self._met[origin] = upstream
         return upstream
 
     def status(self) -> dict[str, Any]:
         return {
-            origin: {"profile": upstream.profile.name, "pool": upstream.pool.status()}
+            origin: {
+                "profile": upstream.profile.name,
+                "pool": upstream.pool.status(),
+                **upstream.judgement.status(),
+            }
             for origin, upstream in self._met.items()
         }

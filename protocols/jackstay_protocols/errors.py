@@ -83,6 +83,8 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     EQUAL_PENDING = "equal_pending"
     LOOP_STOPPED = "loop_stopped"
+    RETRIES_EXHAUSTED = "retries_exhausted"
+    RETRY_BUDGET = "retry_budget"
     # the way to the venue
     DNS = "dns"
     REFUSED = "refused"

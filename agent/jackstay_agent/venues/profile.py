@@ -19,6 +19,10 @@ import msgspec
 
 from jackstay_protocols.errors import Lane, ValidationError
 
+from ..core.outcome_tables import TABLES
+from ..core.rate_headers import HeaderRule
+from ..core.rate_rule import BudgetRule
+
 ASKING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -47,6 +51,18 @@ UNLISTED = Route(Lane.ORDER, "unlisted")
 KINDS = frozenset({"place", "amend", "replace", "cancel", "cancel_all", "query", "order_query", "other", "unlisted"})
 
 
+class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One allowance of the venue. ``scope``: ip or key; ``counts``: weight or orders; ``header`` corrects it."""
+
+    limit: float
+    per_s: float
+    scope: str = "ip"
+    counts: str = "weight"
+    header: str = ""
+    header_says: str = "used"
+    reserved: float = 0.1  # share kept for the de-risking lane
+
+
 class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The TOML file's shape."""
 
@@ -55,6 +71,8 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base_url: str = ""
     json: bool = False  # every 2xx answer is a JSON document
     table: str = "generic"  # name of the outcome table in core.classify
+    key_header: str = ""  # which header carries the API key
+    budgets: dict[str, Budget] = {}
     routes: dict[str, Route] = {}
 
 
@@ -62,11 +80,23 @@ class Profile:
     """A validated profile, ready for look-ups."""
 
     def __init__(self, data: ProfileData) -> None:
+        self._data = data
         self.name = data.name
         self.hosts = frozenset(data.hosts)
         self.base_url = data.base_url
         self.promises_json = data.json
         self.table = data.table
+        if data.table not in TABLES:
+            raise ValidationError(
+                f"venue profile {data.name}: table {data.table!r}; one of {', '.join(sorted(TABLES))} is expected"
+            )
+        self.key_header = data.key_header.lower().encode("ascii")
+        self.budgets: list[BudgetRule] = []
+        self.header_rules: list[HeaderRule] = []
+        self.charged: list[tuple[str, bool, bool]] = []  # budget, per key?, counts orders?
+        self._per_key: set[str] = set()
+        for name, budget in data.budgets.items():
+            self._add_budget(data.name, name, budget)
         self._routes: dict[tuple[str, str], Route] = {}
         for key, route in data.routes.items():
             method, _, path = key.partition(" ")
@@ -85,6 +115,39 @@ class Profile:
                     " only cancels and reduce-only requests may travel there"
                 )
             self._routes[method, path] = route
+
+    def with_limits(self, limits: dict[str, float]) -> Profile:
+        """The same profile with the account's own allowances; 0 switches a budget off. Raises ValidationError."""
+        unknown = sorted(set(limits) - set(self._data.budgets))
+        if unknown:
+            raise ValidationError(
+                f"limits of venue {self.name}: unknown budget {', '.join(unknown)};"
+                f" known: {', '.join(sorted(self._data.budgets)) or 'none'}"
+            )
+        budgets = {
+            name: msgspec.structs.replace(budget, limit=limits.get(name, budget.limit))
+            for name, budget in self._data.budgets.items()
+            if limits.get(name, budget.limit) > 0
+        }
+        return Profile(msgspec.structs.replace(self._data, budgets=budgets))
+
+    def _add_budget(self, profile: str, name: str, budget: Budget) -> None:
+        if budget.scope not in ("ip", "key") or budget.counts not in ("weight", "orders"):
+            raise ValidationError(
+                f"venue profile {profile}: budget {name!r} has scope {budget.scope!r} and counts {budget.counts!r};"
+                " scope ip or key and counts weight or orders are expected"
+            )
+        self.budgets.append(BudgetRule(name, budget.limit, budget.per_s, "window", budget.reserved))
+        self.charged.append((name, budget.scope == "key", budget.counts == "orders"))
+        if budget.scope == "key":
+            self._per_key.add(name)
+        if budget.header:
+            header = budget.header.lower().encode("ascii")
+            self.header_rules.append(HeaderRule(header, name, budget.header_says))
+
+    def whose(self, budget: str, key: str) -> str:
+        """Whose count of a budget: the key's alias, or the address's."""
+        return key if budget in self._per_key else "ip"
 
     def route(self, method: str, path: str) -> Route:
         """``path`` without its query."""

@@ -1,0 +1,67 @@
+# Everything a person or CI runs. `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+CCXT44 := .compat/ccxt44
+PYTEST := $(BIN)/python -m pytest
+# Two workers suit two cores; tests that measure time run alone afterwards.
+WORKERS ?= 2
+SEEDS ?= 200
+
+.PHONY: help venv demo test test-fast check bench sim soak fmt cover compat clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+venv: $(STAMP)  ## a complete virtual environment in .venv
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jackstay needs Python 3.11 or newer, found %s; try: make PYTHON=python3.12" % sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## watch an agent save a bot
+	$(BIN)/jackstay demo
+
+compat: $(STAMP) $(CCXT44)/.complete  ## the older ccxt that many bots pin
+
+$(CCXT44)/.complete:
+	mkdir -p $(CCXT44)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(CCXT44) 'ccxt==4.4.60'
+	@touch $@
+
+test: $(STAMP) compat  ## all tests but soak
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial'
+	$(PYTEST) -m serial
+
+test-fast: $(STAMP)  ## what runs in seconds
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not slow' --ignore tests/e2e
+
+check: $(STAMP)  ## format, lint, types, layout and directions
+	$(BIN)/ruff format --check agent client protocols tests
+	$(BIN)/ruff check agent client protocols tests
+	$(BIN)/mypy
+	$(PYTEST) tests/layout
+
+fmt: $(STAMP)  ## format and mend what can be mended
+	$(BIN)/ruff format agent client protocols tests
+	$(BIN)/ruff check --fix agent client protocols tests
+
+bench: $(STAMP)  ## measure, side by side in one run; rows in .bench/result.json
+	$(BIN)/python tests/bench/run.py
+
+cover: $(STAMP)  ## branch coverage of the core by its own tests
+	$(BIN)/python -m coverage run --branch --source=agent/jackstay_agent/core -m pytest tests/agent/core
+	$(BIN)/python -m coverage report --show-missing --fail-under=100
+
+sim: $(STAMP)  ## the simulation over SEEDS seeds
+	@test -d tests/simulation || { echo "the simulation is not built yet: it comes with the durable outbox"; exit 1; }
+	SEEDS=$(SEEDS) $(PYTEST) tests/simulation -s
+
+soak: $(STAMP)  ## long runs under faults
+	$(PYTEST) -m soak -s
+
+clean:  ## remove what was made
+	rm -rf $(VENV) .compat .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,159 @@
+"""One stream from several copies of it: nothing lost, nothing doubled, in order (DESIGN §5 Connections).
+
+Used while a socket is replaced before its end (make before break) and for a redundant pair. Every copy is a *line*. A
+shared log remembers what was delivered lately, and each line has a place in it: a message that stands at the line's
+place is a repetition, a message at the log's end is new and is delivered. First copy wins.
+
+A line that joins late is ahead or behind by an unknown number of messages. Until one message is seen both on it and in
+the log, its unknown messages wait in a buffer: an older line will bring them, or it ends, and then they are delivered.
+Without that wait a fresh line that is ahead would push messages in front of those an older line still has to bring.
+
+Equality is judged on the payload's bytes (through their hash), so it fits venues whose copies are identical. Known
+limits: a line more than ``log_max`` messages behind has lost its place and joins again; a message only one line has is
+delivered late rather than never.
+
+Pure: lines are any hashable words, payloads opaque bytes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+
+LOG_MAX = 2048  # at 5,000 messages a second on one topic, two lines may be 400 ms apart
+
+
+class Merge:
+    """The copies of one topic. `take` returns what to deliver now, in order."""
+
+    __slots__ = ("_at", "_behind", "_buffers", "_first", "_log", "_log_max", "_places", "doubles", "ending", "late")
+
+    def __init__(self, log_max: int = LOG_MAX) -> None:
+        self.ending = False  # the owner wants to be rid of it as soon as the last line is at the end
+        self.doubles = 0
+        self.late = 0  # messages only one line had
+        self._log_max = log_max
+        self._log: deque[int] = deque()
+        self._first = 0  # number of the log's oldest entry
+        self._at: dict[int, int] = {}  # hash -> number of its newest entry
+        self._places: dict[Hashable, int] = {}  # aligned lines: the number of the entry they bring next
+        self._buffers: dict[Hashable, list[bytes]] = {}  # joining lines
+        self._behind: set[Hashable] = set()  # joining lines that had a place and fell behind the log
+
+    def lines(self) -> set[Hashable]:
+        return set(self._places) | set(self._buffers)
+
+    def aligned(self, line: Hashable) -> bool:
+        """Is this line's place in the stream known?"""
+        return line in self._places
+
+    def at_end(self, line: Hashable) -> bool:
+        """Has this line brought everything that was delivered, so that its next message is new?"""
+        return self._places.get(line) == self._end() and not self._buffers
+
+    def join(self, line: Hashable) -> None:
+        """A line begins. The first one is the stream itself; a later one has to find its place."""
+        if line in self._places or line in self._buffers:
+            return
+        if self.lines():
+            self._buffers[line] = []
+        else:
+            self._places[line] = self._end()
+
+    def leave(self, line: Hashable) -> list[bytes]:
+        """A line ended: what only waited for it is delivered now."""
+        self._places.pop(line, None)
+        self._buffers.pop(line, None)
+        self._behind.discard(line)
+        if self._places or not self._buffers:
+            return []
+        # Nobody is left to bring what the longest-waiting joiner has: it becomes the stream.
+        heir = next(iter(self._buffers))
+        return self._promote(heir)
+
+    def take(self, line: Hashable, payload: bytes) -> list[bytes]:
+        """One message of one line; what to deliver because of it, in order (often it alone, or nothing)."""
+        place = self._places.get(line)
+        if place is None:
+            return self._take_joining(line, payload)
+        mark = hash(payload)
+        if place == self._end():
+            out = self._deliver(payload, mark)
+            self._places[line] = self._end()
+            return out + self._wake(mark)
+        if place >= self._first and self._log[place - self._first] == mark:
+            self._places[line] = place + 1
+            self.doubles += 1
+            return []
+        at = self._at.get(mark, -1)
+        if at >= max(place, self._first):  # the line skipped some that others brought
+            self._places[line] = at + 1
+            self.doubles += 1
+            return []
+        if place < self._first:  # too far behind: it has lost its place
+            del self._places[line]
+            self._buffers[line] = []
+            self._behind.add(line)
+            return self._take_joining(line, payload) if self._places else self._promote(line, payload)
+        self.late += 1
+        return [payload]
+
+    def _take_joining(self, line: Hashable, payload: bytes) -> list[bytes]:
+        buffer = self._buffers.get(line)
+        if buffer is None:
+            return []  # a line that left: nobody waits for it
+        at = self._at.get(hash(payload), -1)
+        if at >= self._first:
+            del self._buffers[line]
+            self._places[line] = at + 1
+            self.doubles += 1
+            if line in self._behind:  # what it buffered had fallen out of the log: delivered long ago
+                self._behind.discard(line)
+                return []
+            out: list[bytes] = []
+            for earlier in buffer:  # the others went past these without bringing them
+                self.late += 1
+                out += self._deliver(earlier, hash(earlier))
+            return out
+        buffer.append(payload)
+        if len(buffer) > self._log_max:
+            del buffer[0]
+        return []
+
+    def _wake(self, mark: int) -> list[bytes]:
+        """A delivered message may be what a joining line is ahead with: then the rest of its buffer is next."""
+        if not self._buffers:
+            return []
+        out: list[bytes] = []
+        for line, buffer in list(self._buffers.items()):
+            index = next((i for i, payload in enumerate(buffer) if hash(payload) == mark), -1)
+            if index < 0:
+                continue
+            del self._buffers[line]
+            self.doubles += index + 1
+            for payload in buffer[index + 1 :]:
+                if self._at.get(hash(payload), -1) < self._first:
+                    out += self._deliver(payload, hash(payload))
+            self._places[line] = self._end()
+        return out
+
+    def _promote(self, line: Hashable, *more: bytes) -> list[bytes]:
+        out: list[bytes] = []
+        for payload in (*self._buffers.pop(line, []), *more):
+            if self._at.get(hash(payload), -1) < self._first:
+                out += self._deliver(payload, hash(payload))
+        self._places[line] = self._end()
+        return out
+
+    def _end(self) -> int:
+        return self._first + len(self._log)
+
+    def _deliver(self, payload: bytes, mark: int) -> list[bytes]:
+        self._at[mark] = self._end()
+        self._log.append(mark)
+        if len(self._log) > self._log_max:
+            gone = self._log.popleft()
+            if self._at.get(gone) == self._first:
+                del self._at[gone]
+            self._first += 1
+        return [payload]

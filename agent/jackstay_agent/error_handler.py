@@ -1,0 +1,361 @@
+"""`ErrorHandler`: an error becomes facts, is counted, told, and perhaps recovered from (CONTRACT error_handler).
+
+Used by the agent for its own errors and by bots for theirs. It decides how loud an error is and when repeated ones are
+louder; it refuses to decide what the error means for an order (that is classification of an answer, core/classify) and
+to swallow anything: whoever raised gets the error back.
+
+Imports are light on purpose: bot modules import this at their top.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+from jackstay_protocols.clock import boot_s
+from jackstay_protocols.errors import ErrorSeverity, TradingBotError, ValidationError
+from jackstay_protocols.types import ErrorPattern
+
+from .circuit_breaker import CircuitBreaker, CircuitOpenError, CircuitPermit, HalfOpenFullError
+from .core.breaker import BreakerEvent, BreakerSettings, BreakerState
+from .core.escalation import Escalator, Told
+from .error_decorator import error_handler_decorator
+from .error_settings import ErrorSettings, Escalation, SeveritySettings
+from .log import get_logger
+from .redact import redact, redact_text
+
+__all__ = [
+    "BreakerEvent",
+    "BreakerSettings",
+    "BreakerState",
+    "CircuitBreaker",
+    "CircuitOpenError",
+    "CircuitPermit",
+    "ErrorContext",
+    "ErrorEvent",
+    "ErrorHandler",
+    "ErrorSettings",
+    "ErrorSeverity",
+    "Escalation",
+    "HalfOpenFullError",
+    "SeveritySettings",
+    "context_of",
+    "error_handler_decorator",
+]
+
+_LEVELS = {
+    ErrorSeverity.LOW: "info",
+    ErrorSeverity.MEDIUM: "warning",
+    ErrorSeverity.HIGH: "error",
+    ErrorSeverity.CRITICAL: "critical",
+}
+#: Named fields a scenario finds in its context although the caller put them into the error context only.
+_NAMED = ("symbol", "order_id", "bot_id", "user_id", "component", "operation")
+
+
+@dataclass
+class ErrorContext:
+    """The facts of one error. ``details`` and ``stack_trace`` carry no secrets; ``error`` is the exception itself."""
+
+    error_id: str
+    timestamp: datetime
+    severity: ErrorSeverity
+    component: str
+    operation: str
+    error: Exception
+    user_id: str | None = None
+    bot_id: str | None = None
+    symbol: str | None = None
+    order_id: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    stack_trace: str | None = None
+    recovery_attempts: int = 0
+    max_recovery_attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEvent:
+    """Told to listeners. ``kind``: error, escalated, calmed or recovered. Words and numbers, never the exception."""
+
+    kind: str
+    error_id: str
+    timestamp: datetime
+    severity: ErrorSeverity
+    component: str
+    operation: str
+    error_type: str
+    message: str
+    repeats: int = 1
+
+
+def context_of(error: BaseException | None) -> ErrorContext | None:
+    """The context an error was given, found through ``raise ... from`` and implicit chains too; or None."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        found = getattr(error, "__jackstay_context__", None)
+        if isinstance(found, ErrorContext):
+            return found
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+class ErrorHandler:
+    """Classifies, records, escalates and recovers. Safe to share between threads and between tasks.
+
+    Keywords: ``clock`` (seconds, boot time), ``wall`` (aware UTC now), ``on_event`` (gets `ErrorEvent`s), ``log``
+    (False: write no log lines).
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        clock: Callable[[], float] = boot_s,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_event: Callable[[ErrorEvent], None] | None = None,
+        log: bool = True,
+    ) -> None:
+        self.config = config
+        self.settings: ErrorSettings = getattr(config, "errors", None) or ErrorSettings()
+        self.on_event = on_event
+        self._clock = clock
+        self._wall = wall
+        self._log = get_logger(__name__) if log else None
+        self._lock = Lock()
+        self._recent: deque[ErrorEvent] = deque(maxlen=self.settings.recent_max)
+        self._patterns: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
+        self._escalator = Escalator(
+            {level: (e.repeats, e.within_s) for level, e in self.settings.severity.escalation.items()},
+            keys_max=self.settings.patterns_max,
+        )
+        self._breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()
+        for name in self.settings.breakers:
+            self.circuit_breaker(name)
+
+    # -- facts --------------------------------------------------------------------------------------------------
+
+    def classify_error(self, error: Exception) -> ErrorSeverity:
+        """How loud: the configured level of its nearest class, else the exception's own, else HIGH for connection and
+        time-out errors and MEDIUM for the rest.
+        """
+        levels = self.settings.severity.levels
+        for kind in type(error).__mro__ if levels else ():
+            level = levels.get(kind.__name__) or levels.get(f"{kind.__module__.partition('.')[0]}.{kind.__name__}")
+            if level is not None:
+                return ErrorSeverity(level)
+        if isinstance(error, TradingBotError):
+            return error.default_severity
+        if isinstance(error, ConnectionError | TimeoutError) or type(error).__name__ in ("gaierror", "herror"):
+            return ErrorSeverity.HIGH
+        return ErrorSeverity.MEDIUM
+
+    def create_error_context(
+        self,
+        error: Exception,
+        component: str,
+        operation: str,
+        user_id: str | None = None,
+        bot_id: str | None = None,
+        symbol: str | None = None,
+        order_id: str | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> ErrorContext:
+        """Gather the facts, secrets taken out, and attach them to the error (`context_of` finds them again)."""
+        if not isinstance(error, Exception):
+            raise ValidationError(
+                f"create_error_context was given a {type(error).__name__} as error; an Exception is expected"
+            )
+        own = getattr(error, "details", None)
+        facts = {**own, **(details or {})} if isinstance(own, dict) else dict(details or {})
+        context = ErrorContext(
+            error_id=os.urandom(16).hex(),
+            timestamp=self._wall(),
+            severity=self.classify_error(error),
+            component=component,
+            operation=operation,
+            error=error,
+            user_id=user_id,
+            bot_id=bot_id,
+            symbol=symbol,
+            order_id=order_id,
+            details=redact(facts),
+            stack_trace=redact_text("".join(traceback.format_exception(error))),
+            max_recovery_attempts=self.settings.max_recovery_attempts,
+        )
+        try:
+            error.__jackstay_context__ = context  # type: ignore[attr-defined]
+        except (AttributeError, TypeError):  # an exception with slots; it travels without
+            pass
+        return context
+
+    # -- handling -----------------------------------------------------------------------------------------------
+
+    async def handle_error(self, context: ErrorContext, recovery_scenario: Any = None) -> bool:
+        """Record, escalate, recover; True only if the scenario said True. Each call is one recovery attempt, and past
+        ``max_recovery_attempts`` none is made. A scenario's own failure leaves ``context.error`` as it is. Cancellation
+        passes.
+        """
+        if context.recovery_attempts == 0:  # further attempts on the same error are not further errors
+            self.record(context)
+        if recovery_scenario is None or context.recovery_attempts >= context.max_recovery_attempts:
+            return False
+        context.recovery_attempts += 1
+        try:
+            recovered = await recovery_scenario.execute_recovery(self._scenario_context(context)) is True
+        except Exception as failure:
+            context.details["recovery_error"] = redact_text(f"{type(failure).__name__}: {failure}", 1000)
+            self._write("error", "recovery.failed", context, scenario=type(recovery_scenario).__name__)
+            return False
+        if recovered:
+            self._tell(self._event("recovered", context, context.severity))
+        return recovered
+
+    def _scenario_context(self, context: ErrorContext) -> dict[str, Any]:
+        facts = dict(context.details)
+        for name in _NAMED:
+            value = getattr(context, name)
+            if value is not None:
+                facts.setdefault(name, value)
+        return facts
+
+    def record(self, context: ErrorContext) -> ErrorSeverity:
+        """Count and tell an error without recovering; says its severity after escalation."""
+        error_type = type(context.error).__name__
+        key = (context.component, error_type)
+        with self._lock:
+            step = self._escalator.seen(key, context.severity, self._clock())
+            context.severity = step.severity
+            event = self._event("error", context, step.severity)
+            self._recent.append(event)
+            self._count(key, context)
+        self._write(_LEVELS[step.severity], "error", context)
+        if self._policy(step.severity).notify:
+            self._tell(event)
+        if step.told is not Told.NOTHING:
+            self._tell(self._event(step.told.value, context, step.severity, step.repeats))
+        return step.severity
+
+    def _policy(self, severity: ErrorSeverity) -> Escalation:
+        return self.settings.severity.escalation.get(severity) or Escalation()
+
+    def _count(self, key: tuple[str, str], context: ErrorContext) -> None:
+        row = self._patterns.get(key)
+        if row is None:
+            if len(self._patterns) >= self.settings.patterns_max:
+                self._patterns.popitem(last=False)
+            self._patterns[key] = [1, context.severity, context.timestamp, context.timestamp, context.operation]
+        else:
+            row[0] += 1
+            row[1], row[3], row[4] = context.severity, context.timestamp, context.operation
+            self._patterns.move_to_end(key)
+
+    def _event(self, kind: str, context: ErrorContext, severity: ErrorSeverity, repeats: int = 1) -> ErrorEvent:
+        return ErrorEvent(
+            kind,
+            context.error_id,
+            context.timestamp,
+            severity,
+            context.component,
+            context.operation,
+            type(context.error).__name__,
+            redact_text(str(context.error), 500),
+            repeats,
+        )
+
+    def _tell(self, event: ErrorEvent) -> None:
+        if self.on_event is not None:
+            try:
+                self.on_event(event)
+            except Exception:  # a listener's fault must not hide the error being told
+                if self._log is not None:
+                    self._log.exception("error.listener_failed", error_id=event.error_id)
+
+    def _write(self, level: str, event: str, context: ErrorContext, **more: Any) -> None:
+        if self._log is not None:
+            facts = {name: getattr(context, name) for name in _NAMED if getattr(context, name) is not None}
+            message = redact_text(str(context.error), 500)
+            kind = type(context.error).__name__
+            getattr(self._log, level)(event, error_id=context.error_id, error_type=kind, error=message, **facts, **more)
+
+    # -- showing ------------------------------------------------------------------------------------------------
+
+    def get_retry_policy(self, error_type: str) -> dict[str, Any]:
+        """The policy for "network", "api_rate_limit", "database" or a name of the user's; others get the default.
+
+        Keys: error_type, curve, base_s, factor, cap_s, jitter, attempts_max, total_s.
+        """
+        policy = self.settings.retry.policy(error_type)
+        b = policy.backoff
+        return {
+            "error_type": error_type,
+            "curve": b.curve,
+            "base_s": b.base_s,
+            "factor": b.factor,
+            "cap_s": b.cap_s,
+            "jitter": b.jitter,
+            "attempts_max": policy.attempts_max,
+            "total_s": policy.total_s,
+        }
+
+    def circuit_breaker(self, name: str) -> CircuitBreaker:
+        """The breaker of that name; made with its configured settings (or the defaults) when first asked for."""
+        with self._lock:
+            breaker = self._breakers.get(name)
+            if breaker is None:
+                if len(self._breakers) >= self.settings.breakers_max:
+                    raise ValidationError(
+                        f"{len(self._breakers)} breakers exist already; name them after what they protect, not after"
+                        " each call"
+                    )
+                settings = self.settings.breakers.get(name) or BreakerSettings()
+                breaker = self._breakers[name] = CircuitBreaker(name=name, clock=self._clock, settings=settings)
+            return breaker
+
+    def get_circuit_breaker_status(self) -> dict[str, str]:
+        """Name -> state, as of now: a breaker whose open time is over says half_open."""
+        with self._lock:
+            breakers = list(self._breakers.items())
+        return {
+            name: (BreakerState.HALF_OPEN if b.should_transition_to_half_open() else b.state).value
+            for name, b in breakers
+        }
+
+    def get_error_patterns(self) -> dict[str, ErrorPattern]:
+        """ "component:ErrorType" -> how often, since when, how loud."""
+        with self._lock:
+            rows = [(key, list(row)) for key, row in self._patterns.items()]
+        return {
+            f"{component}:{error_type}": ErrorPattern(
+                pattern_id=f"{component}:{error_type}",
+                kind="frequency",
+                component=component,
+                error_type=error_type,
+                frequency=count,
+                severity=severity,
+                first_seen=first,
+                last_seen=last,
+                confidence=1.0,
+                evidence={"count": count, "last_operation": operation},
+            )
+            for (component, error_type), (count, severity, first, last, operation) in rows
+        }
+
+    def recent_errors(
+        self, count: int = 100, *, component: str | None = None, severity: ErrorSeverity | None = None
+    ) -> list[ErrorEvent]:
+        """The last errors, newest last."""
+        with self._lock:
+            events = list(self._recent)
+        wanted = [
+            e
+            for e in events
+            if (component is None or e.component == component) and (severity is None or e.severity == severity)
+        ]
+        return wanted[-count:] if count > 0 else []

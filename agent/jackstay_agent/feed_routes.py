@@ -1,0 +1,108 @@
+"""From a socket's message to its topic: the hot path of market data (DESIGN §2, at its end).
+
+Each socket has its own table of the topics it carries, so that a message of a topic that moved elsewhere is nobody's.
+A topic that two sockets carry for a while is not in the fast table: it takes the slow way through its `Merge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jackstay_protocols.limits import TOPIC_BYTES_MAX
+
+from .core.dialect import Dialect
+from .feed_batches import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Batcher, Topic
+from .feed_socket import FeedSocket
+
+_CLOSING_BRACE = 125
+
+
+class FeedRoutes:
+    """The tables of one feed. ``unrouted(socket, payload)`` gets what belongs to no carried topic."""
+
+    def __init__(self, dialect: Dialect, batcher: Batcher, unrouted: Callable[[FeedSocket, bytes], None]) -> None:
+        self._dialect = dialect
+        self._batcher = batcher
+        self._unrouted = unrouted
+        self._fast: dict[FeedSocket, dict[bytes, Topic]] = {}  # by opening, {"stream":"NAME
+        self._names: dict[FeedSocket, dict[bytes, Topic]] = {}  # by name, all that the socket carries
+
+    def carry(self, socket: FeedSocket, topic: Topic) -> None:
+        """This socket brings this topic, alone (``topic.merge`` None) or with others."""
+        self._names[socket][topic.name] = topic
+        if topic.merge is None:
+            self._fast[socket][self._dialect.head + topic.name] = topic
+        else:
+            self._fast[socket].pop(self._dialect.head + topic.name, None)
+
+    def alone(self, socket: FeedSocket, topic: Topic) -> None:
+        """From here on this socket brings the topic without others: back to the fast table."""
+        topic.merge = None
+        self.carry(socket, topic)
+
+    def drop(self, socket: FeedSocket, topic: Topic) -> None:
+        self._names.get(socket, {}).pop(topic.name, None)
+        self._fast.get(socket, {}).pop(self._dialect.head + topic.name, None)
+
+    def forget(self, socket: FeedSocket) -> None:
+        self._names.pop(socket, None)
+        self._fast.pop(socket, None)
+
+    def reader(self, socket: FeedSocket) -> Callable[[int, bytes], None]:
+        """What takes a socket's messages, with everything it needs at hand: each lookup here is paid per message."""
+        fast = self._fast.setdefault(socket, {})
+        self._names.setdefault(socket, {})
+        slow = self._slow
+        if not (self._dialect.unwrap and self._dialect.head):
+            return lambda _kind, payload: slow(socket, payload)
+        start = len(self._dialect.head)
+        last = start + TOPIC_BYTES_MAX
+        dirty, full, touched = self._batcher.dirty, self._batcher.full, self._batcher.touched
+
+        def read(_kind: int, payload: bytes) -> None:
+            # {"stream":"NAME","data":{...}}: one search, one lookup and one copy per message.
+            end = payload.find(b'","data":', start, last)
+            topic = fast.get(payload[:end])
+            if topic is None or payload[-1] != _CLOSING_BRACE:
+                slow(socket, payload)
+                return
+            payload = payload[end + 9 : -1]
+            if not socket.fresh:
+                touched(socket)
+            batch = topic.batch
+            batch.append(payload)
+            topic.batch_bytes += len(payload)
+            if len(batch) == 1:
+                dirty(topic)
+            elif len(batch) >= BATCH_FRAMES_MAX or topic.batch_bytes >= BATCH_BYTES_MAX:
+                full(topic)
+
+        return read
+
+    def _slow(self, socket: FeedSocket, payload: bytes) -> None:
+        """Any dialect, any order of fields, any number of sockets for the topic."""
+        dialect = self._dialect
+        name = b"" if dialect.one_topic else dialect.topic_of(payload)
+        topic = self._names.get(socket, {}).get(name) if name is not None else None
+        if topic is None or (dialect.one_topic and dialect.is_control(payload)):
+            self._unrouted(socket, payload)
+            return
+        if not socket.fresh:
+            self._batcher.touched(socket)
+        if dialect.unwrap:
+            payload = self._unwrapped(payload, topic)
+        if topic.merge is None:
+            self._batcher.append(topic, payload)
+            return
+        if socket.awaits(topic.stream):
+            socket.heard_topic(topic.stream)
+        merge = topic.merge
+        for each in merge.take(socket, payload):
+            self._batcher.append(topic, each)
+        if merge.ending and merge.at_end(socket):
+            self.alone(socket, topic)
+
+    def _unwrapped(self, payload: bytes, topic: Topic) -> bytes:
+        start = len(self._dialect.head) + len(topic.name)
+        usual = payload.startswith(self._dialect.head) and payload.startswith(b'","data":', start)
+        return payload[start + 9 : -1] if usual and payload.endswith(b"}") else payload

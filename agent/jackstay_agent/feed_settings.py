@@ -1,0 +1,126 @@
+"""``[feeds.NAME]``: what an operator says about one market data feed, checked before anything is dialled.
+
+Each default stands beside its reason. The words a venue speaks are in `core/dialect.py`; facts about venues age.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from jackstay_protocols.errors import ValidationError
+
+from .core.dialect import DIALECTS, Dialect
+from .core.heartbeat import HeartbeatRules
+from .core.redial import RedialRules
+from .feed_socket import SocketRules
+from .transport.websocket import check_headers, parse_ws_url
+
+ROTATION_SPREAD = 0.1
+
+
+class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One ``[feeds.NAME]`` table. Times in seconds; 0 turns a rule off."""
+
+    url: str
+    dialect: str = "raw"  # binance | bybit | okx | kraken | raw | template
+    headers: dict[str, str] = {}
+
+    # dialect = "template": how to ask, and which fields name the topic (see core/dialect.py)
+    subscribe: str = ""
+    unsubscribe: str = ""
+    item: str = '"$topic"'
+    topics_per_message: int = 0  # 0: the dialect's own
+    topic_fields: list[str] = []
+    control: list[str] = []  # openings of messages that are no market data
+    notices: list[str] = []  # words in a message that announce the socket's end: it is replaced ahead
+
+    connect_timeout_s: float = 10.0
+    ping_interval_s: float = 15.0  # below Binance's 20 s server rhythm, so a half-open line is found first
+    pong_timeout_s: float = 10.0
+    heartbeat: str = ""  # application heartbeat text; "": the dialect's own
+    heartbeat_interval_s: float = 20.0  # Bybit asks for 20 s, OKX cuts after 30 s
+    silence_s: float = 0.0  # no data on the whole socket for this long: it is replaced
+    cadence_factor: float = 10.0  # the same, learned: this many times the longest gap lately seen
+    cadence_min_s: float = 10.0  # and never sooner than this
+    first_message_s: float = 30.0  # a subscription that delivers nothing moves; doubles for quiet symbols
+    lifetime_s: float = 23 * 3600.0  # Binance ends a socket at 24 h; replaced before, spread over the last tenth
+    settle_s: float = 2.0  # how long old and new socket overlap for a topic that is quiet meanwhile
+    redundant: bool = False  # every topic on two sockets; one's death loses nothing, at twice the connections
+
+    backoff_min_s: float = 0.25
+    backoff_max_s: float = 30.0
+    healthy_s: float = 10.0  # a connection up for this long is redialled at once, and resets the backoff
+    dials_max: int = 60  # per dial_window_s, over all sockets of the feed; Binance allows 300 per 5 min and IP
+    dial_window_s: float = 300.0
+
+    subscribes_per_s: float = 4.0  # Binance spot cuts at 5 incoming messages a second, pongs included
+    streams_max: int = 200  # topics on one socket; Binance allows 1024
+    sockets_max: int = 16
+    topics_max: int = 4096
+    linger_s: float = 5.0  # how long a topic stays subscribed without a reader
+    message_bytes_max: int = 8 * 1024 * 1024
+
+    def check(self, name: str) -> None:
+        """Raises ValidationError naming the key that is wrong."""
+        parse_ws_url(self.url)
+        check_headers(self.headers)
+        if self.dialect != "template" and self.dialect not in DIALECTS:
+            known = ", ".join([*DIALECTS, "template"])
+            raise ValidationError(f"feeds.{name}.dialect is {self.dialect!r}; one of {known} is expected")
+        if self.dialect == "template" and not (self.subscribe and self.topic_fields):
+            raise ValidationError(f"feeds.{name}: dialect 'template' needs 'subscribe' and 'topic_fields'")
+        for key in ("streams_max", "sockets_max", "topics_max", "message_bytes_max"):
+            if getattr(self, key) < 1:
+                raise ValidationError(f"feeds.{name}.{key} is {getattr(self, key)}; 1 or more is expected")
+        for key in self.__struct_fields__:
+            value = getattr(self, key)
+            if isinstance(value, float | int) and (not math.isfinite(value) or value < 0):
+                raise ValidationError(f"feeds.{name}.{key} is {value}; 0 or a finite number above it is expected")
+        if self.connect_timeout_s == 0 or self.backoff_max_s < self.backoff_min_s:
+            raise ValidationError(
+                f"feeds.{name}: connect_timeout_s above 0 and backoff_max_s of at least backoff_min_s are expected"
+            )
+
+    def made_dialect(self) -> Dialect:
+        """The dialect with this table's own words in it."""
+        if self.dialect == "template":
+            return Dialect(
+                "template",
+                subscribe=self.subscribe,
+                unsubscribe=self.unsubscribe,
+                item=self.item,
+                items_max=self.topics_per_message or 100,
+                topic_fields=tuple(self.topic_fields),
+                control=tuple(self.control),
+                notices=tuple(self.notices),
+            )
+        base = DIALECTS[self.dialect]
+        return Dialect(
+            base.name,
+            subscribe=base.subscribe,
+            unsubscribe=base.unsubscribe,
+            item=base.item,
+            items_max=self.topics_per_message or base.items_max,
+            topic_fields=base.topic_fields,
+            unwrap=base.unwrap,
+            control=base.control + tuple(self.control),
+            errors=base.errors,
+            heartbeat=self.heartbeat or base.heartbeat,
+            one_topic=base.one_topic,
+            notices=base.notices + tuple(self.notices),
+        )
+
+    def rules(self, dialect: Dialect, chance: float) -> SocketRules:
+        """One socket's rules; ``chance`` (0 to 1) spreads the ends of sockets that began together."""
+        text = self.heartbeat or dialect.heartbeat
+        beats = HeartbeatRules(
+            silence_s=self.silence_s,
+            heartbeat_interval_s=self.heartbeat_interval_s if text else 0.0,
+            lifetime_s=self.lifetime_s * (1.0 - ROTATION_SPREAD * chance),
+            cadence_factor=self.cadence_factor,
+            cadence_min_s=self.cadence_min_s,
+        )
+        redial = RedialRules(min_s=self.backoff_min_s, max_s=self.backoff_max_s, healthy_s=self.healthy_s)
+        return SocketRules(beats, redial, self.first_message_s, self.subscribes_per_s, text)

@@ -1,0 +1,581 @@
+"""The HTTP/1.1 pool of one endpoint: submit a request, hear back by callback exactly once.
+
+It is the hot path: no task, no future and one write per request. What it promises:
+
+* a request is written at most once, except that one which may be repeated (``idempotent``) and met a connection that
+  died under it without a byte of answer is written once more, on another connection, inside its deadline;
+* ``sent`` in a failure is False only when provably no byte left;
+* a connection whose request timed out or was abandoned is never used again.
+
+An endpoint that was never up fails its waiters at once (a wrong name or port should be told quickly); one that was up
+lets them wait for its return until their deadline, while it is dialled with jittered backoff inside a dial budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random as chance
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from jackstay_protocols.errors import Reason, ValidationError
+
+from ..core.pool import ConnState, DialPlan, PoolSettings, move, retire
+from .dial import DialError
+from .endpoint import Endpoint
+from .http_connection import HttpConnection
+
+EARLY_S = 0.001  # uvloop timers may fire this much early: look at the clock again
+HOUSEKEEPING_S = 1.0
+LATENCIES_KEPT = 512
+EWMA_WEIGHT = 0.1
+
+# Ours to set, whatever the caller says: hop-by-hop fields and framing (RFC 9110 §7.6.1, RFC 9112 §6).
+_OURS = frozenset(
+    {
+        b"host",
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"transfer-encoding",
+        b"te",
+        b"trailer",
+        b"upgrade",
+        b"content-length",
+        b"expect",
+    }
+)
+_TOKEN_BREAKERS = (b"\r", b"\n", b"\0")
+
+
+class HttpAnswer:
+    """A whole HTTP answer. Headers are verbatim pairs; times in seconds since the request was submitted."""
+
+    __slots__ = ("body", "connection_id", "first_byte_s", "headers", "reason", "status", "total_s")
+
+    def __init__(
+        self,
+        status: int,
+        reason: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        connection_id: int,
+        first_byte_s: float,
+        total_s: float,
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
+        self.connection_id = connection_id
+        self.first_byte_s = first_byte_s
+        self.total_s = total_s
+
+
+class HttpFailure:
+    """No whole answer. ``sent``: a byte of the request may have left this process."""
+
+    __slots__ = ("cause", "connection_id", "detail", "elapsed_s", "sent")
+
+    def __init__(self, cause: Reason, *, sent: bool, detail: str, connection_id: int | None, elapsed_s: float) -> None:
+        self.cause = cause
+        self.sent = sent
+        self.detail = detail
+        self.connection_id = connection_id
+        self.elapsed_s = elapsed_s
+
+
+Done = Callable[[HttpAnswer | HttpFailure], None]
+
+
+class Ticket:
+    """One submitted request; the caller may `abandon` it."""
+
+    __slots__ = (
+        "connection",
+        "data",
+        "deadline_at",
+        "decode",
+        "done",
+        "head",
+        "idempotent",
+        "pool",
+        "repeated",
+        "submitted_at",
+        "written",
+    )
+
+    def __init__(
+        self, pool: HttpPool, data: bytes, deadline_at: float, done: Done, *, idempotent: bool, head: bool, decode: bool
+    ) -> None:
+        self.pool = pool
+        self.data = data
+        self.deadline_at = deadline_at
+        self.done: Done | None = done
+        self.idempotent = idempotent
+        self.head = head
+        self.decode = decode
+        self.connection: HttpConnection | None = None
+        self.written = False
+        self.repeated = False
+        self.submitted_at = pool.clock()
+
+    def abandon(self) -> None:
+        """The caller no longer waits and will not be called back; a written request costs its connection."""
+        if self.done is None:
+            return
+        self.done = None
+        self.pool.abandoned(self)
+
+
+def serialise(
+    method: bytes, target: bytes, host_header: bytes, headers: list[tuple[bytes, bytes]], body: bytes
+) -> tuple[bytes, bool]:
+    """The request's bytes, and whether a compressed answer may be decoded (the caller asked for compression).
+
+    Header pairs travel verbatim, capitalisation included. Raises ValidationError for anything that could break the
+    framing (RFC 9112 §2.2, §11.1: request smuggling starts with a stray CR, LF or NUL).
+    """
+    if not method.isalpha() or len(method) > 16:
+        raise ValidationError(f"method {method[:20]!r}; a word like GET or POST is expected", reason=Reason.BAD_REQUEST)
+    if not target.startswith(b"/") or any(byte <= 32 or byte == 127 for byte in target):
+        raise ValidationError(
+            "the url's path holds spaces or control characters; a percent-encoded url is expected",
+            reason=Reason.BAD_REQUEST,
+        )
+    parts = [method, b" ", target, b" HTTP/1.1\r\nHost: ", host_header, b"\r\n"]
+    decode = False
+    for name, value in headers:
+        lower = name.lower()
+        if lower in _OURS:
+            continue
+        if not name or b":" in name or b" " in name or _breaks(name) or _breaks(value):
+            raise ValidationError(
+                f"header {name[:40]!r} has an empty or broken name, or a line break in it", reason=Reason.BAD_REQUEST
+            )
+        if lower == b"accept-encoding":
+            # The answer is decoded here, so only what is decoded here is asked for.
+            decode = b"gzip" in value or b"deflate" in value
+            value = b"gzip, deflate" if decode else b"identity"
+        parts += (name, b": ", value, b"\r\n")
+    if body or method in (b"POST", b"PUT", b"PATCH"):
+        parts.append(b"Content-Length: %d\r\n" % len(body))
+    parts += (b"\r\n", body)
+    return b"".join(parts), decode
+
+
+def _breaks(text: bytes) -> bool:
+    return any(breaker in text for breaker in _TOKEN_BREAKERS)
+
+
+class HttpPool:
+    """All connections to one endpoint. Times are boot-time seconds of ``clock``."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        settings: PoolSettings,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        random: chance.Random,
+        dial: Callable[..., Awaitable[Any]],
+        resolve: Callable[..., Awaitable[Any]],
+        ssl_context: ssl.SSLContext | None = None,
+        on_event: Callable[[str, dict[str, Any]], None] = lambda name, fields: None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.settings = settings
+        self.clock = clock
+        self._loop = loop
+        self._random = random
+        self._dial = dial
+        self._resolve = resolve
+        self._ssl_context = ssl_context
+        self._on_event = on_event
+        self._plan = DialPlan(settings)
+        self._host_header = endpoint.host_header
+        self._ready: list[HttpConnection] = []  # used last-in first-out
+        self._live: set[HttpConnection] = set()
+        self._connecting = 0
+        self._waiting: deque[Ticket] = deque()
+        self._in_flight: set[Ticket] = set()
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._deadline_timer_at = 0.0
+        self._dial_timer: asyncio.TimerHandle | None = None
+        self._housekeeping: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self._serial = 0
+        self._last_dial_error: DialError | None = None
+        self._up = False
+        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._latency_ewma_s = 0.0
+        self.counters = dict.fromkeys(
+            ("requests", "answers", "failures", "timeouts", "repeats", "dials", "dial_failures", "abandoned"), 0
+        )
+        self._last_error = ""
+        self._idle: asyncio.Future[None] | None = None  # close() waits here
+
+    # ------------------------------------------------------------ submit
+
+    def submit(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        *,
+        deadline_at: float,
+        done: Done,
+        idempotent: bool,
+    ) -> Ticket:
+        """Send now or as soon as a connection is there. ``done`` is called exactly once unless abandoned.
+
+        Raises ValidationError when the request cannot be put into HTTP; then ``done`` is not called.
+        """
+        data, decode = serialise(method, target, self._host_header, headers, body)
+        ticket = Ticket(self, data, deadline_at, done, idempotent=idempotent, head=method == b"HEAD", decode=decode)
+        self.counters["requests"] += 1
+        if self._draining:
+            self._finish_failed(ticket, Reason.DRAINING, "the pool is closing", sent=False)
+            return ticket
+        connection = self._pick()
+        if connection is not None:
+            self._in_flight.add(ticket)
+            self._watch_deadline(deadline_at)
+            connection.send(ticket)
+            return ticket
+        if len(self._waiting) >= self.settings.waiters_max:
+            self._finish_failed(
+                ticket,
+                Reason.QUEUE_FULL,
+                f"{self.settings.waiters_max} requests already wait for a connection to {self.endpoint.host}",
+                sent=False,
+            )
+            return ticket
+        self._waiting.append(ticket)
+        self._watch_deadline(deadline_at)
+        self._dial_as_needed()
+        return ticket
+
+    def _pick(self) -> HttpConnection | None:
+        while self._ready:
+            connection = self._ready.pop()
+            if connection.state is ConnState.READY and not connection.is_closing():
+                return connection
+        return None
+
+    # ------------------------------------------------------------ what connections tell
+
+    def answered(
+        self,
+        connection: HttpConnection,
+        ticket: Ticket,
+        status: int,
+        reason: bytes,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        first_byte_at: float,
+        *,
+        keep: bool,
+    ) -> None:
+        self._land(ticket)
+        now = connection.used_at
+        took_s = now - ticket.submitted_at
+        self.counters["answers"] += 1
+        self._latencies.append(took_s)
+        self._latency_ewma_s += EWMA_WEIGHT * (took_s - self._latency_ewma_s) if self._latency_ewma_s else took_s
+        self._plan.healthy()
+        if keep:
+            self._give(connection)
+        done, ticket.done = ticket.done, None
+        if done is not None:
+            done(
+                HttpAnswer(
+                    status, reason, headers, body, connection.number, first_byte_at - ticket.submitted_at, took_s
+                )
+            )
+
+    def failed(self, connection: HttpConnection, ticket: Ticket, cause: Reason, detail: str, *, any_byte: bool) -> None:
+        """The connection ended under a written request."""
+        self._land(ticket)
+        self._last_error = detail
+        may_repeat = ticket.idempotent and not ticket.repeated and not any_byte and connection.served > 0
+        if may_repeat and ticket.done is not None and not self._draining and self.clock() < ticket.deadline_at:
+            self.counters["repeats"] += 1
+            ticket.repeated = True
+            ticket.written = False
+            ticket.connection = None
+            self._waiting.appendleft(ticket)
+            self._hand_out()
+            return
+        self._finish_failed(ticket, cause, detail, sent=True)
+
+    def connection_closed(self, connection: HttpConnection) -> None:
+        self._live.discard(connection)
+        if connection in self._ready:
+            self._ready.remove(connection)
+        if self.clock() - connection.opened_at >= self.settings.healthy_after_s:
+            self._plan.healthy()
+        if not self._draining:
+            self._dial_as_needed()
+
+    def abandoned(self, ticket: Ticket) -> None:
+        self.counters["abandoned"] += 1
+        self._in_flight.discard(ticket)
+        if ticket.connection is not None and ticket.connection.ticket is ticket:
+            ticket.connection.drop()
+        elif not ticket.written:
+            try:
+                self._waiting.remove(ticket)
+            except ValueError:
+                pass
+
+    def _land(self, ticket: Ticket) -> None:
+        self._in_flight.discard(ticket)
+        if self._idle is not None and not self._in_flight and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _finish_failed(self, ticket: Ticket, cause: Reason, detail: str, *, sent: bool) -> None:
+        self.counters["failures"] += 1
+        done, ticket.done = ticket.done, None
+        if done is not None:
+            number = ticket.connection.number if ticket.connection else None
+            elapsed_s = self.clock() - ticket.submitted_at
+            done(HttpFailure(cause, sent=sent, detail=detail, connection_id=number, elapsed_s=elapsed_s))
+
+    def _give(self, connection: HttpConnection) -> None:
+        """A connection is free: the longest waiter first, else it rests at the warm end."""
+        now = self.clock()
+        while self._waiting:
+            ticket = self._waiting.popleft()
+            if ticket.done is None:
+                continue
+            if ticket.deadline_at <= now:
+                self._finish_failed(ticket, Reason.TIMEOUT, "no connection became free in time", sent=False)
+                continue
+            self._in_flight.add(ticket)
+            connection.send(ticket)
+            return
+        self._ready.append(connection)
+
+    def _hand_out(self) -> None:
+        while self._waiting:
+            connection = self._pick()
+            if connection is None:
+                self._dial_as_needed()
+                return
+            self._give(connection)
+
+    # ------------------------------------------------------------ deadlines: one timer for all
+
+    def _watch_deadline(self, deadline_at: float) -> None:
+        if self._deadline_timer is not None:
+            if self._deadline_timer_at <= deadline_at:
+                return
+            self._deadline_timer.cancel()
+        self._deadline_timer_at = deadline_at
+        delay_s = max(0.0, deadline_at - self.clock()) + EARLY_S
+        self._deadline_timer = self._loop.call_later(delay_s, self._deadlines_due)
+
+    def _deadlines_due(self) -> None:
+        self._deadline_timer = None
+        now = self.clock()
+        late = [ticket for ticket in self._in_flight if ticket.deadline_at <= now]
+        waited = [ticket for ticket in self._waiting if ticket.deadline_at <= now]
+        if waited:
+            self._waiting = deque(ticket for ticket in self._waiting if ticket.deadline_at > now)
+        for ticket in late:
+            self.counters["timeouts"] += 1
+            self._in_flight.discard(ticket)
+            if ticket.connection is not None:
+                ticket.connection.drop()
+            self._finish_failed(ticket, Reason.TIMEOUT, "no whole answer before the deadline", sent=True)
+        for ticket in waited:
+            self.counters["timeouts"] += 1
+            self._fail_waiter(ticket)
+        following = min(
+            (ticket.deadline_at for group in (self._in_flight, self._waiting) for ticket in group), default=None
+        )
+        if following is not None:
+            self._watch_deadline(following)
+
+    def _fail_waiter(self, ticket: Ticket) -> None:
+        """Its deadline came without a connection; the reason is why there was none."""
+        error = self._last_dial_error
+        if error is not None and not self._live:
+            self._finish_failed(ticket, error.cause, error.detail, sent=ticket.repeated)
+        else:
+            self._finish_failed(
+                ticket, Reason.TIMEOUT, "no connection became free before the deadline", sent=ticket.repeated
+            )
+
+    # ------------------------------------------------------------ dialling
+
+    def _dial_as_needed(self) -> None:
+        if self._draining or self._dial_timer is not None:
+            return
+        live = len(self._live)
+        wanted = self._plan.wanted(live=live, connecting=self._connecting, waiting=len(self._waiting))
+        for _ in range(wanted):
+            wait_s = self._plan.wait_s(self.clock())
+            if wait_s > 0:
+                self._dial_timer = self._loop.call_later(wait_s + EARLY_S, self._dial_timer_due)
+                return
+            self._plan.started(self.clock())
+            self.counters["dials"] += 1
+            self._connecting += 1
+            task = self._loop.create_task(self._dial_one())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _dial_timer_due(self) -> None:
+        self._dial_timer = None
+        self._dial_as_needed()
+
+    async def _dial_one(self) -> None:
+        self._serial += 1
+        number = self._serial
+        connection: HttpConnection | None = None
+        endpoint = self.endpoint
+        try:
+            addresses = await self._resolve(endpoint.dial_host, endpoint.dial_port)
+            _transport, connection = await self._dial(
+                lambda: HttpConnection(self, number),
+                addresses,
+                ssl_context=self._ssl_context if endpoint.tls else None,
+                server_hostname=endpoint.server_hostname,
+                local_address=self.settings.local_address,
+                timeout_s=self.settings.dial_timeout_s,
+            )
+        except DialError as error:
+            self._connecting -= 1
+            self._dial_failed(error)
+            return
+        except BaseException:
+            self._connecting -= 1
+            raise
+        self._connecting -= 1
+        assert connection is not None
+        self._connected(connection)
+
+    def _connected(self, connection: HttpConnection) -> None:
+        if self._draining or connection.is_closing():
+            connection.close()
+            return
+        connection.state = move(connection.state, "connected")
+        self._live.add(connection)
+        self._plan.succeeded()
+        if not self._up:
+            self._up = True
+            self._on_event("pool.up", {"host": self.endpoint.host, "after_failures": self._plan.failures})
+        self._last_dial_error = None
+        self._give(connection)
+        self._keep_house()
+        self._dial_as_needed()
+
+    def _dial_failed(self, error: DialError) -> None:
+        self.counters["dial_failures"] += 1
+        self._last_dial_error = error
+        self._last_error = error.detail
+        pause_s = self._plan.failed(self.clock(), self._random.random())
+        if self._up or self._plan.failures == 1:
+            self._on_event(
+                "pool.dial_failed",
+                {"host": self.endpoint.host, "cause": str(error.cause), "detail": error.detail},
+            )
+        self._up = self._up and bool(self._live)
+        hopeless = error.cause is Reason.TLS or not self._plan.ever_up
+        if hopeless and not self._live:
+            waiting, self._waiting = self._waiting, deque()
+            for ticket in waiting:
+                self._finish_failed(ticket, error.cause, error.detail, sent=ticket.repeated)
+            return
+        wanted = self._waiting or self._plan.wanted(live=len(self._live), connecting=self._connecting, waiting=0)
+        if wanted and self._dial_timer is None:
+            self._dial_timer = self._loop.call_later(pause_s + EARLY_S, self._dial_timer_due)
+
+    # ------------------------------------------------------------ housekeeping, status, end
+
+    def _keep_house(self) -> None:
+        if self._housekeeping is None and not self._draining:
+            self._housekeeping = self._loop.call_later(HOUSEKEEPING_S, self._housekeeping_due)
+
+    def _housekeeping_due(self) -> None:
+        self._housekeeping = None
+        now = self.clock()
+        spare = len(self._live) - self.settings.connections_min
+        for connection in list(self._ready):
+            old = retire(
+                now,
+                opened_at=connection.opened_at,
+                used_at=connection.used_at,
+                settings=self.settings,
+                keep=spare <= 0,
+                hint_s=connection.keep_alive_hint_s,
+            )
+            if old:
+                spare -= 1
+                self._ready.remove(connection)
+                connection.close()
+        if self._live or self._waiting:
+            self._keep_house()
+
+    async def warm(self) -> None:
+        """Open the minimum ahead of the first request; waits until one try each is through."""
+        for _ in range(self.settings.connections_min - len(self._live) - self._connecting):
+            self._plan.started(self.clock())
+            self.counters["dials"] += 1
+            self._connecting += 1
+            task = self._loop.create_task(self._dial_one())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def status(self) -> dict[str, Any]:
+        """Counts by state, latencies in milliseconds, counters; plain values."""
+        ordered = sorted(self._latencies)
+        at = len(ordered)
+        return {
+            "live": len(self._live),
+            "ready": len(self._ready),
+            "busy": len(self._in_flight),
+            "connecting": self._connecting,
+            "waiting": len(self._waiting),
+            "latency_ewma_ms": round(self._latency_ewma_s * 1000, 3),
+            "latency_p50_ms": round(ordered[at // 2] * 1000, 3) if at else 0.0,
+            "latency_p99_ms": round(ordered[int(at * 0.99)] * 1000, 3) if at else 0.0,
+            "routed_to": f"{self.endpoint.dial_scheme}://{self.endpoint.dial_host}:{self.endpoint.dial_port}"
+            if self.endpoint.routed_elsewhere
+            else "",
+            "last_error": self._last_error,
+            **self.counters,
+        }
+
+    async def close(self, timeout_s: float) -> None:
+        """Refuse, let what is in flight finish for ``timeout_s``, then fail the rest and close everything."""
+        self._draining = True
+        for timer in (self._dial_timer, self._housekeeping):
+            if timer is not None:
+                timer.cancel()
+        for ticket in self._waiting:
+            self._finish_failed(ticket, Reason.DRAINING, "the agent is stopping", sent=ticket.repeated)
+        self._waiting.clear()
+        if self._in_flight:
+            self._idle = self._loop.create_future()
+            await asyncio.wait([self._idle], timeout=timeout_s)
+        for ticket in list(self._in_flight):
+            self._in_flight.discard(ticket)
+            if ticket.connection is not None:
+                ticket.connection.drop()
+            self._finish_failed(ticket, Reason.DRAINING, "the agent stopped before the answer", sent=True)
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        for connection in list(self._live):
+            connection.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
