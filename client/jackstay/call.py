@@ -38,7 +38,11 @@ BodyIn = bytes | bytearray | memoryview | str | None
 
 # RFC 9110 5.6.2: a field name and a method are tokens.
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+# what nearly every URL looks like; whatever does not match is looked at in detail, for an error that helps
+_USUAL_URL = re.compile(r"https?://[0-9A-Za-z\[][!-~]*\Z").match
 _METHOD = re.compile(r"[A-Z]+\Z")
+_known_names: dict[str | bytes, bytes] = {}
+KNOWN_NAMES_MAX = 256
 _TEXT_CUT = "… (cut)"
 
 
@@ -56,16 +60,17 @@ def request_message(
     tag: str,
 ) -> Request:
     """The wire's Request. Raises ValidationError (reason bad_request or too_large) naming the argument."""
-    return Request(
-        method=_method(method),
-        target=_target(url, venue, path),
-        headers=header_pairs(headers) if headers else [],
-        body=body if type(body) is bytes and len(body) <= REQUEST_BODY_BYTES_MAX else _body(body),
-        venue=venue or "",
-        lane=None if lane is None else _lane(lane),
-        idempotency_key=_key(idempotency_key) if idempotency_key else "",
-        sign=bool(sign),
-        tag=tag,
+    usual = type(url) is str and not venue and not path and len(url) <= URL_BYTES_MAX and _USUAL_URL(url)
+    return Request(  # by position: this is every order's way
+        method if method in _USUAL_METHODS else _method(method),
+        url if usual else _target(url, venue, path),  # type: ignore[arg-type]
+        header_pairs(headers) if headers else [],
+        body if type(body) is bytes and len(body) <= REQUEST_BODY_BYTES_MAX else _body(body),
+        venue or "",
+        None if lane is None else _lane(lane),
+        _key(idempotency_key) if idempotency_key else "",
+        bool(sign),
+        tag,
     )
 
 
@@ -113,19 +118,22 @@ def frame_of(message: Message, request_id: int, when: int, beat_ds: int, bytes_m
 
 def header_pairs(headers: HeadersIn) -> Headers:
     """Pairs of bytes in the given order; text is Latin-1, or UTF-8 where Latin-1 has no such letter."""
-    items = headers.items() if isinstance(headers, Mapping) else headers
+    items = headers.items() if isinstance(headers, (dict, Mapping)) else headers
     pairs: Headers = []
     size = 0
     for item in items or ():
-        if not isinstance(item, (tuple, list)) or len(item) != 2:
-            raise _bad(f"a header of type {type(item).__name__}; (name, value) pairs or a mapping are expected")
-        name, value = _header_bytes(item[0], "name"), _header_bytes(item[1], f"value of {item[0]!r}")
-        if not _TOKEN.match(name):
-            raise _bad(f"header name {name[:60]!r}; letters, digits and -_.!#$%&'*+^`|~ are expected")
-        if b"\r" in value or b"\n" in value or b"\0" in value:
-            raise _bad(f"header {name.decode('latin-1')!r} holds CR, LF or NUL; one line of text is expected")
-        size += len(name) + len(value)
-        pairs.append((name, value))
+        try:
+            name, value = () if isinstance(item, (str, bytes)) else item
+        except (TypeError, ValueError):
+            raise _bad(f"a header {type(item).__name__}; (name, value) pairs or a mapping are expected") from None
+        name_bytes = _known_names.get(name) or _header_name(name)
+        value_bytes = (
+            value.encode()
+            if type(value) is str and value.isascii() and value.isprintable()
+            else _header_value(name, value)
+        )
+        size += len(name_bytes) + len(value_bytes)
+        pairs.append((name_bytes, value_bytes))
     if len(pairs) > HEADERS_MAX:
         raise _too_large(f"{len(pairs)} headers", HEADERS_MAX, unit="")
     if size > HEADER_BYTES_MAX:
@@ -244,6 +252,23 @@ def _key(key: str) -> str:
     if not isinstance(key, str) or not key.isprintable() or len(key.encode()) > IDEMPOTENCY_KEY_BYTES_MAX:
         raise _bad(f"idempotency_key {key!r}; 1 to {IDEMPOTENCY_KEY_BYTES_MAX} printable bytes are expected")
     return key
+
+
+def _header_name(name: object) -> bytes:
+    """A checked name; the handful that a bot uses is remembered."""
+    raw = _header_bytes(name, "name")
+    if not _TOKEN.match(raw):
+        raise _bad(f"header name {raw[:60]!r}; letters, digits and -_.!#$%&'*+^`|~ are expected")
+    if isinstance(name, (str, bytes)) and len(_known_names) < KNOWN_NAMES_MAX:
+        _known_names[name] = raw
+    return raw
+
+
+def _header_value(name: str | bytes, value: object) -> bytes:
+    raw = _header_bytes(value, f"value of {name!r}")
+    if b"\r" in raw or b"\n" in raw or b"\0" in raw:
+        raise _bad(f"header {name!r} holds CR, LF or NUL; one line of text is expected")
+    return raw
 
 
 def _header_bytes(value: object, what: str) -> bytes:

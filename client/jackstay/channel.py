@@ -53,10 +53,12 @@ SLICE_MS = 20  # how often a waiting thread looks whether the agent died
 # Past the deadline, for the agent's own word on what became of the request: a fifth of the time given, in bounds.
 GRACE_US_MIN = 20_000
 GRACE_US_MAX = 150_000
+FRESH_US = 5_000
 RECONNECT_MS = 50
 RECONNECT_MS_MAX = 500
 SOCKETS_MAX = 8_192  # libzmq stops at 1,023 by default: about 300 threads
 
+NOBLOCK = zmq.NOBLOCK
 _WATCHED = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
 
 _contexts: dict[int, zmq.Context[Socket]] = {}
@@ -212,6 +214,7 @@ class Line:
         self.lock = threading.Lock()
         self.greeted = False
         self.closed = False
+        self._sent_us = 0
 
     def ask(self, message: Message, deadline_us: int) -> Message:
         """Send ``message`` and wait for its answer, at most until ``deadline_us`` (boot time) and the grace.
@@ -221,18 +224,27 @@ class Line:
         """
         membership = self.membership
         for _ in range(2):
-            if not self.greeted or self.wire.lost():
+            now_us = boot_us()
+            # Just after an answer nobody has died yet; if so, the next life refuses this frame as a stranger's.
+            if not self.greeted or (now_us - self._sent_us > FRESH_US and self.wire.lost()):
                 self._greet(deadline_us)
+                now_us = boot_us()
             if membership.outcomes.acks:
                 self.tell(Ack(membership.outcomes.acks_due()))
+            if now_us >= deadline_us:
+                raise over_unsent()
             request_id = next_id()
             frame = frame_of(message, request_id, deadline_us, membership.take_beat_ds(), membership.frame_bytes_max)
-            if not self._send(frame, deadline_us):
+            try:
+                self.wire.socket.send(frame, NOBLOCK)
+            except zmq.Again:
                 # not connected any more, or a full queue before a stopped agent: greet again, or say that it is gone
                 self.greeted = False
                 continue
+            self._sent_us = now_us
+            membership.plan.spoke_at = now_us / 1e6
             try:
-                answer = self._wait(request_id, deadline_us + grace_us(deadline_us - boot_us()))
+                answer = self._wait(request_id, deadline_us + grace_us(deadline_us - now_us))
             except AgentGone:
                 raise
             except BaseException:
@@ -307,17 +319,6 @@ class Line:
         while not socket.poll(SLICE_MS, zmq.POLLOUT):
             if boot_us() >= until_us:
                 raise nothing_sent(f"no agent answers at {self.wire.path}")
-
-    def _send(self, frame: bytes, deadline_us: int) -> bool:
-        now_us = boot_us()
-        if now_us >= deadline_us:
-            raise over_unsent()
-        try:
-            self.wire.socket.send(frame, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        self.membership.plan.spoke_at = now_us / 1e6
-        return True
 
     def _wait(self, request_id: int, give_up_us: int) -> Message:
         receive = self.wire.socket.recv

@@ -139,6 +139,7 @@ def test_header_text_is_latin_1_where_it_can_be() -> None:
         {"A": None},
         {5: "x"},
         ["A"],
+        ["AB"],
         [("A",)],
         [("A", "b", "c")],
         "A: b",
