@@ -34,7 +34,7 @@ def url_option(function: Any) -> Any:
 @click.option("--account", "accounts", multiple=True, help="KEY:SECRET[:read,trade[:OWNER]]; may be repeated.")
 @click.option("--tls", is_flag=True, help="HTTPS with a throw-away authority; its file is in the ready line.")
 @click.pass_context
-def sandbox_group(ctx: click.Context, accounts: tuple[str, ...], **options: Any) -> None:
+def sandbox_group(ctx: click.Context, /, accounts: tuple[str, ...], **options: Any) -> None:
     """Run a simulated exchange (Binance spot shape) to rehearse a bot against.
 
     \b
@@ -46,7 +46,9 @@ def sandbox_group(ctx: click.Context, accounts: tuple[str, ...], **options: Any)
         return
     from .server import Settings
 
-    settings = Settings(**options, **({"keys": [_key(each) for each in accounts]} if accounts else {}))
+    if accounts:
+        options["keys"] = [_key(each) for each in accounts]
+    settings = Settings(**options)
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -286,7 +286,7 @@ class Sandbox:
         transport = request.transport
         limit_at = time.monotonic() + SILENT_S
         while transport is not None and not transport.is_closing() and time.monotonic() < limit_at:
-            await asyncio.sleep(0.05)  # noqa: ASYNC110 - the server library tells a handler nothing of a closed peer
+            await asyncio.sleep(0.05)
         return web.Response()
 
     # ------------------------------------------------------------ admin
