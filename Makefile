@@ -33,11 +33,11 @@ $(CCXT44)/.complete:
 	@touch $@
 
 test: $(STAMP) compat  ## all tests but soak
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial'
-	$(PYTEST) -m serial
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not soak'
+	$(PYTEST) -m 'serial and not soak'
 
 test-fast: $(STAMP)  ## what runs in seconds
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not slow' --ignore tests/e2e
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not slow and not soak' --ignore tests/e2e
 
 check: $(STAMP)  ## format, lint, types, layout and directions
 	$(BIN)/ruff format --check agent client protocols tests

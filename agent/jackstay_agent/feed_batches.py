@@ -85,6 +85,11 @@ class Batcher:
         """The batch is at its cap: out with it now; the topic stays on the list of this turn."""
         self._hand_out(topic)
 
+    def finish(self, topic: Topic) -> None:
+        """Hand out what a topic has collected, because it goes."""
+        if topic.batch:
+            self._hand_out(topic)
+
     def flush(self) -> None:
         self._scheduled = False
         if self._sockets:

@@ -223,6 +223,7 @@ class FeedSocket:
     async def _pause(self, delay_s: float) -> None:
         """Wait, and look at the clock again: timers of the loop may fire up to 1 ms early."""
         until = self._clock() + delay_s
+        await asyncio.sleep(0)  # even no wait is a turn for everybody else
         while (left_s := until - self._clock()) > 0:  # noqa: ASYNC110 - waiting for an instant, not for a condition
             await asyncio.sleep(left_s)
 

@@ -152,6 +152,7 @@ class Feed:
     def _leave(self, topic: Topic) -> None:
         topic.leaving = None
         self.topics.pop(topic.stream, None)
+        self._batcher.finish(topic)  # this turn's messages get their numbers before the last one is written down
         self._retired[topic.stream] = topic.seq
         while len(self._retired) > self.settings.topics_max:
             del self._retired[next(iter(self._retired))]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import statistics
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from jackstay_agent.feeds import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, FeedManager, FeedSettings
-from jackstay_agent.transport.websocket import ws_connect
+from jackstay_agent.transport.websocket import WsClosed, ws_connect
 from jackstay_protocols.clock import boot_s
 from jackstay_protocols.errors import Refused, ValidationError
 from scripted_exchange import BinanceLike, Peer, ScriptedExchange, frame, silent, trade
@@ -144,6 +145,73 @@ async def test_without_topics_there_is_no_socket() -> None:
         await readers.until(lambda: len(readers.batches) > before)
         assert_gapless(readers.of("sim/btcusdt@trade"))
         assert readers.named("feed.lost") == []
+
+
+class Line:
+    """A dialled socket that exists in the test alone."""
+
+    latency_s = None
+    is_open = True
+
+    def __init__(self) -> None:
+        self.heard_at = boot_s()
+        self.sent: list[bytes | str] = []
+        self.on_message: Callable[[int, bytes], None] = lambda kind, payload: None
+        self.ended: asyncio.Future[WsClosed] = asyncio.get_running_loop().create_future()
+
+    def send(self, payload: bytes | str, kind: int = 1) -> bool:
+        self.sent.append(payload)
+        return True
+
+    def close(self, code: int = 1000, detail: str = "", *, reason: str = "") -> None:
+        self.abort()
+
+    def abort(self, detail: str = "", *, reason: str = "") -> None:
+        if not self.ended.done():
+            self.ended.set_result(WsClosed("us", 1000, "", ""))
+
+    async def wait_closed(self) -> WsClosed:
+        return await asyncio.shield(self.ended)
+
+
+@pytest.mark.asyncio
+async def test_a_topic_that_leaves_in_the_middle_of_a_turn_keeps_its_numbers() -> None:
+    """Messages collected but not handed out when the last reader leaves are numbered before the topic is put away."""
+    loop, readers = asyncio.get_running_loop(), Readers()
+    lines: list[Line] = []
+
+    async def dial(_url: str, *, on_message: Callable[[int, bytes], None], **_options: Any) -> Line:
+        lines.append(Line())
+        lines[-1].on_message = on_message
+        return lines[-1]
+
+    manager = FeedManager(
+        {"sim": FeedSettings(url="wss://venue.test/stream", **{**FAST, "linger_s": 0.0})},
+        loop=loop,
+        clock=boot_s,
+        random=random.random,
+        ws_dial=dial,
+        publish=readers.publish,
+        on_event=readers.event,
+    )
+    manager.demand("sim", ["a@trade"])
+    async with asyncio.timeout(5):
+        while not (lines and lines[0].sent):
+            await asyncio.sleep(0.001)
+    lines[0].on_message(1, trade("a@trade", 1))
+    await readers.until(lambda: bool(readers.batches))
+    manager.release("sim", ["a@trade"])
+    time.sleep(0.002)  # the linger is over when the loop next looks, in the turn that reads the message
+    loop.call_soon(lines[0].on_message, 1, trade("a@trade", 2))
+    await asyncio.sleep(0.01)
+    manager.demand("sim", ["a@trade"])
+    async with asyncio.timeout(5):
+        while not (len(lines) == 2 and lines[1].sent):
+            await asyncio.sleep(0.001)
+    lines[1].on_message(1, trade("a@trade", 3))
+    await readers.until(lambda: len(readers.of("sim/a@trade")) == 3)
+    assert_gapless(readers.of("sim/a@trade"))
+    await manager.stop()
 
 
 @pytest.mark.asyncio

@@ -50,6 +50,19 @@ def test_derisking_overdraws_and_it_is_told():
     assert (b.spent, b.overdrawn) == (2.0, 3.0)
 
 
+def test_what_became_of_each_grant_is_told_once():
+    """Spent or over: number and what was really spent; at the end everything."""
+    b = leased()
+    b.grant(2, 9.0, 7)
+    b.grant(3, 9.0, 8)
+    b.grant(5, 20.0, 9)
+    b.take(0.0, 3)
+    assert b.take_finished(0.0) == [(7, 2.0)]
+    assert b.take_finished(9.0) == [(8, 1.0)]
+    assert b.take_finished(9.0, everything=True) == [(9, 0.0)]
+    assert b.take_finished(9.0) == []
+
+
 def test_unsent_weight_comes_back_while_a_grant_stands():
     """Later there is nothing to give it back to."""
     b = leased()

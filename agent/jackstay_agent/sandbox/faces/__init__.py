@@ -1,0 +1,1 @@
+"""How the engine looks from outside: one file per venue shape."""
