@@ -32,7 +32,11 @@ SETTINGS: dict[str, Any] = {
     "secret": "s",
     "timeout": 2000,
     "enableRateLimit": False,
-    "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False},
+    "options": {
+        "fetchMarkets": ["spot"] if ccxt.__version__.startswith("4.4.") else {"types": ["spot"]},
+        "fetchCurrencies": False,
+        "fetchMargins": False,
+    },
 }
 
 
