@@ -43,7 +43,7 @@ from .records import (
     Wait,
 )
 from .recovery import Recovered, stale
-from .rows import read_ending, read_payload, to_row, to_update, write_payload
+from .rows import read_ending, read_payload, to_row, to_update, unsigned, write_payload
 from .schema import Connect, StoreFault
 from .settings import OutboxSettings
 from .shelf import Shelf
@@ -216,7 +216,10 @@ class Outbox:
         """Into the file and into memory; into neither if the disk refuses and they may not go on without."""
         rows = []
         for entry in entries:
-            payload = write_payload(entry.recorded, entry.queued, entry.intent)
+            bare = unsigned(entry.intent)
+            if entry.intent.key:
+                entry.digest = body_digest(bare)
+            payload = write_payload(entry.recorded, entry.queued, bare)
             entry.payload_crc, entry.payload_bytes = crc32(payload), len(payload)
             rows.append(to_row(entry, payload))
         unjournaled = all(entry.intent.lane in UNJOURNALED_LANES for entry in entries)
@@ -231,7 +234,7 @@ class Outbox:
             if entry.queued:
                 self._waiting.add(entry)
             if intent.key:
-                record = KeyRecord(entry.seq, body_digest(intent), entry.recorded.boot_s)
+                record = KeyRecord(entry.seq, entry.digest, entry.recorded.boot_s)
                 self._keys.add(intent.bot_id, intent.key, record)
         return kept
 
@@ -553,7 +556,7 @@ class Outbox:
         return Duplicate(record.seq, State(found.ending.state), same, found.ending)
 
     def _same_body(self, record: KeyRecord, intent: Intent) -> bool:
-        if record.digest == body_digest(intent):
+        if record.digest == body_digest(unsigned(intent)):
             return True
         if not intent.fields:
             return False

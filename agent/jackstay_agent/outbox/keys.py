@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from .records import Intent
-from .rows import unsigned
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +20,8 @@ class KeyRecord:
     recorded_at: float  # boot clock
 
 
-def body_digest(intent: Intent) -> bytes:
-    """What makes a body the same: method, target and body without secrets, so that it survives a restart."""
-    bare = unsigned(intent)
+def body_digest(bare: Intent) -> bytes:
+    """What makes a body the same: method, target and body of an `unsigned` intent, so that it survives a restart."""
     text = b"\0".join((bare.method.encode(), bare.target.encode(), bare.body))
     return blake2b(text, digest_size=16).digest()
 
@@ -67,6 +65,8 @@ class KeyWindow:
             elif len(self._keys) > self._keys_max:
                 self._keys.popitem(last=False)
                 self.early += 1
+            else:
+                return
 
     def shortened_to_s(self, now: float) -> float:
         """How far back the window really reaches."""

@@ -179,6 +179,7 @@ class Entry:
     queued: bool
     payload_crc: int
     payload_bytes: int = 0
+    digest: bytes = b""
     attempts: int = 0
     held: bool = False
     sent: Stamp | None = None  # this process's own first byte; None after a restart

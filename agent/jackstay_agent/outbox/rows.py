@@ -14,7 +14,7 @@ import msgspec
 
 from jackstay_agent.core.intent import State
 from jackstay_agent.core.ttl import Stamp
-from jackstay_agent.core.wire_secrets import strip_body, strip_form
+from jackstay_agent.core.wire_secrets import strip_body, strip_target
 
 from .records import Ending, Entry, Intent
 
@@ -59,15 +59,15 @@ class DamagedRow(ValueError):
 def unsigned(intent: Intent) -> Intent:
     """The intent as it may be written down: without the values of its secrets."""
     target = intent.target.encode()
-    bare, body = strip_form(target), strip_body(intent.body)
-    if bare == target and body is intent.body:
+    bare, body = strip_target(target), strip_body(intent.body)
+    if bare is target and body is intent.body:
         return intent
     return msgspec.structs.replace(intent, target=bare.decode(), body=body)
 
 
-def write_payload(recorded: Stamp, queued: bool, intent: Intent) -> bytes:
-    """The row's immutable bytes. Secrets are cut out here and nowhere else."""
-    return _encode(Written(recorded.boot_id, recorded.boot_s, recorded.wall_s, queued, unsigned(intent)))
+def write_payload(recorded: Stamp, queued: bool, bare: Intent) -> bytes:
+    """The row's immutable bytes, of an intent that went through `unsigned`."""
+    return _encode(Written(recorded.boot_id, recorded.boot_s, recorded.wall_s, queued, bare))
 
 
 def write_ending(ending: Ending | None) -> bytes | None:

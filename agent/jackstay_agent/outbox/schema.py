@@ -141,6 +141,7 @@ def _open(path: Path, connect: Connect, disk: bool, check_bytes_max: int) -> sql
 
 
 def _prepare(conn: sqlite3.Connection, path: Path, disk: bool, *, check: bool) -> None:
+
     conn.execute("PRAGMA locking_mode=EXCLUSIVE")
     conn.execute("PRAGMA journal_mode=WAL")
     conn.execute("PRAGMA wal_autocheckpoint=0")
