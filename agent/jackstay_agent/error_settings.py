@@ -65,7 +65,10 @@ class ErrorSettings:
     retry: RetrySettings = field(default_factory=RetrySettings)
     breakers: Mapping[str, BreakerSettings] = field(
         default_factory=lambda: {
-            "api_calls": BreakerSettings(failure_threshold=5, open_s=30.0),
+            # Short at first and longer each time: a venue's hiccup must not lock a bot out (exchanges.md §2, last).
+            "api_calls": BreakerSettings(
+                failure_threshold=5, open_s=2.0, open_growth=2.0, open_cap_s=60.0, open_spread=0.1
+            ),
             # A database restart takes longer than a venue's hiccup, and hammering it does not help.
             "database_connections": BreakerSettings(failure_threshold=3, open_s=60.0),
         }

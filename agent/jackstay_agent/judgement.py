@@ -147,9 +147,16 @@ class Judgement:
         verdict: Verdict,
         duration_s: float,
         headers: list[tuple[bytes, bytes]] | None,
+        *,
+        sent: bool,
     ) -> None:
+        """``sent`` False: no byte left. That is the pool's to handle (backoff, dial budget) and no news of the venue's
+        health, so callers go on waiting for its return inside their deadlines instead of being refused.
+        """
         now = self._clock()
-        if verdict.breaker is BreakerMark.SUCCESS:
+        if not sent:
+            self.breaker.ignore(permit, now)
+        elif verdict.breaker is BreakerMark.SUCCESS:
             self.breaker.success(permit, now, duration_s)
         elif verdict.breaker is BreakerMark.FAILURE:
             self.breaker.failure(permit, now, duration_s, jitter=self._random.random())

@@ -198,9 +198,18 @@ class Pipeline:
         started_at: float,
         result: HttpAnswer | HttpFailure,
     ) -> None:
-        headers = result.headers if isinstance(result, HttpAnswer) else None
+        answered = isinstance(result, HttpAnswer)
         endpoint = f"{method} {way.path}" if verdict.gate is not None else ""
-        judgement.record(permit, way.route, endpoint, key, verdict, self._clock() - started_at, headers)
+        judgement.record(
+            permit,
+            way.route,
+            endpoint,
+            key,
+            verdict,
+            self._clock() - started_at,
+            result.headers if isinstance(result, HttpAnswer) else None,
+            sent=answered or (isinstance(result, HttpFailure) and result.sent),
+        )
 
     def _learn(self, judgement: Judgement, way: Way, call: Call, verdict: Verdict) -> None:
         """Equal business rejects in a row are a loop (DESIGN §3 rule 9)."""

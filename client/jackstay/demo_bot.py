@@ -7,9 +7,11 @@ with one JSON line. Its URLs, keys and error handling are plain ccxt; the one ja
 from __future__ import annotations
 
 import json
+import select
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jackstay
@@ -17,7 +19,7 @@ import jackstay
 SYMBOL = "BTC/USDT"
 
 
-def make_exchange() -> Any:
+def make_exchange(client: jackstay.Client) -> Any:
     import ccxt
 
     exchange = ccxt.binance(
@@ -28,13 +30,14 @@ def make_exchange() -> Any:
             "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False},
         }
     )
-    jackstay.attach(exchange)  # the one line
+    jackstay.attach(exchange, client)  # the one line
     return exchange
 
 
 class Bot:
     def __init__(self) -> None:
-        self.exchange = make_exchange()
+        self.client = jackstay.Client(bot_id="demo-bot")
+        self.exchange = make_exchange(self.client)
         self.serial = 0
         self.watched: list[float] = []
 
@@ -109,11 +112,24 @@ class Bot:
         return {"times": [each for each in list(self.watched) if each >= since]}
 
 
+def orders(bot: Bot) -> Iterator[dict[str, Any]]:
+    """Lines of standard input; while none comes the bot beats, from this very thread, as its own loop would."""
+    while True:
+        readable, _, _ = select.select([sys.stdin], [], [], 0.3)
+        if not readable:
+            bot.client.beat()
+            continue
+        line = sys.stdin.readline()
+        if not line:
+            return
+        yield json.loads(line)
+
+
 def main() -> None:
     bot = Bot()
+    bot.client.beat()
     print(json.dumps({"ready": True}), flush=True)
-    for line in sys.stdin:
-        order = json.loads(line)
+    for order in orders(bot):
         verb = order.pop("do")
         if verb == "quit":
             break
@@ -122,6 +138,7 @@ def main() -> None:
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
+    bot.client.close(reason="the demo is over")
 
 
 if __name__ == "__main__":

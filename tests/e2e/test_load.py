@@ -86,9 +86,8 @@ def test_a_hundred_pipelined_clients_get_every_answer(loaded_agent: AgentProcess
                     if state[0] <= REQUESTS_EACH:
                         _send(socket, state, request)
         took_s = time.monotonic() - began
-        print(
-            f"{done} requests over {CLIENTS} sockets in {took_s:.1f} s: {done / took_s:.0f}/s, RSS {loaded_agent.rss_mb():.1f} MB"
-        )
+        rss_mb = loaded_agent.rss_mb()
+        print(f"{done} requests over {CLIENTS} sockets in {took_s:.1f} s: {done / took_s:.0f}/s, RSS {rss_mb:.1f} MB")
         assert all(state[1] == REQUESTS_EACH for state in sockets.values())
     finally:
         for socket in sockets:

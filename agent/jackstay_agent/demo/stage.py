@@ -1,8 +1,4 @@
-"""`jackstay demo`: a bot, an agent and an exchange as separate processes, and what goes wrong between them.
-
-Each scene breaks something on purpose, lets the bot carry on, and then asks the *venue's* ledger (never the agent's
-word) whether the promise held. A scene whose machinery this version does not have says "not yet" and proves nothing.
-"""
+"""The demo's processes: a sandbox exchange, an agent and a ccxt bot, taken down in reverse order whatever happens."""
 
 from __future__ import annotations
 
@@ -14,28 +10,16 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from jackstay_protocols.endpoints import AgentPaths
 
-from .control import ask
+from ..control import ask
+from ..sandbox import SandboxProcess
 
 ANSWER_S = 30.0
-
-
-@dataclass(slots=True)
-class Scene:
-    """What one scene showed. ``held`` None: not yet built."""
-
-    title: str
-    happened: str = ""
-    did: list[str] = field(default_factory=list)
-    proof: str = ""
-    held: bool | None = None
-    took_s: float = 0.0
 
 
 class DemoBot:
@@ -108,17 +92,18 @@ class DemoAgent:
             if ready.readline() != b"ready\n":
                 raise RuntimeError(f"the agent did not start: {self.log_path.read_text(encoding='utf-8')}")
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def status(self) -> dict[str, Any]:
         return ask(self.paths.control, "status")
 
-    def events(self, name: str, since: float) -> list[dict[str, Any]]:
-        found = []
-        for line in self.log_path.read_text(encoding="utf-8").splitlines():
-            if f'"{name}"' in line:
-                event = json.loads(line)
-                if event["event"] == name and event.get("at", since) >= since:
-                    found.append(event)
-        return found
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """Logged events of these names, oldest first."""
+        lines = self.log_path.read_text(encoding="utf-8").splitlines()
+        logged = [json.loads(line) for line in lines if line.startswith("{")]
+        return [event for event in logged if event.get("event") in names]
 
     def stop(self) -> None:
         self._process.terminate()
@@ -129,8 +114,6 @@ class Stage:
     """Sandbox, agent and bot, taken down in reverse order whatever happens."""
 
     def __init__(self) -> None:
-        from .sandbox import SandboxProcess
-
         self._folder = tempfile.TemporaryDirectory(prefix="jackstay-")
         self.sandbox = SandboxProcess(seed=7)
         self._down: list[Callable[[], None]] = [self._folder.cleanup]
@@ -154,14 +137,18 @@ class Stage:
         for step in reversed(self._down):
             step()
 
-    def orders_at_venue(self, client_ids: list[str]) -> Counter[str]:
-        """How often the venue executed a placing request for each client id: its ledger's word."""
+    def arrivals(self, client_ids: list[str]) -> Counter[str]:
+        """How often a placing request of each client id reached the venue: its ledger's word."""
         wanted = set(client_ids)
-        return Counter(
-            row["client_order_id"]
-            for row in self.sandbox.admin.ledger(path="/api/v3/order", method="POST")
-            if row["client_order_id"] in wanted and row["executed"]
-        )
+        return Counter(row["client_order_id"] for row in self._placing() if row["client_order_id"] in wanted)
+
+    def executed(self, client_ids: list[str]) -> set[str]:
+        """Which of these the venue carried out."""
+        wanted = set(client_ids)
+        return {row["client_order_id"] for row in self._placing() if row["executed"]} & wanted
+
+    def _placing(self) -> list[dict[str, Any]]:
+        return self.sandbox.admin.ledger(path="/api/v3/order", method="POST")
 
 
 def demo_config(rest_url: str, ws_url: str) -> str:
@@ -182,7 +169,3 @@ beat_within_s = 1.0
 url = "wss://stream.binance.com:9443/stream"
 dialect = "binance"
 """
-
-
-def _ids(orders: list[dict[str, Any]]) -> list[str]:
-    return [order["client_id"] for order in orders]

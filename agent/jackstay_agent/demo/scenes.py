@@ -1,0 +1,175 @@
+"""The scenes: what is broken, what the agent has to do about it, and how the venue's ledger proves it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .stage import Stage
+
+FROZEN_S = 3.5  # beyond twice the demo bot's lease of one second
+
+
+@dataclass(slots=True)
+class Scene:
+    """What one scene showed. ``held`` None: not built yet."""
+
+    title: str
+    happened: str
+    did: list[str] = field(default_factory=list)
+    proof: str = ""
+    held: bool | None = None
+    took_s: float = 0.0
+
+
+def play(scene: Callable[[Stage], Scene], stage: Stage) -> Scene:
+    """One scene with its duration; faults of the scene are disarmed after it."""
+    began = time.monotonic()
+    shown = scene(stage)
+    shown.took_s = time.monotonic() - began
+    stage.sandbox.admin.clear()
+    return shown
+
+
+def everyday(stage: Stage) -> Scene:
+    shown = Scene("Everyday life", "an unmodified ccxt bot places and cancels five orders")
+    answer = stage.bot.do("trade", count=5)
+    ids = _ids(answer["orders"])
+    arrivals = stage.arrivals(ids)
+    shown.did = ["carried every call over pooled connections; ccxt kept its own URLs, signatures and errors"]
+    shown.held = set(arrivals.values()) == {1} and stage.executed(ids) == set(ids) and _all_ok(answer)
+    shown.proof = f"ledger: {len(ids)} orders intended, {sum(arrivals.values())} received, each once"
+    return shown
+
+
+def resets(stage: Stage) -> Scene:
+    shown = Scene("Connections reset in mid-order", "4 of 10 orders lose their connection: 2 after, 2 before execution")
+    stage.sandbox.admin.fault("reset_after", route="POST /api/v3/order", count=2)
+    stage.sandbox.admin.fault("reset_before", route="POST /api/v3/order", count=2)
+    orders = stage.bot.do("place", count=10)["orders"]
+    ids = _ids(orders)
+    hurt = [order for order in orders if order["result"] != "ok"]
+    arrivals, executed = stage.arrivals(ids), stage.executed(ids)
+    found = stage.bot.do("find", client_ids=_ids(hurt))["found"]
+    agrees = all((status == "open") == (client_id in executed) for client_id, status in found.items())
+    shown.did = [
+        f"told the bot the truth about {len(hurt)} orders: {_words(hurt)}; outcome unknown, ask, do not resend",
+        "sent none of them a second time; replaced the dead connections",
+    ]
+    shown.held = len(hurt) == 4 and set(arrivals.values()) == {1} and len(executed) == 8 and agrees
+    shown.proof = (
+        f"ledger: 10 intended, {len(arrivals)} received, {sum(count > 1 for count in arrivals.values())} twice;"
+        f" asked by id, the venue says {_count(found.values())}"
+    )
+    return shown
+
+
+def restart(stage: Stage) -> Scene:
+    shown = Scene("The exchange restarts", "its process is killed and is back after a second, while the bot asks on")
+    stage.bot.do("watch", feed="binance", topic="btcusdt@bookTicker")
+    stage.bot.do("ask", seconds=0.7)
+    stage.bot.begin("ask", seconds=4.0)
+    stage.sandbox.go_down()
+    time.sleep(1.0)  # how long the exchange is away
+    stage.sandbox.start()
+    back_at = time.time()
+    answer = stage.bot.read()
+    times = stage.bot.do("heard", since=back_at)["times"]
+    first_ms = 1000 * (times[0] - back_at) if times else None
+    shown.did = [
+        f"held the bot's questions until the exchange was back (slowest {answer['worst_ms'] / 1000:.1f} s)",
+        f"{len(answer['errors'])} exceptions reached the bot",
+        f"redialled and subscribed again; first market data {first_ms or 0:.0f} ms after the return",
+    ]
+    shown.held = not answer["errors"] and first_ms is not None
+    shown.proof = f"{answer['count']} questions asked and answered, {len(times)} stream messages since the return"
+    return shown
+
+
+def lost_reply(stage: Stage) -> Scene:
+    shown = Scene("A reply is lost", "an order is executed, its answer never comes")
+    stage.sandbox.admin.fault("drop_reply", route="POST /api/v3/order", count=1)
+    (order,) = stage.bot.do("place", count=1)["orders"]
+    arrivals = stage.arrivals(_ids([order]))
+    found = stage.bot.do("find", client_ids=_ids([order]))["found"]
+    shown.did = [
+        f"ended the wait at the bot's own deadline ({order['ms'] / 1000:.1f} s): {order['result']}, outcome unknown",
+        "did not resend; the connection is never used again",
+    ]
+    shown.held = (
+        order["result"] == "RequestTimeout" and set(arrivals.values()) == {1} and set(found.values()) == {"open"}
+    )
+    shown.proof = f"ledger: received once; asked by id, the venue says {_count(found.values())}"
+    return shown
+
+
+def storm(stage: Stage) -> Scene:
+    shown = Scene("A 429 storm", "the venue says 'too many requests, come back in 2 seconds'")
+    stage.sandbox.admin.fault("rate_limit", route="GET /api/v3/time", count=1, retry_after_s=2)
+    answer = stage.bot.do("ask", seconds=3.0)
+    early = stage.sandbox.admin.checks()["after_gate"]
+    saw = _count(answer["errors"]) or "nothing"
+    shown.did = [
+        "closed the gate for every lane until the server's instant, then came back on a ramp",
+        f"the bot saw {saw}; its other questions waited (slowest {answer['worst_ms'] / 1000:.1f} s)",
+    ]
+    shown.held = not early and answer["worst_ms"] >= 1500
+    shown.proof = f"ledger: {len(early)} requests before the instant"
+    return shown
+
+
+def frozen(stage: Stage) -> Scene:
+    shown = Scene("The bot freezes", f"SIGSTOP for {FROZEN_S:g} s, with orders on the book")
+    before = len(stage.agent.events("bot.late", "bot.stalled", "bot.back"))
+    os.kill(stage.bot.pid, signal.SIGSTOP)
+    time.sleep(FROZEN_S)  # the freeze itself
+    os.kill(stage.bot.pid, signal.SIGCONT)
+    stage.bot.do("ask", seconds=0.8)
+    told = [event["event"] for event in stage.agent.events("bot.late", "bot.stalled", "bot.back")][before:]
+    touched = stage.sandbox.admin.ledger(method="DELETE", api_key="main", path="/api/v3/openOrders")
+    shown.did = [f"noticed by its lease: {' → '.join(told)}", "observe before act: reported, touched nothing"]
+    shown.held = told == ["bot.late", "bot.stalled", "bot.back"] and not touched
+    shown.proof = f"ledger: {len(touched)} cancels of the agent's own"
+    return shown
+
+
+def protection(_stage: Stage) -> Scene:
+    return Scene(
+        "A frozen bot's entries are cancelled",
+        "armed by the operator, the agent would clear the risk",
+        did=["not yet: protection, presets and the dead-man switch come in a later version"],
+    )
+
+
+def queue(_stage: Stage) -> Scene:
+    return Scene(
+        "Unknown orders are resolved by the venue's own word",
+        "the agent asks by client id until the venue has spoken, across restarts of both",
+        did=["not yet: the outbox exists as a room of its own; its way into the journey comes in a later version"],
+    )
+
+
+SCENES = (everyday, resets, restart, lost_reply, storm, frozen, queue, protection)
+
+
+def _ids(orders: list[dict[str, Any]]) -> list[str]:
+    return [order["client_id"] for order in orders]
+
+
+def _all_ok(answer: dict[str, Any]) -> bool:
+    return all(order["result"] == "ok" for order in answer["orders"])
+
+
+def _words(orders: list[dict[str, Any]]) -> str:
+    return _count(order["result"] for order in orders)
+
+
+def _count(words: Any) -> str:
+    counted: dict[str, int] = {}
+    for word in words:
+        counted[word] = counted.get(word, 0) + 1
+    return ", ".join(f"{count} × {word}" for word, count in counted.items())
