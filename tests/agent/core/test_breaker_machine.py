@@ -155,7 +155,7 @@ def test_the_owner_knows_when_time_alone_will_change_something():
 def test_events_tell_each_move_once():
     """Closed to open to half-open to closed: three facts with their reasons."""
     b = trip(make())
-    assert b.has_events
+    assert b.pending
     b.success(b.acquire(30.0), 30.0)
     moves = [(e.kind, e.from_state, e.to_state, e.why, e.until) for e in b.drain_events()]
     assert moves == [
@@ -163,7 +163,7 @@ def test_events_tell_each_move_once():
         ("moved", OPEN, HALF_OPEN, "open time over", None),
         ("moved", HALF_OPEN, CLOSED, "probes succeeded", None),
     ]
-    assert not b.has_events
+    assert not b.pending
 
 
 def test_counts_add_up():
