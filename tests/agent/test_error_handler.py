@@ -169,11 +169,15 @@ def test_the_context_survives_a_re_raise():
         raise RuntimeError("outer") from error
     assert context_of(outer.value) is c
     assert outer.value.__cause__ is error
-    with pytest.raises(KeyError) as outer:
+
+    def fail_while_handling():
         try:
             raise error
         except ValueError:
             raise KeyError("while handling")  # noqa: B904
+
+    with pytest.raises(KeyError) as outer:
+        fail_while_handling()
     assert context_of(outer.value) is c
     one, two = ValueError(), ValueError()
     one.__cause__, two.__cause__ = two, one

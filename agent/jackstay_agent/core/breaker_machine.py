@@ -6,7 +6,7 @@ numbers the generations, computes how long open lasts and takes the operator's w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from .bounds import LONGEST_S, check_instant
@@ -129,8 +129,9 @@ class BreakerMachine:
         self._events.add(BreakerEvent(self.name, kind, now, was, self.state, why, self.until))
 
     @property
-    def has_events(self) -> bool:
-        return bool(self._events)
+    def pending(self) -> Collection[BreakerEvent]:
+        """The events that wait for `drain_events`; one object for life, so its truth may be looked at cheaply."""
+        return self._events.pending
 
     def drain_events(self) -> list[BreakerEvent]:
         """The facts since the last call, oldest first."""

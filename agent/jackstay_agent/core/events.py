@@ -14,21 +14,18 @@ T = TypeVar("T")
 
 
 class EventLog(Generic[T]):
-    __slots__ = ("_events", "lost")
+    __slots__ = ("lost", "pending")
 
     def __init__(self, events_max: int = EVENTS_MAX) -> None:
-        self._events: deque[T] = deque(maxlen=events_max)
+        self.pending: deque[T] = deque(maxlen=events_max)
         self.lost = 0
 
     def add(self, event: T) -> None:
-        self.lost += len(self._events) == self._events.maxlen
-        self._events.append(event)
-
-    def __bool__(self) -> bool:
-        return bool(self._events)
+        self.lost += len(self.pending) == self.pending.maxlen
+        self.pending.append(event)
 
     def drain(self) -> list[T]:
         """Everything since the last drain, oldest first."""
-        events = list(self._events)
-        self._events.clear()
+        events = list(self.pending)
+        self.pending.clear()
         return events

@@ -31,6 +31,12 @@ class Bucket:
         # A microsecond more, or rounding would have the caller ask again at once.
         return inf if weight > usable else now + missing * self.rule.per_s / self.rule.limit + 1e-6
 
+    def take_if(self, now: float, weight: float, ahead: float) -> float:
+        at = self.fits_at(now, weight, ahead)
+        if at <= now:
+            self._level += weight
+        return at
+
     def take(self, now: float, weight: float) -> bool:
         self._advance(now)
         self._level += weight

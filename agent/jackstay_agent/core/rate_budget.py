@@ -23,6 +23,9 @@ class Budget(Protocol):
     def fits_at(self, now: float, weight: float, ahead: float) -> float:
         """The instant at which ``weight`` fits behind ``ahead`` waiting weight: ``now`` if at once, inf if never."""
 
+    def take_if(self, now: float, weight: float, ahead: float) -> float:
+        """Spend if it fits, in one step; the answer is that of `fits_at`."""
+
     def take(self, now: float, weight: float) -> bool:
         """Spend without asking; True if that is over the limit."""
 

@@ -8,7 +8,7 @@ ramp: a few requests a second, rising evenly, so that the end of a ban is not th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 
 from .bounds import LONGEST_S, check_instant, check_number
 from .verdict import GateScope
@@ -74,12 +74,13 @@ class Ramp:
 class Gates:
     """All gates and ramps of one venue."""
 
-    __slots__ = ("_ramps", "_settings", "closed")
+    __slots__ = ("_next_at", "_ramps", "_settings", "closed")
 
     def __init__(self, settings: RampSettings) -> None:
         self._settings = settings
         self.closed: dict[GateKey, Gate] = {}
         self._ramps: dict[GateKey, Ramp] = {}
+        self._next_at = inf  # before this instant time changes nothing
 
     @property
     def idle(self) -> bool:
@@ -97,19 +98,28 @@ class Gates:
             self._ramps.pop(key, None)
         else:
             gate.until, gate.why, gate.ban = max(gate.until, until), why, gate.ban or ban
+        self._plan()
         return gate
+
+    def _plan(self) -> None:
+        self._next_at = min(
+            min((gate.until for gate in self.closed.values()), default=inf),
+            min((ramp.ends_at for ramp in self._ramps.values()), default=inf),
+        )
 
     def release(self, key: GateKey, now: float) -> bool:
         """An operator's word: open at once, with the ramp that would have followed."""
         gate = self.closed.get(key)
         if gate is None:
             return False
-        gate.until = now
+        gate.until = self._next_at = now
         self.advance(now)
         return True
 
     def advance(self, now: float) -> list[GateKey]:
         """Open what is due; says which gates opened. What has been gated as a whole returns on a ramp."""
+        if now < self._next_at:
+            return []
         opened = [key for key, gate in self.closed.items() if now >= gate.until]
         for key in opened:
             gate = self.closed.pop(key)
@@ -119,6 +129,7 @@ class Gates:
                 self._ramps[key] = Ramp(gate.until, length_s, self._settings)
         for key in [key for key, ramp in self._ramps.items() if now >= ramp.ends_at]:
             del self._ramps[key]
+        self._plan()
         return opened
 
     def gate_over(self, keys: tuple[GateKey, ...], derisk: bool) -> Gate | None:

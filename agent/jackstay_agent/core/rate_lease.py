@@ -62,6 +62,12 @@ class Leased:
         self.wanted = max(self.wanted, weight + ahead)
         return now + self.poll_s
 
+    def take_if(self, now: float, weight: float, ahead: float) -> float:
+        at = self.fits_at(now, weight, ahead)
+        if at <= now:
+            self.take(now, weight)
+        return at
+
     def take(self, now: float, weight: float) -> bool:
         self.left(now)
         for grant in self._grants:

@@ -48,32 +48,43 @@ class Limiter:
     ) -> Admit | Wait | Refuse:
         """Spend and go, wait until an instant within the deadline, or be refused; never half of it."""
         derisk = ask.lane is Lane.DERISK
-        budgets = [self._budgets.get((rule, whose)) or self._budget(rule, whose) for rule, whose, _ in ask.charges]
-        until, reason, why = now, Reason.RATE_LIMITED, ""
         if not self._gates.idle:
-            self.advance(now)
-            gate = self._gates.gate_over(ask.gates, derisk)
-            if gate is not None:
-                until, reason, why = gate.until, Reason.GATED, gate.why
-            elif not derisk:
-                until = self._gates.ramp_next_at(ask.gates, now)
-                why = "slow return after a gate"
-        if reason is not Reason.GATED and not derisk:
-            for budget, (rule, whose, weight) in zip(budgets, ask.charges, strict=True):
-                ahead = self._ahead(now, ask, ticket, rule, whose) if self._tickets else 0.0
+            until, reason, why = self._gated(now, ask, derisk)
+            if until > now:
+                return self._later(now, ask, until, reason, why, deadline_at, ticket)
+        over, until, why = False, now, ""
+        known = self._budgets
+        for n, (rule, whose, weight) in enumerate(ask.charges):
+            budget = known.get((rule, whose)) or self._budget(rule, whose)
+            if derisk:
+                over |= budget.take(now, weight)
+                continue
+            ahead = self._ahead(now, ask, ticket, rule, whose) if self._tickets else 0.0
+            if until > now:  # another budget said no already: only when this one would have room
                 at = budget.fits_at(now, weight, ahead)
-                if at > until:
-                    until, why = at, f"budget {rule} is spent"
+            else:
+                at = budget.take_if(now, weight, ahead)
+                if at > now:
+                    for done, owner, spent in ask.charges[:n]:
+                        self._budget(done, owner).give_back(now, now, spent)
+            if at > until:
+                until, why = at, f"budget {rule} is spent"
         if until > now:
-            return self._later(now, ask, until, reason, why, deadline_at, ticket)
+            return self._later(now, ask, until, Reason.RATE_LIMITED, why, deadline_at, ticket)
         if ticket is not None:
             self.leave(ticket)
-        over = False
-        for budget, (_, _, weight) in zip(budgets, ask.charges, strict=True):
-            over |= budget.take(now, weight)
         if not self._gates.idle:
             self._gates.ramp_take(ask.gates)
         return Admit(ask, now, over)
+
+    def _gated(self, now: float, ask: Ask, derisk: bool) -> tuple[float, Reason, str]:
+        """Until when gates or ramps hold it (``now``: they do not), and what to call that."""
+        self.advance(now)
+        gate = self._gates.gate_over(ask.gates, derisk)
+        if gate is not None:
+            return gate.until, Reason.GATED, gate.why
+        until = now if derisk else self._gates.ramp_next_at(ask.gates, now)
+        return until, Reason.RATE_LIMITED, "slow return after a gate"
 
     def _later(
         self, now: float, ask: Ask, until: float, reason: Reason, why: str, deadline_at: float | None, old: Wait | None

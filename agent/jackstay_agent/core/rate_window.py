@@ -60,6 +60,14 @@ class Window:
             at = nextafter(at, inf)
         return at
 
+    def take_if(self, now: float, weight: float, ahead: float) -> float:
+        epoch = self._advance(now)
+        if self._total + weight + ahead > self._usable:
+            return self.fits_at(now, weight, ahead)
+        self._ring[epoch % (STEPS + 1)] += weight
+        self._total += weight
+        return now
+
     def take(self, now: float, weight: float) -> bool:
         place = self._advance(now) % (STEPS + 1)  # first, for it may begin a new ring
         self._ring[place] += weight

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from jackstay_agent.core.breaker import Breaker, BreakerSettings, BreakerState, Permit, Refusal
+from jackstay_agent.core.classify import classify_answer
+from jackstay_agent.core.verdict import BreakerMark
 from jackstay_protocols.errors import Reason
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
@@ -247,6 +249,44 @@ def test_derisking_counts_like_any_call_while_closed():
     for _ in range(2):
         b.failure(b.acquire(0.0, derisk=True), 0.0)
     assert b.state is OPEN
+
+
+# -- what the lanes meet
+
+
+def test_503s_open_it_business_rejects_do_not_and_cancels_pass_while_it_is_open():
+    """The classifier's mark is what the breaker hears; the de-risking lane goes on."""
+    b = make(failure_threshold=5)
+    for _ in range(1000):
+        v = classify_answer(400, [], b'{"code":-2010,"msg":"insufficient balance"}', table="binance", is_order=True)
+        assert v.breaker is BreakerMark.SUCCESS
+        b.success(b.acquire(0.0), 0.0)
+    for _ in range(5):
+        assert classify_answer(503, [], b"", table="binance", is_order=True).breaker is BreakerMark.FAILURE
+        b.failure(b.acquire(0.0), 0.0)
+    assert b.state is OPEN
+    assert isinstance(b.acquire(1.0), Refusal)
+    assert isinstance(b.acquire(1.0, derisk=True), Permit)
+
+
+def test_modes_that_admit_everything_still_hear_results():
+    """Disabled records nothing, metrics-only records and stays; both end by their time."""
+    b = make()
+    for mode in (BreakerState.DISABLED, BreakerState.METRICS_ONLY):
+        b.force(mode, 0.0, why="test", until=50.0)
+        for _ in range(3):
+            b.failure(b.acquire(1.0), 1.0)
+        assert b.state is mode
+    assert b.counts["failed"] == 3
+    assert isinstance(b.acquire(50.0), Permit)
+    assert b.state is CLOSED
+
+
+def test_one_failure_may_open_it_until_an_instant():
+    """Told by the answer: open at once, until then."""
+    b = make(failure_threshold=5)
+    b.failure(b.acquire(0.0), 0.0, open_until=9.0)
+    assert (b.state, b.until) == (OPEN, 9.0)
 
 
 # -- the model ------------------------------------------------------------------------------------------------------

@@ -133,6 +133,27 @@ def test_an_operator_can_trip_and_reset():
         b.force(OPEN, 0.0, why="trip", until=math.inf)
 
 
+def test_a_lost_probe_is_told_and_memory_survives():
+    """The lease end is an event; a snapshot taken up again says the same."""
+    b = trip(make(probe_lease_s=5.0))
+    b.acquire(30.0)
+    b.drain_events()
+    b.advance(35.0)
+    assert [e.kind for e in b.drain_events()] == ["probe_lost"]
+    new = make()
+    new.restore(b.snapshot(35.0), 0.0)
+    assert new.state is HALF_OPEN
+
+
+def test_moving_forgets_the_window():
+    """A closed breaker starts without the failures that opened it."""
+    b = make(failure_threshold=None, failure_rate=1.0, min_calls=2, window_size=4)
+    trip(b)
+    b.success(b.acquire(30.0), 30.0)
+    b.failure(b.acquire(31.0), 31.0)
+    assert b.state is CLOSED
+
+
 def test_illegal_transitions_raise():
     """Closed does not become half-open by anybody's word."""
     with pytest.raises(ValidationError, match="breaker orders is closed and cannot become half_open"):
@@ -155,7 +176,7 @@ def test_the_owner_knows_when_time_alone_will_change_something():
 def test_events_tell_each_move_once():
     """Closed to open to half-open to closed: three facts with their reasons."""
     b = trip(make())
-    assert b.has_events
+    assert b.pending
     b.success(b.acquire(30.0), 30.0)
     moves = [(e.kind, e.from_state, e.to_state, e.why, e.until) for e in b.drain_events()]
     assert moves == [
@@ -163,7 +184,7 @@ def test_events_tell_each_move_once():
         ("moved", OPEN, HALF_OPEN, "open time over", None),
         ("moved", HALF_OPEN, CLOSED, "probes succeeded", None),
     ]
-    assert not b.has_events
+    assert not b.pending
 
 
 def test_counts_add_up():

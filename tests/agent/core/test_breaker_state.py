@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from jackstay_agent.core.breaker_state import LEGAL, BreakerState, check_move
-from jackstay_protocols.errors import ValidationError
+from jackstay_agent.core.breaker_state import LEGAL, BreakerState, Permit, Refusal, check_move
+from jackstay_protocols.errors import Reason, ValidationError
 
 
 def test_every_state_has_its_row():
@@ -28,3 +28,11 @@ def test_half_open_comes_only_after_a_shut_state():
     """Nothing that lets calls through becomes half-open."""
     before = {was for was, row in LEGAL.items() if BreakerState.HALF_OPEN in row}
     assert before == {BreakerState.OPEN, BreakerState.FORCED_OPEN}
+
+
+def test_what_a_breaker_hands_out_are_plain_values():
+    """A permit knows its generation and lease, a refusal what to tell the caller."""
+    permit = Permit(3, 9.0, False)
+    assert (permit.generation, permit.lease_until, permit.bypass) == (3, 9.0, False)
+    no = Refusal("orders", BreakerState.OPEN, Reason.BREAKER_OPEN, 1.5)
+    assert (no.breaker, no.state, no.reason, no.retry_after_s) == ("orders", "open", "breaker_open", 1.5)

@@ -6,10 +6,10 @@ from jackstay_agent.core.events import EventLog
 def test_events_come_out_once_and_in_order():
     """A drain takes everything, oldest first."""
     log = EventLog[int]()
-    assert not log
+    assert not log.pending
     log.add(1)
     log.add(2)
-    assert log
+    assert log.pending
     assert log.drain() == [1, 2]
     assert log.drain() == []
 

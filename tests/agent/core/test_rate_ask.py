@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from jackstay_agent.core.rate_ask import RANKS, LimitSettings
+from jackstay_agent.core.rate_ask import RANKS, Admit, Ask, LimitSettings
 from jackstay_protocols.errors import Lane, ValidationError
 
 
@@ -28,3 +28,10 @@ def test_bad_settings_are_refused(fields):
 def test_every_lane_has_a_rank_and_derisking_the_first():
     """The order is the one of the lanes themselves."""
     assert sorted(RANKS, key=RANKS.__getitem__) == list(Lane)
+
+
+def test_an_admission_remembers_what_it_was_for():
+    """So that it can be given back."""
+    ask = Ask(Lane.QUERY)
+    admit = Admit(ask, 5.0, False)
+    assert (admit.ask, admit.at, admit.over, ask.charges, ask.gates) == (ask, 5.0, False, (), ())

@@ -58,3 +58,12 @@ def test_the_rest():
     assert new.used(700.0) == 5.0
     new.load([], 700.0)
     assert new.used(700.0) == 5.0
+
+
+def test_taking_if_it_fits_is_asking_and_taking_in_one():
+    """Spent if there is room, else untouched with the same instant as `fits_at`; behind a queue, only past it."""
+    b = bucket(limit=10, per_s=60.0)
+    assert b.take_if(0.0, 6, 0.0) == 0.0
+    assert b.take_if(0.0, 6, 0.0) == b.fits_at(0.0, 6, 0.0) > 0.0
+    assert b.take_if(0.0, 4, 1.0) > 0.0
+    assert b.used(0.0) == 6.0

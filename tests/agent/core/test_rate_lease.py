@@ -84,3 +84,12 @@ def test_a_restart_keeps_nothing_and_a_header_corrects_the_book_instead():
     assert (b.dump(0.0), b.left(0.0)) == ([], 5.0)
     b.load([[0, 5]], 0.0)
     assert b.left(0.0) == 5.0
+
+
+def test_taking_if_it_fits_is_asking_and_taking_in_one():
+    """Spent if granted, else untouched and wanted."""
+    b = leased()
+    b.grant(5, 9.0)
+    assert b.take_if(0.0, 3, 0.0) == 0.0
+    assert b.take_if(0.0, 3, 0.0) == 0.5
+    assert (b.left(0.0), b.wanted) == (2.0, 3.0)

@@ -294,6 +294,24 @@ def test_a_ticket_is_refused_when_the_deadline_no_longer_fits():
     assert (no.reason, limiter.status(wait.until)["waiting"]) == (Reason.GATED, 0)
 
 
+def test_a_restart_forgets_nothing():
+    """Budgets and gates go on in a new limiter."""
+    limiter = make(weight=1)
+    spend(limiter, 0.0, QUERY, 1)
+    new = make(weight=1)
+    new.restore(limiter.snapshot(0.0), 50.0)
+    assert isinstance(new.admit(50.0, QUERY, deadline_at=900.0), Wait)
+
+
+def test_a_second_budget_that_is_full_too_spends_nothing_either():
+    """The first says when, the second perhaps later; neither is touched."""
+    limiter = make(weight=2, orders=2)
+    spend(limiter, 0.0, ORDER, 2)
+    for _ in range(3):
+        limiter.leave(limiter.admit(0.0, ORDER, deadline_at=900.0))
+    assert [b["used"] for b in limiter.status(0.0)["budgets"]] == [2.0, 2.0]
+
+
 # -- leases ---------------------------------------------------------------------------------------------------------
 
 

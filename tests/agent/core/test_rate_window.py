@@ -126,3 +126,23 @@ def test_a_window_survives_a_restart():
     assert new.used(9032.0) == 2.0
     with pytest.raises(ValidationError):
         new.load([["x", 5]], 9032.0)
+
+
+def test_taking_if_it_fits_is_asking_and_taking_in_one():
+    """Spent if there is room, else untouched with the same instant as `fits_at`; behind a queue, only past it."""
+    b = window()
+    assert b.take_if(0.0, 6, 0.0) == 0.0
+    assert b.take_if(0.0, 6, 0.0) == b.fits_at(0.0, 6, 0.0) > 0.0
+    assert b.take_if(0.0, 4, 1.0) > 0.0
+    assert b.used(0.0) == 6.0
+
+
+def test_rounding_never_wakes_the_caller_one_step_early():
+    """Where k x step rounds into the step before, the instant named is moved until it is true."""
+    per_s = 7.0
+    w = window(limit=1, per_s=per_s)
+    now = (100 - STEPS - 1) * per_s / STEPS + per_s / STEPS / 2
+    w.take(now, 1)
+    at = w.fits_at(now, 1, 0.0)
+    assert at > 100 * (per_s / STEPS)
+    assert w.fits_at(at, 1, 0.0) == at
