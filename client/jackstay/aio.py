@@ -308,6 +308,8 @@ class AsyncClient:
         if line is not None:
             if line.usable() and (line.greeted or line.wire.path == membership.where.paths().bot):
                 return line
+            if line.lives_in_another_loop():
+                raise ValidationError("this client lives in another event loop that is running; make one per loop")
             line.close()
         self._line = line = AsyncLine(membership, asyncio.get_running_loop())
         return line
