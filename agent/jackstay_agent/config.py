@@ -214,7 +214,7 @@ class Config(Section, frozen=True, kw_only=True):
             try:
                 feed.check(name)
             except ValidationError as error:
-                problems.append(str(error))
+                problems.append(f"[feeds.{name}] {error}")
         try:
             profiles_of(self)
         except ValidationError as error:

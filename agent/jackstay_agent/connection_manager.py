@@ -350,8 +350,7 @@ class ConnectionManager:
         budget = self._budgets.setdefault(
             connection.place, DialBudget(self.settings.dials_max, self.settings.dial_window_s)
         )
-        wait_s = budget.wait_s(self._clock())
-        if wait_s > 0:
+        while (wait_s := budget.wait_s(self._clock())) > 0:  # noqa: ASYNC110 - an instant, shared with others who wait
             await asyncio.sleep(wait_s)
         budget.take(self._clock())
 

@@ -26,6 +26,7 @@ from .transport.websocket import WsClosed
 LATE_S = 0.25  # a timer this late means that we did not run: not the venue's silence (DESIGN §3 rule 13)
 CONTROL_BYTES_MAX = 64 * 1024
 _EVENT_TOPICS_MAX = 8
+_CROWD_S = 0.1  # sockets that waited for the same moment spread over this much
 
 
 class WsLike(Protocol):
@@ -202,7 +203,8 @@ class FeedSocket:
     async def _live(self) -> None:
         while True:
             await self._until_wanted()
-            await self._pause(self._budget.wait_s(self._clock()))
+            while (wait_s := self._budget.wait_s(self._clock())) > 0:  # others wait for the same place: look again
+                await self._pause(wait_s + self._random() * _CROWD_S)
             if not self.topics:
                 continue
             delay_s = await self._one_connection()

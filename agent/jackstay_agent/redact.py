@@ -22,9 +22,9 @@ _NAMES = (
     r"|(?<![a-z])otp(?![a-z])|listen[-_ ]?key)"
 )
 _NAME = re.compile(_NAMES, re.IGNORECASE)
-# name, separator, value: api_key=abc, "secret": "abc", Authorization: Bearer abc
+# name, separator, value: api_key=abc, "secret": "abc", Authorization: Bearer abc, (b'X-API-KEY', b'abc')
 _PAIR = re.compile(
-    r"(?P<name>\b[\w-]*" + _NAMES + r"[\w-]*['\"]?\s*[:=]\s*)(?P<quote>b?['\"]?)"
+    r"(?P<name>\b[\w-]*" + _NAMES + r"[\w-]*(?:['\"]?\s*[:=]\s*|['\"]\s*,\s*))(?P<quote>(?:b(?=['\"]))?['\"]?)"
     r"(?:(?:bearer|basic|digest)\s+)?[^\s'\",;&)}\]]+",
     re.IGNORECASE,
 )

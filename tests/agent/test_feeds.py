@@ -455,6 +455,36 @@ async def test_a_venue_that_accepts_and_drops_is_not_hammered() -> None:
 
 
 @pytest.mark.asyncio
+async def test_many_sockets_that_lose_the_venue_together_keep_the_dial_budget() -> None:
+    """While the venue is down fifty sockets together make no more attempts than the window allows, spread out; after
+    the return all come back."""
+    venue = BinanceLike(period_s=0.05)
+    settings = {
+        "streams_max": 1,
+        "sockets_max": 50,
+        "backoff_min_s": 0.05,
+        "backoff_max_s": 0.2,
+        "dials_max": 60,
+        "dial_window_s": 0.5,
+    }
+    topics = [f"s{i}@trade" for i in range(50)]
+    async with feeding(venue, **settings) as (manager, readers, exchange):
+        manager.demand("sim", topics)
+        await readers.until(lambda: len(readers.named("feed.connected")) == 50)
+        await exchange.stop()
+        await asyncio.sleep(1.5)
+        attempts = sorted(at for name, _fields, at in readers.events if name == "feed.dial_failed")
+        assert len(attempts) > 60
+        in_window = max(sum(1 for b in attempts if a <= b < a + 0.5) for a in attempts)
+        assert in_window <= 60 + 5  # told when an attempt ends, counted when it begins
+        gaps = [b - a for a, b in zip(attempts, attempts[1:], strict=False)]
+        assert statistics.median(gaps) < 0.1
+        await exchange.start()
+        await readers.until(lambda: len(readers.named("feed.connected")) == 100)
+        await readers.until(lambda: len(readers.named("feed.resumed")) == 50)
+
+
+@pytest.mark.asyncio
 async def test_application_heartbeats_are_sent_and_their_answers_are_no_data() -> None:
     """The venue's own heartbeat goes out in its rhythm; its answer does not keep a dead feed alive."""
     beats: list[bytes] = []

@@ -1,4 +1,4 @@
-"""The agent is down, or stopped: no order of that time is ever sent (issue 2, Show 6)."""
+"""The agent is down, or stopped: no order of that time is ever sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as an operator uses it: real processes, exit codes, JSON (issue 2, Show 7 and Bad input)."""
+"""The command line as an operator uses it: real processes, exit codes, JSON."""
 
 from __future__ import annotations
 

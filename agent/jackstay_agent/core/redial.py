@@ -1,9 +1,9 @@
 """When to dial again after a connection was lost or a dial failed (DESIGN §5 Connections; exchanges.md 17, 18).
 
-Full jitter over an exponential ceiling, kept at the cap; the first redial after a healthy period is immediate; the
-ceiling falls back only after a connection stayed up for ``healthy_s``, so a venue that accepts and drops at once is
-not hammered; a server's own Retry-After wins. An attempt budget per window bounds what no backoff bounds: many sockets
-losing the same venue together.
+Full jitter over an exponential ceiling, kept at the cap; the first redial after a loss is immediate; the ceiling falls
+back only after a connection stayed up for ``healthy_s``, so a venue that accepts and drops at once is not hammered; a
+server's own Retry-After wins. An attempt budget per window bounds what no backoff bounds: many sockets losing the same
+venue together.
 
 Pure: `now` and the draw `chance` (0 <= chance < 1) are arguments.
 """
@@ -38,12 +38,18 @@ class Redial:
         return self._delay(chance, retry_after_s)
 
     def lost(self, up_s: float, chance: float, *, retry_after_s: float | None = None) -> float:
-        """A connection that was up for ``up_s`` ended: seconds until the next dial, 0 after a healthy one."""
+        """A connection that was up for ``up_s`` ended: seconds until the next dial.
+
+        0 after a healthy one, and once after one that was lost young: only the next tells a hiccup from a venue that
+        accepts and drops.
+        """
         if up_s >= self.rules.healthy_s:
             self.failures = 0
             if retry_after_s is None:
                 return 0.0
         self.failures += 1
+        if self.failures == 1 and retry_after_s is None:
+            return 0.0
         return self._delay(chance, retry_after_s)
 
     def _delay(self, chance: float, retry_after_s: float | None) -> float:

@@ -93,10 +93,10 @@ def test_a_quiet_topic_waits_twice_as_long_each_time() -> None:
     st.floats(0.01, 1),
     st.floats(1, 60),
 )
-def test_waits_are_jittered_capped_and_immediate_only_after_health(
+def test_waits_are_jittered_capped_and_immediate_only_once(
     steps: list[tuple[bool, float, float]], min_s: float, max_s: float
 ) -> None:
-    """Every wait lies below the growing ceiling; zero without a draw of zero only after a healthy connection."""
+    """Every wait lies below the growing ceiling; none only after a healthy connection, or for the first loss."""
     redial = Redial(RedialRules(min_s=min_s, max_s=max_s, healthy_s=10))
     failures = 0
     for was_up, up_s, chance in steps:
@@ -106,6 +106,9 @@ def test_waits_are_jittered_capped_and_immediate_only_after_health(
             assert wait == 0
             continue
         failures += 1
+        if was_up and failures == 1:
+            assert wait == 0
+            continue
         ceiling = min(max_s, min_s * 2 ** (failures - 1))
         assert wait == pytest.approx(ceiling * chance)
         assert wait <= max_s

@@ -205,13 +205,13 @@ class Exchange:
 
     def _worst_buy_price(self, symbol: Symbol, quantity: Decimal) -> Decimal:
         """What a market buy of this size would pay for its last unit."""
-        left = quantity
-        price = self.last_price[symbol.name]
+        left, worst = quantity, self.last_price[symbol.name]
         for price, available in self.books[symbol.name].depth("SELL", 1_000_000):
+            worst = price
             left -= available
             if left <= 0:
                 break
-        return price
+        return worst
 
     def _match(self, taker: Order, limit: Decimal | None) -> None:
         book = self.books[taker.symbol]

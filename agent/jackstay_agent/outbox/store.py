@@ -1,0 +1,301 @@
+"""The one connection: who may use it when, what is written together, and what happens when the disk says no.
+
+Two ways of writing. With durability "process" the loop writes the first commit of an intent itself (some 15 µs); what
+follows a reply is batched. With "disk" everything goes into a batch that a worker thread commits with a sync, as many
+intents as came in meanwhile at once (group commit). A checkpoint also runs on the worker. While the worker has the
+connection the loop must not touch it (SQLite's own mutex would block it for milliseconds): `busy` says so, and what the
+loop wants to write meanwhile joins the batch.
+
+A failed commit loses nothing: the batch is put back and tried again. Refuses to know what a row means.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from .rows import Row
+from .schema import Fault, StoreFault, fault_of
+
+INSERT = "INSERT INTO intents VALUES (?,?,?,?,?,?,?,?,?)"
+#: in a batch: after a commit of doubtful success (an I/O error) the same rows may be written again
+INSERT_AGAIN = "INSERT OR REPLACE INTO intents VALUES (?,?,?,?,?,?,?,?,?)"
+UPDATE = "UPDATE intents SET state=?, sum=?, finished=?, held=?, outcome=? WHERE seq=?"
+ACK = "UPDATE intents SET acked=sum WHERE seq=? AND bot_id=?"
+SELECT = "SELECT seq, state, acked, sum, finished, held, bot_id, payload, outcome FROM intents"
+
+Update = tuple[int, int, float, int, bytes | None, int]
+Done = Callable[[StoreFault | None], None]
+
+
+class RunBlocking(Protocol):
+    """Runs ``work`` where it may block and calls ``done`` with its exception or None, back where the outbox lives."""
+
+    def __call__(self, work: Callable[[], None], done: Callable[[BaseException | None], None]) -> None: ...
+
+
+def run_inline(work: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+    """For tests and simulation: at once, in place."""
+    error: BaseException | None = None
+    try:
+        work()
+    except Exception as caught:
+        error = caught
+    done(error)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows waiting for a commit. A later update of a row that is not in the file yet changes the insert itself."""
+
+    inserts: dict[int, Row] = field(default_factory=dict)
+    updates: dict[int, Update] = field(default_factory=dict)
+    acks: dict[int, str] = field(default_factory=dict)
+    waiting: list[Done] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.inserts or self.updates or self.acks or self.waiting)
+
+    def __len__(self) -> int:
+        return len(self.inserts) + len(self.updates) + len(self.acks)
+
+    def update(self, update: Update) -> None:
+        seq = update[5]
+        self.acks.pop(seq, None)  # what changes after the bot had it is uncollected again
+        row = self.inserts.get(seq)
+        if row is None:
+            self.updates[seq] = update
+        else:
+            self.inserts[seq] = (seq, update[0], row[2], *update[1:4], row[6], row[7], update[4])
+
+    def followed_by(self, later: Batch) -> Batch:
+        """Both in one, ``later`` on top."""
+        both = Batch(dict(self.inserts), dict(self.updates), {**self.acks, **later.acks}, self.waiting + later.waiting)
+        both.inserts.update(later.inserts)
+        for update in later.updates.values():
+            both.update(update)
+        return both
+
+
+class Store:
+    def __init__(
+        self,
+        conn: sqlite3.Connection,
+        path: Path,
+        *,
+        disk: bool,
+        run_blocking: RunBlocking,
+        on_fault: Callable[[StoreFault], None],
+        on_free: Callable[[], None],
+    ) -> None:
+        self._conn = conn
+        self._path = path
+        self._disk = disk
+        self._run_blocking = run_blocking
+        self._on_fault = on_fault
+        self._on_free = on_free
+        self._lock = threading.Lock()  # held by whoever uses the connection; the loop only ever waits in `read`
+        self.batch = Batch()
+        self.flying = Batch()  # what the worker is committing now
+        self.busy = False
+        self.closed = False
+        self.commits = 0
+        self.commits_since_checkpoint = 0
+        self.checkpoints = 0
+        self._checkpoint_wanted: Callable[[sqlite3.Connection], None] | None = None
+
+    # -- writing on the loop (durability "process") ------------------------------------------------------------------
+
+    def insert(self, row: Row) -> None:
+        """One row, one commit, now. Raises `StoreFault`; then nothing is in the file."""
+        assert not self.busy, "the worker has the connection: a bug of ours"
+        try:
+            self._conn.execute(INSERT, row)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        self._count()
+
+    def write_now(self, inserts: Iterable[Row] = (), updates: Iterable[Update] = ()) -> None:
+        """These and the batch in one commit. Raises `StoreFault`: then the batch is as it was, without these."""
+        assert not self.busy, "the worker has the connection: a bug of ours"
+        more = Batch()
+        more.inserts = {row[0]: row for row in inserts}
+        more.updates = {update[5]: update for update in updates}
+        whole = self.batch.followed_by(more)
+        if not whole:
+            return
+        self._commit(whole)
+        self.batch = Batch()
+        for done in whole.waiting:
+            done(None)
+
+    def probe(self) -> None:
+        """Whether the disk takes a write at all. Raises `StoreFault`."""
+        assert not self.busy, "the worker has the connection: a bug of ours"
+        try:
+            self._conn.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (self.commits,))
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _commit(self, batch: Batch) -> None:
+        conn = self._conn
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+            if batch.inserts:
+                conn.executemany(INSERT_AGAIN, batch.inserts.values())
+            if batch.updates:
+                conn.executemany(UPDATE, batch.updates.values())
+            if batch.acks:
+                conn.executemany(ACK, batch.acks.items())
+            conn.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        self._count()
+
+    def _failed(self, error: sqlite3.Error) -> StoreFault:
+        with suppress(sqlite3.Error):
+            if self._conn.in_transaction:
+                self._conn.execute("ROLLBACK")
+        return fault_of(error)
+
+    def _count(self) -> None:
+        self.commits += 1
+        self.commits_since_checkpoint += 1
+
+    # -- writing on the worker ---------------------------------------------------------------------------------------
+
+    def commit_soon(self) -> None:
+        """Have the worker commit the batch (durability "disk"); what comes in meanwhile goes with the next one."""
+        if self.busy or self.closed or not self.batch:
+            return
+        batch = self.flying = self.batch
+        self.batch = Batch()
+        self._borrow(lambda: self._commit(batch), lambda error: self._committed(batch, error))
+
+    def _committed(self, batch: Batch, error: BaseException | None) -> None:
+        fault = _as_fault(error)
+        self.flying = Batch()
+        if fault is None:
+            for done in batch.waiting:
+                done(None)
+            if self._disk:
+                self.commit_soon()
+            return
+        waiting, batch.waiting = batch.waiting, []
+        self.batch = batch.followed_by(self.batch)
+        self._on_fault(fault)
+        for done in waiting:
+            done(fault)
+
+    def checkpoint(self, before: Callable[[sqlite3.Connection], None]) -> bool:
+        """Sync the WAL off the loop without a hold, then hold, run ``before`` (compaction) and TRUNCATE the WAL.
+
+        False if the worker has the connection already.
+        """
+        if self.busy or self.closed or self._checkpoint_wanted is not None:
+            return False
+        self._checkpoint_wanted = before
+        self.commits_since_checkpoint = 0
+        # the expensive part of a checkpoint's sync is done while orders still flow
+        self._run_blocking(self._sync_wal, lambda _error: self._checkpoint_held())
+        return True
+
+    def _sync_wal(self) -> None:
+        with suppress(OSError):
+            # of the WAL only: closing any descriptor of the main file would drop SQLite's locks on it (POSIX)
+            fd = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def _checkpoint_held(self) -> None:
+        if self.busy or self.closed:  # a group commit came first, or the end: the next one will do
+            self._checkpoint_wanted = None
+            return
+        before, self._checkpoint_wanted = self._checkpoint_wanted, None
+        assert before is not None
+        batch = self.flying = self.batch
+        self.batch = Batch()
+
+        def work() -> None:
+            if batch:
+                self._commit(batch)
+            before(self._conn)
+            self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self.checkpoints += 1
+
+        # if the commit worked and the checkpoint did not, the batch is written once more: the same rows, no harm done
+        self._borrow(work, lambda error: self._committed(batch, error))
+
+    def _borrow(self, work: Callable[[], None], then: Callable[[BaseException | None], None]) -> None:
+        self.busy = True
+
+        def locked() -> None:
+            with self._lock:
+                try:
+                    work()
+                except sqlite3.Error as error:
+                    raise self._failed(error) from error
+
+        def done(error: BaseException | None) -> None:
+            self.busy = False
+            then(error)
+            if not self.busy:
+                self._on_free()
+
+        self._run_blocking(locked, done)
+
+    # -- reading and closing -----------------------------------------------------------------------------------------
+
+    def read(self, sql: str, parameters: Iterable[Any] = ()) -> list[Any]:
+        """Rare questions only: waits for the worker (some milliseconds). Raises `StoreFault`."""
+        with self._lock:
+            try:
+                return self._conn.execute(sql, tuple(parameters)).fetchall()
+            except sqlite3.Error as error:
+                raise fault_of(error) from error
+
+    def unwritten(self, seq: int) -> bytes | None:
+        """The outcome of a row as it will be written, if it waits for a commit."""
+        for batch in (self.batch, self.flying):
+            if seq in batch.updates:
+                return batch.updates[seq][4]
+            if seq in batch.inserts:
+                return batch.inserts[seq][8]
+        return None
+
+    def wal_bytes(self) -> int:
+        try:
+            return os.stat(f"{self._path}-wal").st_size
+        except OSError:
+            return 0
+
+    def close(self) -> StoreFault | None:
+        """Write what is left, checkpoint, close. What could not be written is said, not raised."""
+        self.closed = True
+        fault: StoreFault | None = None
+        with self._lock:
+            try:
+                if self.batch:
+                    self._commit(self.batch)
+                    self.batch = Batch()
+                self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except StoreFault as caught:
+                fault = caught
+            except sqlite3.Error as error:
+                fault = fault_of(error)
+            self._conn.close()
+        return fault
+
+
+def _as_fault(error: BaseException | None) -> StoreFault | None:
+    if error is None or isinstance(error, StoreFault):
+        return error
+    return StoreFault(Fault.IO, f"{type(error).__name__} on the worker")
