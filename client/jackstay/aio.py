@@ -32,6 +32,7 @@ from .answer import (
 )
 from .call import BodyIn, HeadersIn, deadline_of, plain, post_message, request_message, seconds
 from .client import BEAT_ANSWER_S, CONTROL_S
+from .farewell import say_goodbye
 from .membership import CONNECT_TIMEOUT_S_DEFAULT, Membership, Whereabouts, default_bot_id, join, leave
 from .report import error_report
 
@@ -265,13 +266,12 @@ class AsyncClient:
         membership, line, self._line = self._membership, self._line, None
         last = membership.pid == os.getpid() and leave(membership, word)
         try:
-            if last and line is not None and line.usable() and membership.welcome is not None and not membership.left:
-                membership.left = True
-                await line.ask(membership.last_word or word, boot_us() + int(GOODBYE_S * 1e6))
+            if last and membership.welcome is not None and not membership.left:
+                await self._say_goodbye(membership, line, membership.last_word or word)
         except TradingBotError:
             pass  # the agent is not there; it will see the process end
         finally:
-            if line is not None:
+            if line is not None and not line.lives_in_another_loop():
                 line.close()
 
     async def __aenter__(self) -> AsyncClient:
@@ -293,6 +293,13 @@ class AsyncClient:
             beat_within_s=self._beat_within_s,
         )
 
+    async def _say_goodbye(self, membership: Membership, line: AsyncLine | None, word: Goodbye) -> None:
+        if line is not None and line.usable():
+            membership.left = True
+            await line.ask(word, boot_us() + int(GOODBYE_S * 1e6))
+        else:  # its loop is gone: a socket of another thread says it
+            await asyncio.to_thread(say_goodbye, membership, word)
+
     def _membership_here(self) -> Membership:
         if self._closed:
             raise ValidationError("this client is closed; make a new one")
@@ -308,6 +315,8 @@ class AsyncClient:
         if line is not None:
             if line.usable() and (line.greeted or line.wire.path == membership.where.paths().bot):
                 return line
+            if line.lives_in_another_loop():
+                raise ValidationError("this client lives in another event loop that is running; make one per loop")
             line.close()
         self._line = line = AsyncLine(membership, asyncio.get_running_loop())
         return line

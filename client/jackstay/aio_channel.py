@@ -68,6 +68,10 @@ class AsyncLine:
         """False when this line belongs to another process or to a loop that is not the running one."""
         return not self.closed and self.wire.pid == os.getpid() and self.loop is asyncio.get_running_loop()
 
+    def lives_in_another_loop(self) -> bool:
+        """True while a loop of another thread runs this line: it is not ours to close."""
+        return not self.closed and self.wire.pid == os.getpid() and self.loop.is_running() and not self.usable()
+
     async def ask(self, message: Message, deadline_us: int) -> Message:
         """As `Line.ask`; cancelling it abandons the request."""
         membership = self.membership

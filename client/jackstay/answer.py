@@ -139,7 +139,10 @@ class Posted:
 
 
 class FeedMessage(NamedTuple):
-    """One market data payload as the venue sent it; ``sequence`` counts this topic's messages in the agent."""
+    """One market data payload as the venue sent it.
+
+    ``topic`` is the agent's full name of it ("binance/btcusdt@trade"); ``sequence`` counts its messages in the agent.
+    """
 
     topic: str
     sequence: int

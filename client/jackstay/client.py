@@ -344,15 +344,29 @@ class Client:
     def _ask(self, message: Message, limit_s: float) -> Message:
         deadline_us = boot_us() + int(limit_s * 1e6)
         line = self._line()
-        with line.lock:
+        if not line.lock.acquire(blocking=False):
+            # A signal handler of the bot's calls in the middle of this thread's own call: it gets its own socket.
+            return self._ask_aside(message, deadline_us)
+        try:
             return line.ask(message, deadline_us)
+        finally:
+            line.lock.release()
+
+    def _ask_aside(self, message: Message, deadline_us: int) -> Message:
+        line = Line(self._membership_here())
+        try:
+            return line.ask(message, deadline_us)
+        finally:
+            line.close()
 
     def _beat_in_passing(self) -> None:
         """For this thread's other waits: keep the lease, if there is a session."""
         line: Line | None = getattr(self._local, "line", None)
-        if line is not None and not line.closed and line.greeted:
-            with line.lock:
+        if line is not None and not line.closed and line.greeted and line.lock.acquire(blocking=False):
+            try:
                 line.beat_if_due()
+            finally:
+                line.lock.release()
 
     def _wait_for(self, wanted: Any, timeout_s: float | None) -> bool:
         """Listen on this thread's socket; another thread's socket may bring it too, so look often."""
@@ -365,6 +379,10 @@ class Client:
             except AgentGone:
                 time.sleep(SLICE_MS / 1000)
                 continue
-            with line.lock:
+            if not line.lock.acquire(blocking=False):
+                raise ValidationError("a signal handler cannot wait for news in the middle of another call")
+            try:
                 line.listen(until_us, wanted)
+            finally:
+                line.lock.release()
         return True

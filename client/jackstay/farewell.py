@@ -24,16 +24,15 @@ from .membership import Membership, all_here
 
 WAIT_S = 0.25  # an agent that is not there must not hold up the bot's end
 
-_prepared_pid = 0
+_prepared = False
 
 
 def prepare() -> None:
-    """Once per process: hooks for its end. A forked child inherits the hooks; they act on its own sessions only."""
-    global _prepared_pid
-    if _prepared_pid:
-        return
-    _prepared_pid = os.getpid()
-    atexit.register(_at_exit)
+    """Hooks for the process's end, once. A forked child inherits them; they act on its own sessions only."""
+    global _prepared
+    if not _prepared:
+        _prepared = True
+        atexit.register(_at_exit)
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _on_sigterm)
 

@@ -89,7 +89,9 @@ class FeedState:
             unexpected(answer, "Done")
         self.greeted = True
         if self.subscribed_once:
-            self.ready.extend(Lagged(topic, UNCOUNTED) for topic in self.subscription.topics)
+            # the agent's names for the topics are the ones that messages carry
+            names = answer.data.get("topics") or self.subscription.topics
+            self.ready.extend(Lagged(str(name), UNCOUNTED) for name in names)
         self.subscribed_once = True
 
     def _take_feed(self, header: Header, message: Feed) -> None:

@@ -406,6 +406,35 @@ async def test_a_client_moves_to_the_next_loop(agent: FakeAgent, connect: Connec
     assert await asyncio.to_thread(_in_a_new_loop, once()) == 200
 
 
+async def test_a_client_whose_loop_is_gone_still_says_goodbye(agent: FakeAgent, connect: Connect) -> None:
+    """Closed in another loop than the one it spoke in."""
+    client = connect()
+
+    async def speak() -> None:
+        await client.status()
+
+    async def close() -> None:
+        await client.close(reason="later")
+
+    await asyncio.to_thread(_in_a_new_loop, speak())
+    await asyncio.to_thread(_in_a_new_loop, close())
+    assert [each.message for each in agent.of(m.Goodbye)] == [m.Goodbye("later")]
+
+
+async def test_a_client_of_a_running_loop_is_not_taken_over_by_another(agent: FakeAgent, connect: Connect) -> None:
+    """Its sockets belong to its loop's thread; the other loop is told."""
+    client = connect()
+    await client.status()
+
+    async def other() -> str:
+        with pytest.raises(ValidationError, match="another event loop") as caught:
+            await client.status()
+        return str(caught.value)
+
+    assert await asyncio.to_thread(_in_a_new_loop, other())
+    assert await client.status()
+
+
 async def test_it_runs_on_uvloop(agent: FakeAgent, runtime: Path) -> None:
     """The descriptor on uvloop's reader; pipelined."""
     uvloop = pytest.importorskip("uvloop")

@@ -651,3 +651,26 @@ def test_an_exception_in_a_signal_handler_abandons_the_call(agent: FakeAgent, co
     finally:
         signal.signal(signal.SIGALRM, before)
     assert agent.wait_for(m.Abandon)[0].header.id == agent.of(m.Request)[0].header.id
+
+
+def test_a_signal_handler_may_call_in_the_middle_of_a_call(agent: FakeAgent, connect: Connect) -> None:
+    """A bot that cancels its orders in its SIGTERM handler: no deadlock, and the interrupted call goes on."""
+    import signal
+
+    agent.script = lambda _a, h: ok(b"aside") if h.message.body == b"aside" else None  # type: ignore[attr-defined]
+    client = connect()
+    client.status()
+    answers: list[bytes] = []
+
+    def handler(_signal: int, _frame: object) -> None:
+        answers.append(client.request("DELETE", URL, body=b"aside").body)
+        (waiting,) = [each for each in agent.of(m.Request) if each.message.body != b"aside"]  # type: ignore[attr-defined]
+        agent.tell(waiting.peer, ok(b"main"), id=waiting.header.id)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        assert client.request("POST", URL, deadline_s=10).body == b"main"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert answers == [b"aside"]
