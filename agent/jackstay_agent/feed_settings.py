@@ -67,8 +67,11 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def check(self, name: str) -> None:
         """Raises ValidationError naming the key that is wrong."""
-        parse_ws_url(self.url)
-        check_headers(self.headers)
+        for key, look in (("url", lambda: parse_ws_url(self.url)), ("headers", lambda: check_headers(self.headers))):
+            try:
+                look()
+            except ValidationError as error:
+                raise ValidationError(f"feeds.{name}.{key}: {error}", reason=error.reason) from None
         if self.dialect != "template" and self.dialect not in DIALECTS:
             known = ", ".join([*DIALECTS, "template"])
             raise ValidationError(f"feeds.{name}.dialect is {self.dialect!r}; one of {known} is expected")
