@@ -45,7 +45,7 @@ class ReaderQueue:
 
     bytes_max: int
     events_max: int
-    bytes: int = 0
+    held_bytes: int = 0
     missed_total: int = 0
     _data: deque[tuple[str, bytes, int]] = field(default_factory=deque)
     _events: deque[bytes] = field(default_factory=deque)
@@ -61,8 +61,8 @@ class ReaderQueue:
     def offer(self, topic: str, frame: bytes, count: int) -> None:
         """Queue one frame of ``count`` messages; the oldest market data makes room."""
         self._data.append((topic, frame, count))
-        self.bytes += len(frame) + ENTRY_OVERHEAD_BYTES
-        while self.bytes > self.bytes_max and self._data:
+        self.held_bytes += len(frame) + ENTRY_OVERHEAD_BYTES
+        while self.held_bytes > self.bytes_max and self._data:
             self._drop_oldest()
 
     def offer_event(self, frame: bytes) -> None:
@@ -71,12 +71,12 @@ class ReaderQueue:
             self._events_collapsed += 1
             return
         self._events.append(frame)
-        self.bytes += len(frame) + ENTRY_OVERHEAD_BYTES
+        self.held_bytes += len(frame) + ENTRY_OVERHEAD_BYTES
         if len(self._events) > self.events_max:
             self._events_collapsed = len(self._events)
-            self.bytes -= sum(len(each) + ENTRY_OVERHEAD_BYTES for each in self._events)
+            self.held_bytes -= sum(len(each) + ENTRY_OVERHEAD_BYTES for each in self._events)
             self._events.clear()
-        while self.bytes > self.bytes_max and self._data:
+        while self.held_bytes > self.bytes_max and self._data:
             self._drop_oldest()
 
     def missed(self, topic: str, count: int) -> None:
@@ -91,7 +91,7 @@ class ReaderQueue:
         self._missed.pop(topic, None)
         if any(entry[0] == topic for entry in self._data):
             kept = [entry for entry in self._data if entry[0] != topic]
-            self.bytes -= sum(len(e[1]) + ENTRY_OVERHEAD_BYTES for e in self._data if e[0] == topic)
+            self.held_bytes -= sum(len(e[1]) + ENTRY_OVERHEAD_BYTES for e in self._data if e[0] == topic)
             self._data = deque(kept)
 
     def head(self) -> Entry | None:
@@ -108,17 +108,17 @@ class ReaderQueue:
     def pop(self) -> None:
         """The head was sent."""
         if self._events:
-            self.bytes -= len(self._events.popleft()) + ENTRY_OVERHEAD_BYTES
+            self.held_bytes -= len(self._events.popleft()) + ENTRY_OVERHEAD_BYTES
         elif self._events_collapsed:
             self._events_collapsed = 0
         elif self._missed:
             del self._missed[next(iter(self._missed))]
         elif self._data:
-            self.bytes -= len(self._data.popleft()[1]) + ENTRY_OVERHEAD_BYTES
+            self.held_bytes -= len(self._data.popleft()[1]) + ENTRY_OVERHEAD_BYTES
 
     def _drop_oldest(self) -> None:
         topic, frame, count = self._data.popleft()
-        self.bytes -= len(frame) + ENTRY_OVERHEAD_BYTES
+        self.held_bytes -= len(frame) + ENTRY_OVERHEAD_BYTES
         self.missed(topic, count)
 
 

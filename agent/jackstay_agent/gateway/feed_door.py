@@ -461,7 +461,7 @@ class FeedDoor:
                     "events": reader.events,
                     "sent": reader.sent,
                     "missed": reader.queue.missed_total,
-                    "queued_bytes": reader.queue.bytes,
+                    "queued_bytes": reader.queue.held_bytes,
                     "silent_s": now - reader.heard_at,
                 }
                 for reader in self._readers.values()

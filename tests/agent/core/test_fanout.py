@@ -24,7 +24,7 @@ def test_the_oldest_market_data_goes_first_and_is_counted() -> None:
     assert queue.missed_total == 6
     assert drained(queue) == [Lag("a", 3), Lag("b", 3), b"%010d" % 2, b"%010d" % 3, b"%010d" % 4]
     assert not queue
-    assert queue.bytes == 0
+    assert queue.held_bytes == 0
 
 
 def test_a_frame_larger_than_the_bound_is_missed_not_kept() -> None:
@@ -74,7 +74,7 @@ def test_an_unsubscribed_topic_is_forgotten_with_its_losses() -> None:
         queue.offer(topic, b"x", 1)
     queue.forget("a")
     assert drained(queue) == [b"x"]
-    assert queue.bytes == 0
+    assert queue.held_bytes == 0
 
 
 @given(
@@ -115,7 +115,7 @@ def test_nothing_is_lost_uncounted_and_the_bound_holds(steps: list[tuple[str, st
             counts[frame] = (topic, count)
             offered[topic] += count
             queue.offer(topic, frame, count)
-            assert queue.bytes <= 1000 or not queue._data
+            assert queue.held_bytes <= 1000 or not queue._data
         elif what == "event":
             queue.offer_event(b"e" * size)
         else:
@@ -123,7 +123,7 @@ def test_nothing_is_lost_uncounted_and_the_bound_holds(steps: list[tuple[str, st
     while queue:
         take()
     assert told == offered
-    assert queue.bytes == 0
+    assert queue.held_bytes == 0
 
 
 def test_last_values_are_bounded() -> None:
