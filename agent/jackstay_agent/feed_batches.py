@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from .core.book import BookSequence
 from .core.merge import Merge
 from .feed_socket import FeedSocket
 
@@ -25,6 +26,7 @@ class Topic:
         "awaited",
         "batch",
         "batch_bytes",
+        "book",
         "full",
         "leaving",
         "merge",
@@ -46,6 +48,7 @@ class Topic:
         self.awaited = True  # no message yet since it was last subscribed
         self.socket: FeedSocket | None = None
         self.merge: Merge | None = None  # while more than one socket carries it
+        self.book: BookSequence | None = None  # where the venue numbers its messages
         self.leaving: asyncio.TimerHandle | None = None
 
 

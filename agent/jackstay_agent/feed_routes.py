@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from jackstay_protocols.limits import TOPIC_BYTES_MAX
 
+from .core.book import Continuity, Finding
 from .core.dialect import Dialect
 from .feed_batches import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Batcher, Topic
 from .feed_socket import FeedSocket
@@ -18,19 +19,28 @@ _CLOSING_BRACE = 125
 
 
 class FeedRoutes:
-    """The tables of one feed. ``unrouted(socket, payload)`` gets what belongs to no carried topic."""
+    """The tables of one feed. ``unrouted(socket, payload)`` gets what belongs to no carried topic, ``gap`` is told
+    when the venue's own numbers say that something is missing."""
 
-    def __init__(self, dialect: Dialect, batcher: Batcher, unrouted: Callable[[FeedSocket, bytes], None]) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        batcher: Batcher,
+        *,
+        unrouted: Callable[[FeedSocket, bytes], None],
+        gap: Callable[[FeedSocket, Topic, Finding], None],
+    ) -> None:
         self._dialect = dialect
         self._batcher = batcher
         self._unrouted = unrouted
+        self._gap = gap
         self._fast: dict[FeedSocket, dict[bytes, Topic]] = {}  # by opening, {"stream":"NAME
         self._names: dict[FeedSocket, dict[bytes, Topic]] = {}  # by name, all that the socket carries
 
     def carry(self, socket: FeedSocket, topic: Topic) -> None:
         """This socket brings this topic, alone (``topic.merge`` None) or with others."""
         self._names[socket][topic.name] = topic
-        if topic.merge is None:
+        if topic.merge is None and topic.book is None:
             self._fast[socket][self._dialect.head + topic.name] = topic
         else:
             self._fast[socket].pop(self._dialect.head + topic.name, None)
@@ -92,15 +102,22 @@ class FeedRoutes:
         if dialect.unwrap:
             payload = self._unwrapped(payload, topic)
         if topic.merge is None:
-            self._batcher.append(topic, payload)
+            self._append(socket, topic, payload)
             return
         if socket.awaits(topic.stream):
             socket.heard_topic(topic.stream)
         merge = topic.merge
         for each in merge.take(socket, payload):
-            self._batcher.append(topic, each)
+            self._append(socket, topic, each)
         if merge.ending and merge.at_end(socket):
             self.alone(socket, topic)
+
+    def _append(self, socket: FeedSocket, topic: Topic, payload: bytes) -> None:
+        self._batcher.append(topic, payload)
+        if topic.book is not None:
+            finding = topic.book.check(payload)
+            if finding.continuity is Continuity.GAP:
+                self._gap(socket, topic, finding)
 
     def _unwrapped(self, payload: bytes, topic: Topic) -> bytes:
         start = len(self._dialect.head) + len(topic.name)

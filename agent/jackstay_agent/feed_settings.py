@@ -11,6 +11,7 @@ import msgspec
 
 from jackstay_protocols.errors import ValidationError
 
+from .core.book import RULES, SequenceRule
 from .core.dialect import DIALECTS, Dialect
 from .core.heartbeat import HeartbeatRules
 from .core.redial import RedialRules
@@ -35,6 +36,8 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     topic_fields: list[str] = []
     control: list[str] = []  # openings of messages that are no market data
     notices: list[str] = []  # words in a message that announce the socket's end: it is replaced ahead
+
+    sequence: str = "auto"  # rule for order books' own numbers (core/book.py); auto: the dialect's; "": off
 
     connect_timeout_s: float = 10.0
     ping_interval_s: float = 15.0  # below Binance's 20 s server rhythm, so a half-open line is found first
@@ -64,13 +67,20 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def check(self, name: str) -> None:
         """Raises ValidationError naming the key that is wrong."""
-        parse_ws_url(self.url)
-        check_headers(self.headers)
+        for key, look in (("url", lambda: parse_ws_url(self.url)), ("headers", lambda: check_headers(self.headers))):
+            try:
+                look()
+            except ValidationError as error:
+                raise ValidationError(f"feeds.{name}.{key}: {error}", reason=error.reason) from None
         if self.dialect != "template" and self.dialect not in DIALECTS:
             known = ", ".join([*DIALECTS, "template"])
             raise ValidationError(f"feeds.{name}.dialect is {self.dialect!r}; one of {known} is expected")
         if self.dialect == "template" and not (self.subscribe and self.topic_fields):
             raise ValidationError(f"feeds.{name}: dialect 'template' needs 'subscribe' and 'topic_fields'")
+        if self.sequence not in ("", "auto") and self.sequence not in RULES:
+            raise ValidationError(
+                f"feeds.{name}.sequence is {self.sequence!r}; one of auto, {', '.join(RULES)} or nothing is expected"
+            )
         for key in ("streams_max", "sockets_max", "topics_max", "message_bytes_max"):
             if getattr(self, key) < 1:
                 raise ValidationError(f"feeds.{name}.{key} is {getattr(self, key)}; 1 or more is expected")
@@ -110,7 +120,12 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             heartbeat=self.heartbeat or base.heartbeat,
             one_topic=base.one_topic,
             notices=base.notices + tuple(self.notices),
+            snapshot_on_subscribe=base.snapshot_on_subscribe,
         )
+
+    def sequence_rule(self) -> SequenceRule | None:
+        """The rule for order books' numbers, where there is one."""
+        return RULES.get(self.dialect if self.sequence == "auto" else self.sequence)
 
     def rules(self, dialect: Dialect, chance: float) -> SocketRules:
         """One socket's rules; ``chance`` (0 to 1) spreads the ends of sockets that began together."""

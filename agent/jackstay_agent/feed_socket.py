@@ -112,6 +112,7 @@ class FeedSocket:
         self._ws: WsLike | None = None
         self._asked: dict[str, None] = {}
         self._asking: dict[int, list[str]] = {}
+        self._renewing: dict[str, None] = {}  # to be left, and then asked for again
         self._next_id = 0
         self._pump_timer: asyncio.Handle | None = None
         self._check_timer: asyncio.TimerHandle | None = None
@@ -133,6 +134,11 @@ class FeedSocket:
             self.topics.pop(topic, None)
             self._first.forget(topic)
         self._cadence.forget()
+        self._topics_changed()
+
+    def renew(self, topics: Iterable[str]) -> None:
+        """Leave and subscribe these again on this connection: the venue begins with a snapshot."""
+        self._renewing.update(dict.fromkeys(topic for topic in topics if topic in self._asked))
         self._topics_changed()
 
     def settled_s(self, now: float) -> float:
@@ -259,6 +265,7 @@ class FeedSocket:
         self.connected_at = now
         self._asked.clear()
         self._asking.clear()
+        self._renewing.clear()
         self._asked_at = None
         self._clocks = SocketClocks(self._rules.heartbeat, now, cadence=self._cadence)
         self._move(FeedMove.CONNECTED)
@@ -318,11 +325,13 @@ class FeedSocket:
         self._plan_check()
 
     def _next_work(self) -> tuple[list[str], bool] | None:
-        """The next group: new topics first, then those nobody wants."""
+        """The next group: new topics first, then those to renew, then those nobody wants."""
         most = self._dialect.items_max
         wanted = [topic for topic in self.topics if topic not in self._asked]
         if wanted:
             return wanted[:most], False
+        if self._renewing:
+            return list(self._renewing)[:most], True
         unwanted = [topic for topic in self._asked if topic not in self.topics]
         return (unwanted[:most], True) if unwanted else None
 
@@ -339,6 +348,7 @@ class FeedSocket:
         if leave:
             for topic in topics:
                 self._asked.pop(topic, None)
+                self._renewing.pop(topic, None)
         else:
             self._mark_asked(topics, now)
         return True

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from jackstay_protocols.errors import Reason, Refused, ValidationError
 
+from .core.book import BookSequence, Finding
 from .core.dialect import check_topic
 from .core.feed_state import FeedState
 from .core.merge import Merge
@@ -77,9 +78,10 @@ class Feed:
         self.sockets: list[FeedSocket] = []  # those that topics are placed on
         self.unrouted = 0  # messages that named no topic anybody wants
         self.rotated = 0
+        self._rule = settings.sequence_rule()
         self._manager = manager
         self._batcher = manager.batcher
-        self._routes = FeedRoutes(self.dialect, manager.batcher, self._unrouted)
+        self._routes = FeedRoutes(self.dialect, manager.batcher, unrouted=self._unrouted, gap=self._gap)
         self._budget = DialBudget(settings.dials_max, settings.dial_window_s)
         self._retired: dict[str, int] = {}  # last numbers of topics that were left, so that they go on counting
         self._twins: dict[FeedSocket, FeedSocket] = {}  # both ways, in a redundant feed
@@ -129,6 +131,8 @@ class Feed:
             if topic is None:
                 full = f"{self.name}/{stream}" if stream else self.name
                 topic = Topic(full, stream, self._retired.pop(stream, 0))
+                if self._rule is not None and self._rule.is_for(stream):
+                    topic.book = BookSequence(self._rule)
                 self.topics[stream] = topic
                 added.append(topic)
             if topic.leaving is not None:
@@ -295,6 +299,17 @@ class Feed:
             self.unrouted += 1
             if not socket.fresh:
                 self._batcher.touched(socket)
+
+    def _gap(self, socket: FeedSocket, topic: Topic, finding: Finding) -> None:
+        """The venue's numbers jump: readers' books are wrong from ``seq`` on. Venues that send a snapshot with a
+        subscription are asked for one."""
+        seq = topic.seq + len(topic.batch)  # the number the message after the gap gets
+        fields = {"feed": self.name, "topic": topic.full, "seq": seq}
+        numbers = {"expected": finding.expected, "found": finding.found}
+        renewed = self.dialect.snapshot_on_subscribe and topic.merge is None
+        if renewed:
+            socket.renew([topic.stream])
+        self._manager.on_event("feed.gap", {**fields, **numbers, "renewed": renewed})
 
     # ------------------------------------------------------------ rotation
 

@@ -347,6 +347,35 @@ async def test_other_venues_topics_are_found() -> None:
         ]
 
 
+@pytest.mark.asyncio
+async def test_a_gap_in_the_venues_numbers_is_told_and_a_snapshot_asked_for() -> None:
+    """The event names the topic, the agent's number and the venue's; a venue that begins a subscription with a
+    snapshot is subscribed anew."""
+    asks: list[dict[str, Any]] = []
+
+    def book(update: int, kind: str = "delta") -> bytes:
+        return frame(1, b'{"topic":"orderbook.50.X","type":"%s","data":{"u":%d}}' % (kind.encode(), update))
+
+    async def bybit(peer: Peer) -> None:
+        while True:
+            opcode, data = await peer.read_frame()
+            if opcode != 1:
+                continue
+            asks.append(json.loads(data))
+            if asks[-1]["op"] == "subscribe":
+                await peer.send(book(100 * len(asks), "snapshot"), book(100 * len(asks) + 1))
+            if len(asks) == 1:
+                await peer.send(book(105))
+
+    async with feeding(bybit, dialect="bybit") as (manager, readers, _exchange):
+        manager.demand("sim", ["orderbook.50.X"])
+        await readers.until(lambda: len(readers.of("sim/orderbook.50.X")) == 5)
+        (gap,) = readers.named("feed.gap")
+        numbers = {"seq": 3, "expected": 102, "found": 105}
+        assert gap == {"feed": "sim", "topic": "sim/orderbook.50.X", **numbers, "renewed": True}
+        assert [ask["op"] for ask in asks] == ["subscribe", "unsubscribe", "subscribe"]
+
+
 # ---------------------------------------------------------------- silent death and return
 
 

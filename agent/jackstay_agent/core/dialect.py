@@ -45,6 +45,7 @@ class Dialect:
     errors: tuple[str, ...] = ('"error"',)
     heartbeat: str = ""
     notices: tuple[str, ...] = ()  # words that announce the socket's end
+    snapshot_on_subscribe: bool = False  # a book's subscription begins with the whole book
     one_topic: bool = False  # the socket is one topic; nothing is asked
     _keys: tuple[bytes, ...] = field(init=False, default=())
     _control: tuple[bytes, ...] = field(init=False, default=())
@@ -169,6 +170,7 @@ DIALECTS: dict[str, Dialect] = {
         topic_fields=("topic",),
         control=('{"success":', '{"op":', '{"ret_msg":', '{"req_id":'),
         errors=('"success":false',),
+        snapshot_on_subscribe=True,
         heartbeat='{"op":"ping"}',
     ),
     "okx": Dialect(
@@ -179,6 +181,7 @@ DIALECTS: dict[str, Dialect] = {
         topic_fields=("channel", "instId"),
         control=("pong", '{"event":'),
         errors=('"event":"error"',),
+        snapshot_on_subscribe=True,
         notices=('"event":"notice"', '"code":"64008"'),
         heartbeat="ping",
     ),
@@ -190,6 +193,7 @@ DIALECTS: dict[str, Dialect] = {
         topic_fields=("channel", "symbol"),
         control=('{"method":', '{"channel":"heartbeat"', '{"channel":"status"', '{"error":'),
         errors=('"success":false', '"error"'),
+        snapshot_on_subscribe=True,
         heartbeat='{"method":"ping"}',
     ),
 }

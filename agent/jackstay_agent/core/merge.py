@@ -8,9 +8,10 @@ A line that joins late is ahead or behind by an unknown number of messages. Unti
 the log, its unknown messages wait in a buffer: an older line will bring them, or it ends, and then they are delivered.
 Without that wait a fresh line that is ahead would push messages in front of those an older line still has to bring.
 
-Equality is judged on the payload's bytes (through their hash), so it fits venues whose copies are identical. Known
-limits: a line more than ``log_max`` messages behind has lost its place and joins again; a message only one line has is
-delivered late rather than never.
+Equality is judged on the payload's bytes (through their hash), so it fits venues whose copies are identical. Where they
+are not, a joiner is found to be *unlike*: it is kept out, and takes over only when the others end. Known limits: a line
+more than ``log_max`` messages behind has lost its place and joins again; a message only one line has is delivered late
+rather than never.
 
 Pure: lines are any hashable words, payloads opaque bytes.
 """
@@ -20,13 +21,28 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable
 
+UNLIKE_AFTER = 256  # this many messages on a joiner and on the others without one in common: the copies differ
 LOG_MAX = 2048  # at 5,000 messages a second on one topic, two lines may be 400 ms apart
 
 
 class Merge:
     """The copies of one topic. `take` returns what to deliver now, in order."""
 
-    __slots__ = ("_at", "_behind", "_buffers", "_first", "_log", "_log_max", "_places", "doubles", "ending", "late")
+    __slots__ = (
+        "_at",
+        "_behind",
+        "_buffers",
+        "_first",
+        "_log",
+        "_log_max",
+        "_marks",
+        "_passed",
+        "_places",
+        "_unlike",
+        "doubles",
+        "ending",
+        "late",
+    )
 
     def __init__(self, log_max: int = LOG_MAX) -> None:
         self.ending = False  # the owner wants to be rid of it as soon as the last line is at the end
@@ -38,6 +54,9 @@ class Merge:
         self._at: dict[int, int] = {}  # hash -> number of its newest entry
         self._places: dict[Hashable, int] = {}  # aligned lines: the number of the entry they bring next
         self._buffers: dict[Hashable, list[bytes]] = {}  # joining lines
+        self._marks: dict[Hashable, set[int]] = {}  # what is in a joiner's buffer
+        self._passed: dict[Hashable, int] = {}  # messages the others brought while this one waited
+        self._unlike: set[Hashable] = set()
         self._behind: set[Hashable] = set()  # joining lines that had a place and fell behind the log
 
     def lines(self) -> set[Hashable]:
@@ -56,14 +75,25 @@ class Merge:
         if line in self._places or line in self._buffers:
             return
         if self.lines():
-            self._buffers[line] = []
+            self._wait(line)
         else:
             self._places[line] = self._end()
+
+    def _wait(self, line: Hashable) -> None:
+        self._buffers[line] = []
+        self._marks[line] = set()
+        self._passed[line] = 0
+
+    def _forget_wait(self, line: Hashable) -> list[bytes]:
+        self._marks.pop(line, None)
+        self._passed.pop(line, None)
+        self._unlike.discard(line)
+        return self._buffers.pop(line, [])
 
     def leave(self, line: Hashable) -> list[bytes]:
         """A line ended: what only waited for it is delivered now."""
         self._places.pop(line, None)
-        self._buffers.pop(line, None)
+        self._forget_wait(line)
         self._behind.discard(line)
         if self._places or not self._buffers:
             return []
@@ -92,7 +122,7 @@ class Merge:
             return []
         if place < self._first:  # too far behind: it has lost its place
             del self._places[line]
-            self._buffers[line] = []
+            self._wait(line)
             self._behind.add(line)
             return self._take_joining(line, payload) if self._places else self._promote(line, payload)
         self.late += 1
@@ -104,7 +134,7 @@ class Merge:
             return []  # a line that left: nobody waits for it
         at = self._at.get(hash(payload), -1)
         if at >= self._first:
-            del self._buffers[line]
+            self._forget_wait(line)
             self._places[line] = at + 1
             self.doubles += 1
             if line in self._behind:  # what it buffered had fallen out of the log: delivered long ago
@@ -115,8 +145,16 @@ class Merge:
                 self.late += 1
                 out += self._deliver(earlier, hash(earlier))
             return out
+        if line in self._unlike:
+            return []
         buffer.append(payload)
-        if len(buffer) > self._log_max:
+        self._marks[line].add(hash(payload))
+        if len(buffer) >= UNLIKE_AFTER and self._passed[line] >= UNLIKE_AFTER:
+            self._unlike.add(line)  # its buffer would only double what the others brought in other words
+            buffer.clear()
+            self._marks[line].clear()
+        elif len(buffer) > self._log_max:
+            self._marks[line].discard(hash(buffer[0]))
             del buffer[0]
         return []
 
@@ -126,10 +164,11 @@ class Merge:
             return []
         out: list[bytes] = []
         for line, buffer in list(self._buffers.items()):
-            index = next((i for i, payload in enumerate(buffer) if hash(payload) == mark), -1)
-            if index < 0:
+            self._passed[line] += 1
+            if mark not in self._marks[line]:
                 continue
-            del self._buffers[line]
+            index = next(i for i, payload in enumerate(buffer) if hash(payload) == mark)
+            self._forget_wait(line)
             self.doubles += index + 1
             for payload in buffer[index + 1 :]:
                 if self._at.get(hash(payload), -1) < self._first:
@@ -139,7 +178,7 @@ class Merge:
 
     def _promote(self, line: Hashable, *more: bytes) -> list[bytes]:
         out: list[bytes] = []
-        for payload in (*self._buffers.pop(line, []), *more):
+        for payload in (*self._forget_wait(line), *more):
             if self._at.get(hash(payload), -1) < self._first:
                 out += self._deliver(payload, hash(payload))
         self._places[line] = self._end()

@@ -55,9 +55,10 @@ LAST_PAYLOAD_BYTES_MAX = 64 * 1024
 RETRY_S_MIN = 0.001  # a reader behind by a burst catches up before it matters
 RETRY_S_MAX = 0.05  # a stopped reader costs 20 refused sends a second
 SWEEP_S = 5.0
-# A feed reader that only listens says nothing for hours; its process is what counts. Where no process can be seen,
-# the longest lease of the wire ends it.
+# A reader may be paused by its bot for minutes; forgotten, it is refused with UNKNOWN_PEER when it speaks again, says
+# HELLO and knows that it missed something. A closed socket on a quiet topic is noticed no other way.
 LEASE_FACTOR = 10
+SILENT_S_MIN = 600.0
 
 
 class FeedSource(Protocol):
@@ -432,14 +433,12 @@ class FeedDoor:
             self._leave(reader, list(reader.topics))
 
     def sweep(self) -> None:
-        """Forget readers whose process ended, or that are silent beyond a generous lease and cannot be looked at."""
+        """Forget readers whose process ended, or that are silent beyond a generous lease."""
         now = self._clock()
         for reader in list(self._readers.values()):
             silent_s = now - reader.heard_at
-            if reader.pid > 0 and self._process_gone is not None:
-                if self._process_gone(reader.pid):
-                    self._forget(reader.identity)
-            elif silent_s > max(reader.lease_s, BEAT_WITHIN_S_MAX):
+            gone = reader.pid > 0 and self._process_gone is not None and self._process_gone(reader.pid)
+            if gone or silent_s > max(reader.lease_s, SILENT_S_MIN):
                 self._forget(reader.identity)
         self._sweep_timer = self._call_later(SWEEP_S, self.sweep)
 

@@ -138,3 +138,17 @@ def test_the_log_is_bounded() -> None:
         assert merge.take("b", m(number)) == []
     assert merge.aligned("b")
     assert merge.take("b", m(101)) == [m(101)]
+
+
+def test_a_line_whose_copies_differ_is_kept_out_until_it_is_alone() -> None:
+    """Where a venue words each copy differently nothing is doubled: the joiner waits and takes over quietly."""
+    merge = Merge()
+    merge.join("old")
+    merge.join("new")
+    out: list[bytes] = []
+    for number in range(1000):
+        out += merge.take("old", b"old %d" % number)
+        out += merge.take("new", b"new %d" % number)
+    assert out == [b"old %d" % number for number in range(1000)]
+    assert merge.leave("old") == []
+    assert merge.take("new", b"new 1000") == [b"new 1000"]

@@ -116,7 +116,9 @@ async def until(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
 
 
 @asynccontextmanager
-async def house(folder: Path, *, sndhwm: int = 128, **settings: Any) -> AsyncIterator[House]:
+async def house(
+    folder: Path, *, sndhwm: int = 128, clock: Callable[[], float] = boot_s, **settings: Any
+) -> AsyncIterator[House]:
     loop = asyncio.get_running_loop()
     context: zmq.Context[Any] = zmq.Context()
     client_context = zmq.asyncio.Context()
@@ -134,7 +136,7 @@ async def house(folder: Path, *, sndhwm: int = 128, **settings: Any) -> AsyncIte
     door = FeedDoor(
         FeedDoorSettings(agent="test", **settings),
         feeds=feeds,
-        clock=boot_s,
+        clock=clock,
         wall=lambda: 1e-6,
         call_later=loop.call_later,
         process_gone=lambda pid: not psutil.pid_exists(pid),
@@ -290,6 +292,31 @@ async def test_a_reader_that_vanished_is_forgotten(tmp_path: Path) -> None:
 
         await until(noticed)
         assert h.readers() == []
+
+
+@pytest.mark.asyncio
+async def test_a_reader_silent_beyond_its_lease_is_forgotten_and_told_when_it_speaks(tmp_path: Path) -> None:
+    """Ten minutes of silence, or ten times an announced lease if that is longer, end a reader that still lives."""
+    now = 1000.0
+    async with house(tmp_path, clock=lambda: now) as h:
+        short, patient = h.tool(), h.tool()
+        await short.hello("short")
+        await patient.hello("patient", beat_within_s=3600.0)
+        await short.ask(Subscribe("sim", ["a"]))
+        now += 599
+        h.door.sweep()
+        assert len(h.readers()) == 2
+        await short.ask(Beat())
+        now += 599
+        h.door.sweep()
+        assert len(h.readers()) == 2
+        now += 10
+        h.door.sweep()
+        assert [reader["bot_id"] for reader in h.readers()] == ["patient"]
+        assert h.feeds.readers == {"sim/a": 0}
+        refused = await short.ask(Beat())
+        assert isinstance(refused, Refusal)
+        assert refused.reason == "unknown_peer"
 
 
 # ---------------------------------------------------------------- slow readers
