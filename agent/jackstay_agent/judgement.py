@@ -226,17 +226,11 @@ class Judgement:
         }
 
     def _tell(self) -> None:
-        if self.breaker.has_events:
-            for event in self.breaker.drain_events():
-                self._on_event(
-                    f"breaker.{event.to_state if event.kind == 'moved' else event.kind}",
-                    {
-                        "upstream": self.name,
-                        "was": str(event.from_state),
-                        "state": str(event.to_state),
-                        "why": event.why,
-                    },
-                )
+        for event in self.breaker.drain_events():
+            self._on_event(
+                f"breaker.{event.to_state if event.kind == 'moved' else event.kind}",
+                {"upstream": self.name, "was": event.from_state.value, "why": event.why},
+            )
         for told in self.limiter.drain_events():
             self._on_event(
                 f"limit.{told.kind}",
