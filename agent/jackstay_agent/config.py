@@ -17,9 +17,10 @@ import msgspec
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
+from .connection_settings import ConnectionSettings
 from .core.pool import PoolSettings
 from .error_settings import ErrorSettings
-from .feeds import FeedSettings
+from .feed_settings import FeedSettings
 from .transport.endpoint import Endpoint
 from .venues.profile import Profile, shipped_profiles
 
@@ -141,6 +142,7 @@ class Config(Section, frozen=True, kw_only=True):
     bot: BotSection = BotSection()
     connections: PoolSettings = PoolSettings()
     errors: ErrorSettings = ErrorSettings()
+    connection_manager: ConnectionSettings = ConnectionSettings()
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}

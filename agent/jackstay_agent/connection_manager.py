@@ -29,12 +29,12 @@ from .connection_record import (
     OPTIONS,
     Connection,
     ConnectionHealth,
-    ConnectionSettings,
     ConnectionState,
     credential_headers,
     known,
     place_of,
 )
+from .connection_settings import ConnectionSettings
 from .core.health import Health
 from .core.redial import DialBudget, Redial, RedialRules
 from .transport.websocket import check_headers

@@ -17,8 +17,6 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from jackstay_protocols.errors import ValidationError
 
 from .connection_link import Link, Outgoing
@@ -65,26 +63,6 @@ class ConnectionHealth:
     def to_dict(self) -> dict[str, Any]:
         """All fields, the time as ISO 8601 in UTC."""
         return {**asdict(self), "last_heartbeat": self.last_heartbeat.isoformat()}
-
-
-class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bounds and rhythms of the manager; times in seconds."""
-
-    connections_max: int = 256
-    connect_timeout_s: float = 10.0
-    send_timeout_s: float = 10.0
-    probe_timeout_s: float = 5.0
-    heartbeat_interval_s: float = 15.0
-    pong_timeout_s: float = 10.0
-    queue_max: int = 1000  # messages per connection
-    queue_bytes_max: int = 8 * 1024 * 1024
-    message_ttl_s: float = 60.0  # what waits longer is reported expired, not sent (DESIGN §3 rule 3)
-    reconnect_attempts_max: int = 5  # of one reconnect_connection call; the automatic reconnect goes on
-    backoff_min_s: float = 0.25
-    backoff_max_s: float = 30.0
-    healthy_s: float = 10.0
-    dials_max: int = 60  # per dial_window_s and host
-    dial_window_s: float = 60.0
 
 
 OPTIONS = (

@@ -13,10 +13,10 @@ from jackstay_protocols.errors import ValidationError
 
 from .core.book import RULES, SequenceRule
 from .core.dialect import DIALECTS, Dialect
+from .core.feed_rules import SocketRules
 from .core.heartbeat import HeartbeatRules
 from .core.redial import RedialRules
-from .feed_socket import SocketRules
-from .transport.websocket import check_headers, parse_ws_url
+from .transport.ws_url import check_headers, parse_ws_url
 
 ROTATION_SPREAD = 0.1
 

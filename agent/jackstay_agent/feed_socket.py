@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -18,9 +17,10 @@ import msgspec
 from jackstay_protocols.errors import ExchangeError, Reason
 
 from .core.dialect import Dialect
+from .core.feed_rules import SocketRules
 from .core.feed_state import FeedMove, FeedState, move
-from .core.heartbeat import NEVER, Cadence, Due, FirstMessages, HeartbeatRules, SocketClocks
-from .core.redial import DialBudget, Pace, Redial, RedialRules
+from .core.heartbeat import NEVER, Cadence, Due, FirstMessages, SocketClocks
+from .core.redial import DialBudget, Pace, Redial
 from .transport.websocket import WsClosed
 
 LATE_S = 0.25  # a timer this late means that we did not run: not the venue's silence (DESIGN §3 rule 13)
@@ -56,15 +56,6 @@ class SocketOwner(Protocol):
     def socket_overdue(self, socket: FeedSocket, topics: list[str]) -> None: ...
     def socket_old(self, socket: FeedSocket, why: str) -> None: ...
     def socket_ended(self, socket: FeedSocket) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class SocketRules:
-    heartbeat: HeartbeatRules
-    redial: RedialRules
-    first_message_s: float
-    subscribes_per_s: float
-    heartbeat_text: str
 
 
 class FeedSocket:

@@ -90,9 +90,11 @@ class RawAnswers:
 
 
 def raw_answer(status: int, reason: str, headers: list[tuple[str, str]], body: bytes) -> bytes:
-    """Verbatim, header case included; a Content-Length is added where none is given."""
+    """Verbatim, header case included; a Content-Length is added where none is given, and the announced close."""
     names = {name.lower() for name, _ in headers}
     head = f"HTTP/1.1 {status} {reason}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers)
     if "content-length" not in names and "transfer-encoding" not in names:
         head += f"Content-Length: {len(body)}\r\n"
+    if "connection" not in names:
+        head += "Connection: close\r\n"  # the connection ends here; a venue says so
     return head.encode("latin-1") + b"\r\n" + body

@@ -1,0 +1,17 @@
+"""What one feed socket goes by: its clocks, its way of redialling, its pace of asking. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .heartbeat import HeartbeatRules
+from .redial import RedialRules
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRules:
+    heartbeat: HeartbeatRules
+    redial: RedialRules
+    first_message_s: float
+    subscribes_per_s: float
+    heartbeat_text: str
