@@ -19,7 +19,7 @@ from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event
 
 from .config import Config, profiles_of
-from .core.breaker import BreakerSettings
+from .error_settings import DEFAULT_BREAKERS
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
@@ -155,7 +155,7 @@ class Agent:
         return Judgement(
             host,
             profile,
-            self.config.errors.breakers.get("api_calls", BreakerSettings()),
+            self.config.errors.breakers.get("api_calls", DEFAULT_BREAKERS["api_calls"]),
             clock=self._ports.clock,
             random=self._ports.random,
             on_event=self.event,

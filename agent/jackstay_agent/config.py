@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -102,37 +103,46 @@ def _split_key(key: str) -> list[str]:
     return [key] if key[:1] in "\"'" else key.split(".")
 
 
-def _struct_of(kind: Any) -> type[msgspec.Struct] | None:
-    """The Struct inside a field's type, looking through unions."""
+def _fields_of(kind: Any) -> dict[str, Any] | None:
+    """Key -> type of a settings value (msgspec Struct or dataclass), None for anything else."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return kind
-    for part in get_args(kind):
-        if isinstance(part, type) and issubclass(part, msgspec.Struct):
-            return part
+        return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return {field.name: hints[field.name] for field in fields(kind)}
     return None
 
 
-def _unknown_keys(
-    kind: type[msgspec.Struct], data: Mapping[str, Any], path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+def _settings_in(kind: Any) -> Any:
+    """The settings type inside a field's type, looking through unions; None when there is none."""
+    return next((part for part in (kind, *get_args(kind)) if _fields_of(part) is not None), None)
+
+
+def _unknown_keys(kind: Any, data: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    known = _fields_of(kind) or {}
     for key, value in data.items():
         here = (*path, key)
-        field = fields.get(key)
-        if field is None:
-            yield here, f"unknown key {'.'.join(here)!r}{_nearest(key, list(fields))}"
+        if key not in known:
+            yield here, f"unknown key {'.'.join(here)!r}{_nearest(key, list(known))}"
             continue
         if not isinstance(value, Mapping):
             continue
-        if get_origin(field.type) is dict:
-            inner = _struct_of(get_args(field.type)[1])
-            for name, each in value.items():
-                if inner is not None and isinstance(each, Mapping):
-                    yield from _unknown_keys(inner, each, (*here, name))
-        else:
-            inner = _struct_of(field.type)
-            if inner is not None:
-                yield from _unknown_keys(inner, value, here)
+        field_type = known[key]
+        inner = _settings_in(get_args(field_type)[1] if _is_table(field_type) else field_type)
+        if inner is None:
+            continue
+        if not _is_table(field_type):
+            yield from _unknown_keys(inner, value, here)
+            continue
+        for name, each in value.items():
+            if isinstance(each, Mapping):
+                yield from _unknown_keys(inner, each, (*here, name))
+
+
+def _is_table(kind: Any) -> bool:
+    """dict[str, X] or Mapping[str, X]: keys are the user's own names."""
+    origin = get_origin(kind)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
 class Config(Section, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from .circuit_breaker import CircuitBreaker, CircuitOpenError, CircuitPermit, Ha
 from .core.breaker import BreakerEvent, BreakerSettings, BreakerState
 from .core.escalation import Escalator, Told
 from .error_decorator import error_handler_decorator
-from .error_settings import ErrorSettings, Escalation, SeveritySettings
+from .error_settings import DEFAULT_BREAKERS, DEFAULT_ESCALATION, ErrorSettings, Escalation, SeveritySettings
 from .log import get_logger
 from .redact import redact, redact_text
 
@@ -131,12 +131,14 @@ class ErrorHandler:
         self._lock = Lock()
         self._recent: deque[ErrorEvent] = deque(maxlen=self.settings.recent_max)
         self._patterns: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
+        self._escalation = {**DEFAULT_ESCALATION, **self.settings.severity.escalation}
+        self._breaker_settings = {**DEFAULT_BREAKERS, **self.settings.breakers}
         self._escalator = Escalator(
-            {level: (e.repeats, e.within_s) for level, e in self.settings.severity.escalation.items()},
+            {level: (e.repeats, e.within_s) for level, e in self._escalation.items()},
             keys_max=self.settings.patterns_max,
         )
         self._breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()
-        for name in self.settings.breakers:
+        for name in self._breaker_settings:
             self.circuit_breaker(name)
 
     # -- facts --------------------------------------------------------------------------------------------------
@@ -236,14 +238,11 @@ class ErrorHandler:
             self._recent.append(event)
             self._count(key, context)
         self._write(_LEVELS[step.severity], "error", context)
-        if self._policy(step.severity).notify:
+        if self._escalation[step.severity].notify:
             self._tell(event)
         if step.told is not Told.NOTHING:
             self._tell(self._event(step.told.value, context, step.severity, step.repeats))
         return step.severity
-
-    def _policy(self, severity: ErrorSeverity) -> Escalation:
-        return self.settings.severity.escalation.get(severity) or Escalation()
 
     def _count(self, key: tuple[str, str], context: ErrorContext) -> None:
         row = self._patterns.get(key)
@@ -314,7 +313,7 @@ class ErrorHandler:
                         f"{len(self._breakers)} breakers exist already; name them after what they protect, not after"
                         " each call"
                     )
-                settings = self.settings.breakers.get(name) or BreakerSettings()
+                settings = self._breaker_settings.get(name) or BreakerSettings()
                 breaker = self._breakers[name] = CircuitBreaker(name=name, clock=self._clock, settings=settings)
             return breaker
 

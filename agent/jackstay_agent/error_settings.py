@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from jackstay_protocols.errors import ErrorSeverity, ValidationError
 
@@ -34,21 +35,35 @@ class Escalation:
         check_number("Escalation", "within_s", self.within_s, 0.0, LONGEST_S, above_low=True)
 
 
+DEFAULT_ESCALATION: Mapping[ErrorSeverity, Escalation] = MappingProxyType(
+    {
+        ErrorSeverity.LOW: Escalation(repeats=50, within_s=300.0),
+        ErrorSeverity.MEDIUM: Escalation(repeats=20, within_s=120.0),
+        ErrorSeverity.HIGH: Escalation(repeats=10, within_s=60.0, notify=True),
+        ErrorSeverity.CRITICAL: Escalation(notify=True),
+    }
+)
+DEFAULT_BREAKERS: Mapping[str, BreakerSettings] = MappingProxyType(
+    {
+        # Short at first and longer each time: a venue's hiccup must not lock a bot out (exchanges.md §2, last).
+        "api_calls": BreakerSettings(
+            failure_threshold=5, open_s=2.0, open_growth=2.0, open_cap_s=60.0, open_spread=0.1
+        ),
+        # A database restart takes longer than a venue's hiccup, and hammering it does not help.
+        "database_connections": BreakerSettings(failure_threshold=3, open_s=60.0),
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SeveritySettings:
     """``levels``: exception name (``TimeoutError``, or ``ccxt.NetworkError`` with its top module) -> severity; it holds
-    for subclasses too, the nearest one counts. ``escalation``: policy per severity; CRITICAL has nowhere to go.
+    for subclasses too, the nearest one counts. ``escalation``: policy per severity, over
+    the shipped ones; CRITICAL has nowhere to go.
     """
 
     levels: Mapping[str, ErrorSeverity] = field(default_factory=dict)
-    escalation: Mapping[ErrorSeverity, Escalation] = field(
-        default_factory=lambda: {
-            ErrorSeverity.LOW: Escalation(repeats=50, within_s=300.0),
-            ErrorSeverity.MEDIUM: Escalation(repeats=20, within_s=120.0),
-            ErrorSeverity.HIGH: Escalation(repeats=10, within_s=60.0, notify=True),
-            ErrorSeverity.CRITICAL: Escalation(notify=True),
-        }
-    )
+    escalation: Mapping[ErrorSeverity, Escalation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, level in self.levels.items():
@@ -59,20 +74,11 @@ class SeveritySettings:
 
 @dataclass(frozen=True, slots=True)
 class ErrorSettings:
-    """Everything `ErrorHandler` reads. ``breakers``: name -> settings; a name not listed gets the defaults."""
+    """Everything `ErrorHandler` reads. ``breakers``: name -> settings, over the shipped ones; others get defaults."""
 
     severity: SeveritySettings = field(default_factory=SeveritySettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
-    breakers: Mapping[str, BreakerSettings] = field(
-        default_factory=lambda: {
-            # Short at first and longer each time: a venue's hiccup must not lock a bot out (exchanges.md §2, last).
-            "api_calls": BreakerSettings(
-                failure_threshold=5, open_s=2.0, open_growth=2.0, open_cap_s=60.0, open_spread=0.1
-            ),
-            # A database restart takes longer than a venue's hiccup, and hammering it does not help.
-            "database_connections": BreakerSettings(failure_threshold=3, open_s=60.0),
-        }
-    )
+    breakers: Mapping[str, BreakerSettings] = field(default_factory=dict)
     max_recovery_attempts: int = 3
     recent_max: int = 1000  # errors kept for showing
     patterns_max: int = 1000  # kinds of errors counted; the longest unseen goes first

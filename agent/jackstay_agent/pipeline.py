@@ -11,6 +11,8 @@ import random as chance
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from jackstay_protocols.errors import Outcome, Reason, ValidationError
 from jackstay_protocols.messages import Post, Refusal, Response
 
@@ -25,6 +27,8 @@ from .transport.http import HttpAnswer, HttpFailure, Ticket
 from .upstreams import Upstreams, Way
 
 EventSink = Callable[[str, dict[str, Any]], None]
+_loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster than the standard library's
+
 CallLater = Callable[[float, Callable[[], None]], Any]
 
 # "Not now" is obeyed, not retried (Envoy's rule for overload and rate limits): the gate and the bot decide.
@@ -183,6 +187,7 @@ class Pipeline:
             expects_json=profile.expects_json(route),
             is_order=route.changes,
             wall_now_s=self._wall(),
+            loads=_loads,
         )
 
     # ---- 10

@@ -34,6 +34,15 @@ def test_an_unknown_section_suggests_the_nearest() -> None:
     assert "'agent'" in problem
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[errors.retry]\nbudget_shar = 0.1", "[errors.breakers.api_calls]\nfailure_treshold = 3", "[feeds.f]\nurll = 'x'"],
+)
+def test_unknown_keys_are_found_at_every_depth(text: str) -> None:
+    """A typo inside a nested table is named with its whole path and its line."""
+    assert any("line 2" in problem and "did you mean" in problem for problem in problems(text))
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     """A person mends a file once, not five times."""
     found = problems('[agent]\nlog_levle = "x"\n[bot]\nbeat_within_s = "soon"\n[nonsense]\n')

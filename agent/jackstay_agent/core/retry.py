@@ -67,9 +67,9 @@ class RetrySettings:
         check_number("RetrySettings", "budget_window_s", self.budget_window_s, 0.1, 3600.0)
 
     def policy(self, error_type: str) -> RetryPolicy:
-        """The policy of that name, else the default one."""
-        found = self.policies.get(error_type) or self.policies.get("default")
-        return found or DEFAULT_POLICIES["default"]
+        """The policy of that name (the user's, else the shipped one), else the default one."""
+        found = self.policies.get(error_type) or DEFAULT_POLICIES.get(error_type)
+        return found or self.policies.get("default") or DEFAULT_POLICIES["default"]
 
 
 class Would(StrEnum):

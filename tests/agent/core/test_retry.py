@@ -56,6 +56,8 @@ def test_policies_are_found_by_name_with_a_default():
     s = RetrySettings(policies={"network": own})
     assert s.policy("network") is own
     assert s.policy("nobody") is DEFAULT_POLICIES["default"]
+    assert s.policy("database") is DEFAULT_POLICIES["database"], "setting one policy does not unset the others"
+    assert RetrySettings(policies={"default": own}).policy("nobody") is own
     assert RetrySettings().policy("database").backoff.curve == "linear"
     assert RetrySettings().policy("network").backoff.curve == "exponential"
 
