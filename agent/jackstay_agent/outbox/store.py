@@ -81,10 +81,11 @@ class Batch:
 
     def followed_by(self, later: Batch) -> Batch:
         """Both in one, ``later`` on top."""
-        both = Batch(dict(self.inserts), dict(self.updates), {**self.acks, **later.acks}, self.waiting + later.waiting)
+        both = Batch(dict(self.inserts), dict(self.updates), dict(self.acks), self.waiting + later.waiting)
         both.inserts.update(later.inserts)
         for update in later.updates.values():
             both.update(update)
+        both.acks.update(later.acks)
         return both
 
 
