@@ -48,8 +48,7 @@ def intent(number: int, lane: Lane = Lane.ORDER) -> Intent:
         "price": f"50000.{number % 99:02}",
     }
     return Intent(
-        "bot", "rest", lane, "POST", f"/api/v3/order?{query}&signature={'ab' * 32}", b"", f"key-{number}",
-        f"r-{number}",
+        "bot", "rest", lane, "POST", f"/api/v3/order?{query}&signature={'ab' * 32}", b"", f"k-{number}", f"r-{number}",
         "binance", "order.place", "BTCUSDT", "BUY", f"js-{number:012}", "", fields,
         is_entry=True, signed=Signed.BOT, recv_window_s=10.0,
     )  # fmt: skip

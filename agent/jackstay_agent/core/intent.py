@@ -99,6 +99,10 @@ MOVES: Final[dict[tuple[State, Event], State]] = {
     (_S.ABSENT, _E.OK): _S.DONE,
     (_S.ABSENT, _E.REJECTED): _S.ABSENT,
     (_S.ABSENT, _E.FAILED): _S.ABSENT,
+    (_S.ABSENT, _E.NO_ANSWER): _S.ABSENT,
+    (_S.FAILED, _E.REJECTED): _S.FAILED,
+    (_S.FAILED, _E.FAILED): _S.FAILED,
+    (_S.FAILED, _E.NO_ANSWER): _S.FAILED,
     (_S.EXPIRED, _E.FOUND): _S.EXPIRED,
     (_S.DROPPED, _E.FOUND): _S.DROPPED,
 }

@@ -48,6 +48,7 @@ class Journal:
         on_free: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
+        self.key_floor: Callable[[], int] = lambda: 0
         self._path = path
         self._settings = settings
         self._connect = connect
@@ -85,7 +86,7 @@ class Journal:
             on_fault=self._degrade,
             on_free=self._on_free,
         )
-        self._store.batch, self._unattached = self._unattached, Batch()
+        self._store.batch, self._unattached = self._unattached.above(found.seq_max), Batch()
         return found
 
     def _open_and_read(self, now: Stamp, stamp: str) -> tuple[sqlite3.Connection, Recovered]:
@@ -146,6 +147,7 @@ class Journal:
         inserts = self._batch.inserts
         for row in rows:
             inserts[row[0]] = row
+        self._flush_later()
         while len(inserts) > UNWRITTEN_MAX:  # the oldest that has ended, else the oldest
             gone = next((seq for seq, row in inserts.items() if row[1] in _TERMINAL_CODES), next(iter(inserts)))
             del inserts[gone]
@@ -155,8 +157,7 @@ class Journal:
     def change(self, update: Update) -> None:
         """A row's mutable part, batched."""
         self._batch.update(update)
-        if self._flush_at is None:
-            self._flush_at = self._clock() + self._settings.flush_after_s
+        self._flush_later()
         if len(self._batch) >= self._settings.flush_rows_max:
             self.flush()
 
@@ -167,7 +168,7 @@ class Journal:
             if not unjournaled:
                 assert self.fault is not None, "an order while held: the outbox asks `held` first"
                 raise self.fault
-            self._batch.update(update)
+            self.change(update)
             return Kept.MEMORY
         if self._disk:
             store.batch.update(update)
@@ -183,26 +184,28 @@ class Journal:
                 raise
             self._batch.update(update)
             return Kept.MEMORY
-        self._flush_at = None
         return Kept.WRITTEN
 
     def ack(self, seqs: Iterable[int], bot_id: str) -> None:
         for seq in seqs:
             self._batch.acks[seq] = bot_id
-        if self._flush_at is None:
-            self._flush_at = self._clock() + self._settings.flush_after_s
+        self._flush_later()
         if len(self._batch) >= self._settings.flush_rows_max:
             self.flush()
 
+    def _flush_later(self) -> None:
+        if self._flush_at is None:
+            self._flush_at = self._clock() + self._settings.flush_after_s
+
     def flush(self) -> None:
-        """Write the batch now (durability "disk": have the worker write it)."""
-        self._flush_at = None
+        """Write the batch now (durability "disk": have the worker write it). While held it waits for the next tick."""
         store = self._store
-        if store is None or self.fault is not None or not store.batch:
+        if store is None or self.fault is not None or (store.busy and not self._disk):
             return
+        self._flush_at = None
         if self._disk:
             store.commit_soon()
-        elif not store.busy:
+        else:
             try:
                 store.write_now()
             except StoreFault as fault:
@@ -283,16 +286,18 @@ class Journal:
 
     def checkpoint(self, now: Stamp) -> bool:
         """Start one: WAL sync, short hold, compaction, TRUNCATE. False if one is under way or there is no disk."""
+        floor = self.key_floor()
         store = self._store
         if store is None or self.fault is not None:
             return False
         self._checkpoint_at = now.boot_s + self._settings.checkpoint_idle_s
-        return store.checkpoint(lambda conn: self._compact(conn, now.wall_s))
+        return store.checkpoint(lambda conn: self._compact(conn, now.wall_s, floor))
 
-    def _compact(self, conn: sqlite3.Connection, wall_s: float) -> None:
+    def _compact(self, conn: sqlite3.Connection, wall_s: float, floor: int) -> None:
         """Look at the next stretch of rows and delete what nobody needs. Runs on the worker.
 
-        That is what was collected and is past the idempotency window, and what is past the retention.
+        That is what was collected and whose key is forgotten (``floor``: below it all are), and what is past the
+        retention.
         """
         s = self._settings
         rows = conn.execute(
@@ -303,7 +308,11 @@ class Journal:
         gone = [
             (seq,)
             for seq, state, collected, finished in rows
-            if state in _TERMINAL_CODES and finished < wall_s - (s.idempotency_window_s if collected else s.retention_s)
+            if state in _TERMINAL_CODES
+            and (
+                (collected and (seq < floor or finished < wall_s - s.idempotency_window_s))
+                or finished < wall_s - s.retention_s
+            )
         ]
         if gone:
             conn.execute("BEGIN IMMEDIATE")
@@ -317,7 +326,9 @@ class Journal:
             self._retired.extend(seq for (seq,) in gone)
 
     def take_retired(self) -> list[int]:
-        """Rows deleted since the last call."""
+        """Rows deleted since the last call; none while the worker may be at it."""
+        if self._store is not None and self._store.busy:
+            return []
         retired, self._retired = self._retired, []
         return retired
 
@@ -334,5 +345,6 @@ class Journal:
         }
 
     def close(self) -> None:
+        """Write what is left; what cannot be written is said."""
         if self._store is not None and (fault := self._store.close()) is not None:
             self._on_event("outbox.unwritten", {"why": str(fault), "rows": len(self._store.batch)})

@@ -48,6 +48,11 @@ class KeyWindow:
         self._keys.move_to_end(name)
         self._shrink(record.recorded_at)
 
+    def floor(self) -> int:
+        """Below this number no intent's key is remembered."""
+        oldest = next(iter(self._keys.values()), None)
+        return 0 if oldest is None else oldest.seq
+
     def forget(self, bot_id: str, key: str, seq: int) -> None:
         """What was refused after all was never here."""
         record = self._keys.get((bot_id, key))

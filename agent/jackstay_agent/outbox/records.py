@@ -168,6 +168,19 @@ class Unknown:
     since_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class OpenIntent:
+    """One line of the queue and order listings."""
+
+    seq: int
+    state: State
+    intent: Intent
+    queued: bool
+    held: bool
+    attempts: int
+    age_s: float
+
+
 @dataclass(slots=True)
 class Entry:
     """One intent in memory. ``payload_crc`` belongs to the row as written and never changes."""

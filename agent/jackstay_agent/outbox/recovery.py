@@ -16,7 +16,7 @@ from jackstay_agent.core.intent import OPEN, Event, State, move
 from jackstay_agent.core.ttl import Stamp, is_stale, sendable_s
 
 from .records import Ending, Entry, Signed
-from .rows import DamagedRow, from_row
+from .rows import DamagedRow, Row, from_row
 from .schema import fault_of
 from .store import SELECT
 
@@ -51,7 +51,7 @@ def recover(conn: sqlite3.Connection, now: Stamp, clock_jump_max_s: float) -> Re
     return result
 
 
-def _rows(conn: sqlite3.Connection) -> Iterator[tuple[int, int, int, int, float, int, str, bytes, bytes | None]]:
+def _rows(conn: sqlite3.Connection) -> Iterator[Row]:
     after = -(2**63)
     while rows := conn.execute(f"{SELECT} WHERE seq > ? ORDER BY seq LIMIT {CHUNK_ROWS}", (after,)).fetchall():
         yield from rows

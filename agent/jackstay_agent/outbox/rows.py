@@ -18,7 +18,7 @@ from jackstay_agent.core.wire_secrets import strip_body, strip_target
 
 from .records import Ending, Entry, Intent
 
-Row: TypeAlias = tuple[int, int, int, int, float, int, str, bytes, bytes | None]
+Row: TypeAlias = tuple[int, int, int, int, float, int, str, bytes, bytes | None, int]
 
 #: The number of a state in the file. Never renumber: a new state gets a new number.
 CODES = {
@@ -75,10 +75,19 @@ def write_ending(ending: Ending | None) -> bytes | None:
 
 
 def checksum(
-    seq: int, state: int, held: int, finished: float, bot_id: str, payload_crc: int, outcome: bytes | None
+    seq: int,
+    state: int,
+    held: int,
+    finished: float,
+    bot_id: str,
+    payload_crc: int,
+    outcome: bytes | None,
+    attempts: int,
 ) -> int:
     """Never 0, so that an ``acked`` of 0 is never mistaken for it."""
     head = crc32(bot_id.encode(), crc32(_HEAD.pack(seq, state, held, finished), payload_crc))
+    if attempts:  # rows of schema 1 had none, and their sums stay valid
+        head = crc32(b"%d" % attempts, head)
     return crc32(outcome or b"", head) + 1
 
 
@@ -86,22 +95,22 @@ def to_row(entry: Entry, payload: bytes) -> Row:
     bot_id, state, held = entry.intent.bot_id, CODES[entry.state], int(entry.held)
     finished = entry.ending.finished_wall if entry.ending else 0.0
     outcome = write_ending(entry.ending)
-    total = checksum(entry.seq, state, held, finished, bot_id, entry.payload_crc, outcome)
-    return (entry.seq, state, 0, total, finished, held, bot_id, payload, outcome)
+    total = checksum(entry.seq, state, held, finished, bot_id, entry.payload_crc, outcome, entry.attempts)
+    return (entry.seq, state, 0, total, finished, held, bot_id, payload, outcome, entry.attempts)
 
 
-def to_update(entry: Entry) -> tuple[int, int, float, int, bytes | None, int]:
-    """state, sum, finished, held, outcome, seq: the mutable part."""
+def to_update(entry: Entry) -> tuple[int, int, float, int, bytes | None, int, int]:
+    """state, sum, finished, held, outcome, attempts, seq: the mutable part."""
     row = to_row(entry, b"")
-    return (row[1], row[3], row[4], row[5], row[8], row[0])
+    return (row[1], row[3], row[4], row[5], row[8], row[9], row[0])
 
 
 def from_row(row: Row) -> tuple[Entry, bool]:
     """The entry and whether it was collected; raises `DamagedRow` if a bit is wrong."""
-    seq, code, acked, total, finished, held, bot_id, payload, raw = row
+    seq, code, acked, total, finished, held, bot_id, payload, raw, attempts = row
     try:
         payload_crc = crc32(payload)
-        if checksum(seq, code, held, finished, bot_id, payload_crc, raw) != total:
+        if checksum(seq, code, held, finished, bot_id, payload_crc, raw, attempts) != total:
             raise DamagedRow(f"row {seq}: checksum differs")
         written = read_payload(payload)
         entry = Entry(
@@ -113,6 +122,7 @@ def from_row(row: Row) -> tuple[Entry, bool]:
             payload_crc=payload_crc,
             payload_bytes=len(payload),
             held=bool(held),
+            attempts=attempts,
             ending=None if raw is None else read_ending(raw),
         )
     except DamagedRow:

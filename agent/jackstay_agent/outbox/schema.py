@@ -23,19 +23,22 @@ from jackstay_protocols.errors import StateConsistencyError, ValidationError
 
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x4A_53_54_59  # "JSTY"
 
 TABLES: Final = (
     # small columns first: a walk over states does not touch the overflow pages of a long body
     """CREATE TABLE intents (seq INTEGER PRIMARY KEY, state INTEGER NOT NULL, acked INTEGER NOT NULL,
     sum INTEGER NOT NULL, finished REAL NOT NULL, held INTEGER NOT NULL, bot_id TEXT NOT NULL, payload BLOB NOT NULL,
-    outcome BLOB)""",
+    outcome BLOB, attempts INTEGER NOT NULL DEFAULT 0)""",
     "CREATE TABLE damaged (seq INTEGER PRIMARY KEY, found_wall REAL NOT NULL, why TEXT NOT NULL, row BLOB)",
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
 )
 #: statements that lead from the version in the key to the next one
-MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {}
+MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {
+    # 2: how often a queued intent was tried outlives a restart, so that "attempts are bounded" holds across it
+    1: ("ALTER TABLE intents ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0",),
+}
 
 
 class Fault(StrEnum):
@@ -125,6 +128,7 @@ def _open(path: Path, connect: Connect, disk: bool, check_bytes_max: int) -> sql
     try:
         conn = connect(str(path), timeout=0, isolation_level=None, check_same_thread=False)
         _prepare(conn, path, disk, check=0 < size <= check_bytes_max)
+        _sync_folder(path)
     except sqlite3.Error as error:
         if conn is not None:
             conn.close()
@@ -138,6 +142,16 @@ def _open(path: Path, connect: Connect, disk: bool, check_bytes_max: int) -> sql
             conn.close()
         raise
     return conn
+
+
+def _sync_folder(path: Path) -> None:
+    """The file's name survives a loss of power too."""
+    with suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _prepare(conn: sqlite3.Connection, path: Path, disk: bool, *, check: bool) -> None:

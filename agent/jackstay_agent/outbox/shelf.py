@@ -38,6 +38,10 @@ class Shelf:
 
     def put(self, entry: Entry) -> None:
         """A new or recovered open intent."""
+        for older in self.by_client_id(entry.intent.venue, entry.intent.client_order_id):
+            if older.seq in self._late:  # its id is used again: what is said of the id from now on is said of this one
+                del self._late[older.seq]
+                self._drop_id(older)
         self._open[entry.seq] = entry
         self._count(entry, +1)
         self._index_id(entry)

@@ -23,14 +23,15 @@ from typing import Any, Protocol
 from .rows import Row
 from .schema import Fault, StoreFault, fault_of
 
-INSERT = "INSERT INTO intents VALUES (?,?,?,?,?,?,?,?,?)"
+INSERT = "INSERT INTO intents VALUES (?,?,?,?,?,?,?,?,?,?)"
 #: in a batch: after a commit of doubtful success (an I/O error) the same rows may be written again
-INSERT_AGAIN = "INSERT OR REPLACE INTO intents VALUES (?,?,?,?,?,?,?,?,?)"
-UPDATE = "UPDATE intents SET state=?, sum=?, finished=?, held=?, outcome=? WHERE seq=?"
+INSERT_AGAIN = "INSERT OR REPLACE INTO intents VALUES (?,?,?,?,?,?,?,?,?,?)"
+UPDATE = "UPDATE intents SET state=?, sum=?, finished=?, held=?, outcome=?, attempts=? WHERE seq=?"
 ACK = "UPDATE intents SET acked=sum WHERE seq=? AND bot_id=?"
-SELECT = "SELECT seq, state, acked, sum, finished, held, bot_id, payload, outcome FROM intents"
+SELECT = "SELECT seq, state, acked, sum, finished, held, bot_id, payload, outcome, attempts FROM intents"
 
-Update = tuple[int, int, float, int, bytes | None, int]
+#: state, sum, finished, held, outcome, attempts, seq
+Update = tuple[int, int, float, int, bytes | None, int, int]
 Done = Callable[[StoreFault | None], None]
 
 
@@ -66,20 +67,25 @@ class Batch:
         return len(self.inserts) + len(self.updates) + len(self.acks)
 
     def update(self, update: Update) -> None:
-        seq = update[5]
+        seq = update[6]
         self.acks.pop(seq, None)  # what changes after the bot had it is uncollected again
         row = self.inserts.get(seq)
         if row is None:
             self.updates[seq] = update
         else:
-            self.inserts[seq] = (seq, update[0], row[2], *update[1:4], row[6], row[7], update[4])
+            self.inserts[seq] = (seq, update[0], row[2], *update[1:4], row[6], row[7], update[4], update[5])
+
+    def above(self, seq: int) -> Batch:
+        """Without what has the number of a row the file already holds: those rows are the older truth."""
+        return Batch({s: row for s, row in self.inserts.items() if s > seq}, {}, self.acks, self.waiting)
 
     def followed_by(self, later: Batch) -> Batch:
         """Both in one, ``later`` on top."""
-        both = Batch(dict(self.inserts), dict(self.updates), {**self.acks, **later.acks}, self.waiting + later.waiting)
+        both = Batch(dict(self.inserts), dict(self.updates), dict(self.acks), self.waiting + later.waiting)
         both.inserts.update(later.inserts)
         for update in later.updates.values():
             both.update(update)
+        both.acks.update(later.acks)
         return both
 
 
@@ -126,7 +132,7 @@ class Store:
         assert not self.busy, "the worker has the connection: a bug of ours"
         more = Batch()
         more.inserts = {row[0]: row for row in inserts}
-        more.updates = {update[5]: update for update in updates}
+        more.updates = {update[6]: update for update in updates}
         whole = self.batch.followed_by(more)
         if not whole:
             return
@@ -245,6 +251,8 @@ class Store:
                     raise self._failed(error) from error
 
         def done(error: BaseException | None) -> None:
+            if self.closed:  # `close` wrote the same once more and told those who wait
+                return
             self.busy = False
             then(error)
             if not self.busy:
@@ -282,9 +290,12 @@ class Store:
         self.closed = True
         fault: StoreFault | None = None
         with self._lock:
+            # what the worker was at may have failed without anybody knowing yet: the same rows again do no harm
+            left = self.batch = self.flying.followed_by(self.batch)
+            self.flying = Batch()
             try:
-                if self.batch:
-                    self._commit(self.batch)
+                if left:
+                    self._commit(left)
                     self.batch = Batch()
                 self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             except StoreFault as caught:
@@ -292,6 +303,8 @@ class Store:
             except sqlite3.Error as error:
                 fault = fault_of(error)
             self._conn.close()
+        for done in left.waiting:
+            done(None if self.batch is not left else fault)
         return fault
 
 
