@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from jackstay_protocols.errors import StateConsistencyError as StateConsistencyError
     from jackstay_protocols.types import ErrorPattern as ErrorPattern
 
-    from .circuit_breaker import CircuitBreaker as CircuitBreaker
-    from .circuit_breaker import CircuitOpenError as CircuitOpenError
-    from .circuit_breaker import CircuitPermit as CircuitPermit
-    from .circuit_breaker import HalfOpenFullError as HalfOpenFullError
+    from .breaker import CircuitBreaker as CircuitBreaker
+    from .breaker import CircuitOpenError as CircuitOpenError
+    from .breaker import CircuitPermit as CircuitPermit
+    from .breaker import HalfOpenFullError as HalfOpenFullError
     from .config import Config as Config
     from .connection_manager import ConnectionHealth as ConnectionHealth
     from .connection_manager import ConnectionManager as ConnectionManager
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 # Public name -> the module that defines it.
 PUBLIC = {
-    "CircuitBreaker": ".circuit_breaker",
-    "CircuitOpenError": ".circuit_breaker",
-    "CircuitPermit": ".circuit_breaker",
+    "CircuitBreaker": ".breaker",
+    "CircuitOpenError": ".breaker",
+    "CircuitPermit": ".breaker",
     "Config": ".config",
     "ConnectionHealth": ".connection_manager",
     "ConnectionManager": ".connection_manager",
@@ -43,7 +43,7 @@ PUBLIC = {
     "ErrorHandler": ".error_handler",
     "ErrorPattern": "jackstay_protocols.types",
     "ErrorSeverity": "jackstay_protocols.errors",
-    "HalfOpenFullError": ".circuit_breaker",
+    "HalfOpenFullError": ".breaker",
     "RecoveryScenario": ".recovery_scenarios",
     "StateConsistencyError": "jackstay_protocols.errors",
     "circuit_breaker": ".decorators",

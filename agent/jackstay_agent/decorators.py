@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from jackstay_protocols.clock import boot_s
 from jackstay_protocols.errors import Outcome, TradingBotError, ValidationError
 
-from .circuit_breaker import CircuitBreaker, CircuitOpenError, HalfOpenFullError
+from .breaker import CircuitBreaker, CircuitOpenError, HalfOpenFullError
 from .core.backoff import Backoff
 from .core.retry import NoRetry, RetryBudget, RetryPolicy, RetryState, may_retry
 from .log import get_logger

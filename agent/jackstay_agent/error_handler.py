@@ -22,7 +22,7 @@ from jackstay_protocols.clock import boot_s
 from jackstay_protocols.errors import ErrorSeverity, TradingBotError, ValidationError
 from jackstay_protocols.types import ErrorPattern
 
-from .circuit_breaker import CircuitBreaker, CircuitOpenError, CircuitPermit, HalfOpenFullError
+from .breaker import CircuitBreaker, CircuitOpenError, CircuitPermit, HalfOpenFullError
 from .core.breaker import BreakerEvent, BreakerSettings, BreakerState
 from .core.escalation import Escalator, Told
 from .error_decorator import error_handler_decorator

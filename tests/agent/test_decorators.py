@@ -5,7 +5,7 @@ import inspect
 
 import pytest
 
-from jackstay_agent.circuit_breaker import CircuitBreaker, CircuitOpenError
+from jackstay_agent.breaker import CircuitBreaker, CircuitOpenError
 from jackstay_agent.core.backoff import Backoff
 from jackstay_agent.core.breaker import BreakerState
 from jackstay_agent.core.retry import RetryBudget, RetryPolicy

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jackstay_agent.circuit_breaker import CircuitBreaker
+from jackstay_agent.breaker import CircuitBreaker
 from jackstay_agent.core.breaker import BreakerSettings, BreakerState
 from jackstay_agent.core.retry import RetryPolicy, RetrySettings
 from jackstay_agent.error_handler import (

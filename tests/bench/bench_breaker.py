@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT / "agent"), str(ROOT / "protocols")]
 
 import msgspec  # noqa: E402
 
-from jackstay_agent.circuit_breaker import CircuitBreaker, CircuitOpenError  # noqa: E402
+from jackstay_agent.breaker import CircuitBreaker, CircuitOpenError  # noqa: E402
 from jackstay_agent.core.breaker import Breaker, BreakerSettings, Permit, Refusal  # noqa: E402
 from jackstay_agent.core.classify import classify_answer  # noqa: E402
 from jackstay_agent.core.loop_stop import LoopStop  # noqa: E402

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from jackstay_agent.circuit_breaker import CircuitBreaker, CircuitOpenError, CircuitPermit, HalfOpenFullError
+from jackstay_agent.breaker import CircuitBreaker, CircuitOpenError, CircuitPermit, HalfOpenFullError
 from jackstay_agent.core.breaker import BreakerSettings, BreakerState
 from jackstay_protocols.errors import Reason, Refused, ValidationError
 
