@@ -35,6 +35,7 @@ $(CCXT44)/.complete:
 test: $(STAMP) compat  ## all tests but soak
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not soak'
 	$(PYTEST) -m 'serial and not soak'
+	PYTHONPATH=$(CCXT44) $(PYTEST) tests/e2e/test_ccxt_parity.py tests/client/test_ccxt.py
 
 test-fast: $(STAMP)  ## what runs in seconds
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not slow and not soak' --ignore tests/e2e

@@ -32,6 +32,7 @@ def url_option(function: Any) -> Any:
 @click.option("--orders-10s", default=100, show_default=True, help="Orders per ten seconds.")
 @click.option("--clock-offset-ms", default=0, show_default=True, help="The venue's clock is off by this.")
 @click.option("--account", "accounts", multiple=True, help="KEY:SECRET[:read,trade[:OWNER]]; may be repeated.")
+@click.option("--unix", type=click.Path(dir_okay=False, path_type=Path), help="Listen on this unix socket too.")
 @click.option("--tls", is_flag=True, help="HTTPS with a throw-away authority; its file is in the ready line.")
 @click.pass_context
 def sandbox_group(ctx: click.Context, /, accounts: tuple[str, ...], **options: Any) -> None:

@@ -48,6 +48,7 @@ class Settings:
     orders_10s: int = 100
     clock_offset_ms: int = 0
     tls: bool = False
+    unix: Path | None = None  # listen here too: a stock client speaks plain HTTP over it and keeps its https URLs
     keys: list[ApiKey] = field(default_factory=lambda: [ApiKey("sandbox-key", "sandbox-secret", "main")])
 
 
@@ -101,6 +102,8 @@ class Sandbox:
             self._runner, self.settings.host, self.settings.port, ssl_context=context, reuse_address=True
         )
         await site.start()
+        if self.settings.unix is not None:
+            await web.UnixSite(self._runner, str(self.settings.unix)).start()
         server = site._server
         assert isinstance(server, asyncio.Server) or hasattr(server, "sockets")
         port = server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
