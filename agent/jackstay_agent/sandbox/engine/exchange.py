@@ -1,0 +1,274 @@
+"""The venue's engine: places, matches, cancels, replaces, and records what happened as events.
+
+Pure: the clock is an argument, nothing is read or sent. Whoever drives it takes the events with `drain()` after
+each call and publishes them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+
+from . import filters
+from .book import Book
+from .model import (
+    FEE_ACCOUNT,
+    MARKET_ACCOUNT,
+    ZERO,
+    BookChange,
+    Event,
+    Fill,
+    Order,
+    OrderChange,
+    OrderRequest,
+    Placed,
+    Reject,
+    Symbol,
+    Trade,
+)
+from .orders import OrderTable
+from .settlement import SpotSettlement
+from .wallet import Wallets
+
+TRADES_KEPT_MAX = 1000
+
+
+@dataclass(slots=True)
+class Market:
+    """One symbol in motion: its book, its last price and its latest public trades."""
+
+    symbol: Symbol
+    book: Book
+    last_price: Decimal
+    trades: deque[Trade]
+
+
+class Exchange:
+    """All symbols of one venue. Every method is synchronous and either changes everything it says or raises Reject."""
+
+    def __init__(self, symbols: list[Symbol], clock: Callable[[], int]) -> None:
+        self.wallets = Wallets()
+        self.settlement = SpotSettlement(self.wallets)
+        self.clock = clock
+        self.orders = OrderTable()
+        self.markets = {s.name: Market(s, Book(), s.price_start, deque(maxlen=TRADES_KEPT_MAX)) for s in symbols}
+        self.next_order_id = 1
+        self.next_trade_id = 1
+        self._events: list[Event] = []
+
+    def market(self, symbol: str) -> Market:
+        market = self.markets.get(symbol)
+        if market is None:
+            raise Reject("unknown_symbol", symbol)
+        return market
+
+    def drain(self) -> list[Event]:
+        """Everything that happened since the last call, in order."""
+        events, self._events = self._events, []
+        return events
+
+    # placing ---------------------------------------------------------------------------------------------------
+
+    def test(self, request: OrderRequest) -> None:
+        """Raises what `place` would raise for the request's shape, filters and client id; changes nothing."""
+        market = self.market(request.symbol)
+        filters.check(market.symbol, request, market.last_price)
+
+    def place(self, request: OrderRequest) -> Placed:
+        """Accept, match and rest (or expire) one order. Raises Reject and changes nothing when it is refused."""
+        market = self.market(request.symbol)
+        if request.account != MARKET_ACCOUNT:
+            filters.check(market.symbol, request, market.last_price)
+            if request.client_id:
+                self.orders.require_free(request.account, request.symbol, request.client_id)
+            if len(self.orders.open_of(request.account, request.symbol)) >= market.symbol.orders_max:
+                raise Reject("filter", "MAX_NUM_ORDERS")
+        order = self._order(request)
+        market_cost = ZERO
+        if request.type == "MARKET":
+            quantity, market_cost = self._market_plan(market, request)
+            if request.quote_quantity:
+                order.quantity = quantity
+        elif request.type == "LIMIT_MAKER" and self._crosses(market, order):
+            raise Reject("would_match")
+        self.settlement.reserve(order, market.symbol, market_cost)
+        self.next_order_id += 1
+        self.orders.add(order)
+        self._changed("NEW", order)
+        return Placed(order, self._execute(market, order))
+
+    def _order(self, request: OrderRequest) -> Order:
+        now, order_id = self.clock(), self.next_order_id
+        return Order(
+            id=order_id,
+            account=request.account,
+            symbol=request.symbol,
+            side=request.side,
+            type=request.type,
+            tif="GTC" if request.type in ("MARKET", "LIMIT_MAKER") else request.tif,
+            price=request.price,
+            quantity=request.quantity,
+            client_id=request.client_id or f"auto{order_id:018d}",
+            created_at=now,
+            updated_at=now,
+            quote_quantity=request.quote_quantity,
+            stop_price=request.stop_price,
+            stp=request.stp,
+            list_id=request.list_id,
+            owner=request.owner,
+            working_at=now,
+        )
+
+    def _execute(self, market: Market, order: Order) -> list[Fill]:
+        """Match a reserved order and decide what becomes of the rest."""
+        if order.tif == "FOK" and self._available(market, order) < order.quantity:
+            self._finish(market, order, "EXPIRED")
+            return []
+        fills = self._match(market, order)
+        if order.is_open and (order.remaining <= 0 or order.type == "MARKET" or order.tif in ("IOC", "FOK")):
+            self._finish(market, order, "EXPIRED")
+        elif order.is_open:
+            total = market.book.side(order.side).add(order)
+            self._events.append(BookChange(order.symbol, order.side, order.price, total))
+        return fills
+
+    def _crosses(self, market: Market, order: Order) -> bool:
+        best = market.book.opposite(order.side).best()
+        return best is not None and _acceptable(order, best.price)
+
+    def _available(self, market: Market, order: Order) -> Decimal:
+        total = ZERO
+        for level in market.book.opposite(order.side).levels():
+            if not _acceptable(order, level.price) or total >= order.quantity:
+                break
+            total += level.total
+        return total
+
+    def _market_plan(self, market: Market, request: OrderRequest) -> tuple[Decimal, Decimal]:
+        """(quantity the book can give, what it costs) for a market order, by quantity or by quote amount."""
+        quantity = cost = ZERO
+        step = market.symbol.step
+        for level in market.book.opposite(request.side).levels():
+            if request.quote_quantity:
+                wanted = ((request.quote_quantity - cost) / level.price).quantize(step, ROUND_DOWN)
+            else:
+                wanted = request.quantity - quantity
+            taken = min(wanted, level.total)
+            if taken <= 0:
+                break
+            quantity += taken
+            cost += taken * level.price
+        return quantity, cost
+
+    def _match(self, market: Market, taker: Order) -> list[Fill]:
+        fills: list[Fill] = []
+        side = market.book.opposite(taker.side)
+        while taker.remaining > 0:
+            level = side.best()
+            if level is None or not _acceptable(taker, level.price):
+                break
+            maker = next(iter(level.orders.values()))
+            quantity = min(taker.remaining, maker.remaining)
+            fills.append(self._trade(market, taker, maker, quantity))
+            total = side.filled(maker, quantity)
+            self._events.append(BookChange(maker.symbol, maker.side, maker.price, total))
+        return fills
+
+    def _trade(self, market: Market, taker: Order, maker: Order, quantity: Decimal) -> Fill:
+        buyer, seller = (taker, maker) if taker.side == "BUY" else (maker, taker)
+        symbol, price, now = market.symbol, maker.price, self.clock()
+        fees = self.settlement.settle(symbol, buyer, seller, price, quantity)
+        trade_id = self.next_trade_id
+        self.next_trade_id += 1
+        trade = Trade(
+            trade_id, symbol.name, price, quantity, now, buyer.id, seller.id, buyer.account, seller.account,
+            buyer is maker, *fees,
+        )  # fmt: skip
+        market.last_price = price
+        market.trades.append(trade)
+        self._events.append(trade)
+        self._fill(symbol, maker, trade)
+        return self._fill(symbol, taker, trade)
+
+    def _fill(self, symbol: Symbol, order: Order, trade: Trade) -> Fill:
+        bought = order.side == "BUY"
+        fill = Fill(
+            trade.id, order.id, symbol.name, order.side, trade.price, trade.quantity,
+            trade.buyer_fee if bought else trade.seller_fee,
+            symbol.base if bought else symbol.quote,
+            bought == trade.buyer_is_maker, trade.at,
+        )  # fmt: skip
+        order.filled += trade.quantity
+        order.cost += trade.price * trade.quantity
+        order.updated_at = trade.at
+        if order.account != MARKET_ACCOUNT:
+            self.orders.fills.append((order.account, fill))
+        order.status = "PARTIALLY_FILLED" if order.remaining > 0 else "FILLED"
+        self._changed("TRADE", order, fill)
+        if order.status == "FILLED":
+            self.settlement.release(order, symbol)
+            self.orders.closed(order)
+        return fill
+
+    # ending ----------------------------------------------------------------------------------------------------
+
+    def cancel(self, account: str, symbol: str, order_id: int | None = None, client_id: str | None = None) -> Order:
+        """Cancel one open order. Reject("unknown_order") when there is none open of that name."""
+        market = self.market(symbol)
+        order = self.orders.find(account, symbol, order_id, client_id)
+        if not order.is_open:
+            raise Reject("not_open", order.status)
+        self._remove(market, order, "CANCELED")
+        return order
+
+    def cancel_all(self, account: str, symbol: str) -> list[Order]:
+        market = self.market(symbol)
+        orders = self.orders.open_of(account, symbol)
+        for order in orders:
+            self._remove(market, order, "CANCELED")
+        return orders
+
+    def _remove(self, market: Market, order: Order, status: str) -> None:
+        total = market.book.side(order.side).remove(order)
+        self._events.append(BookChange(order.symbol, order.side, order.price, total))
+        self._finish(market, order, status)
+
+    def _finish(self, market: Market, order: Order, status: str) -> None:
+        order.status = status
+        order.updated_at = self.clock()
+        self.settlement.release(order, market.symbol)
+        self.orders.closed(order)
+        self._changed(status, order)
+
+    def _changed(self, kind: str, order: Order, fill: Fill | None = None) -> None:
+        self.orders.touched.add(order.id)
+        if order.account != MARKET_ACCOUNT:
+            self._events.append(OrderChange(kind, order, order.status, order.filled, order.cost, order.updated_at, fill))
+
+
+def _acceptable(order: Order, price: Decimal) -> bool:
+    """Would this order trade at that resting price?"""
+    if order.type == "MARKET":
+        return True
+    return price <= order.price if order.side == "BUY" else price >= order.price
+
+
+def spot_symbols() -> list[Symbol]:
+    """The default spot markets."""
+    return [
+        Symbol("BTCUSDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.00001"), Decimal(50000)),
+        Symbol("ETHUSDT", "ETH", "USDT", Decimal("0.01"), Decimal("0.0001"), Decimal(3000), quantity_min=Decimal("0.0001")),
+    ]
+
+
+def spot_exchange(clock: Callable[[], int], funds: dict[str, dict[str, Decimal]]) -> Exchange:
+    """A spot venue with these accounts' funds, a background account that never runs dry, and an account for fees."""
+    exchange = Exchange(spot_symbols(), clock)
+    for account, assets in funds.items():
+        exchange.wallets.open(account, assets)
+    plenty = Decimal(10) ** 12
+    exchange.wallets.open(MARKET_ACCOUNT, {"BTC": plenty, "ETH": plenty, "USDT": plenty})
+    exchange.wallets.open(FEE_ACCOUNT, {})
+    return exchange
