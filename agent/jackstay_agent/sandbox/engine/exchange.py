@@ -43,6 +43,8 @@ class Market:
     book: Book
     last_price: Decimal
     trades: deque[Trade]
+    # counts level changes: the U/u of depth streams and the lastUpdateId of snapshots
+    update_id: int = 1
 
 
 class Exchange:
@@ -130,8 +132,7 @@ class Exchange:
         if order.is_open and (order.remaining <= 0 or order.type == "MARKET" or order.tif in ("IOC", "FOK")):
             self._finish(market, order, "EXPIRED")
         elif order.is_open:
-            total = market.book.side(order.side).add(order)
-            self._events.append(BookChange(order.symbol, order.side, order.price, total))
+            self._level(market, order, market.book.side(order.side).add(order))
         return fills
 
     def _crosses(self, market: Market, order: Order) -> bool:
@@ -172,8 +173,7 @@ class Exchange:
             maker = next(iter(level.orders.values()))
             quantity = min(taker.remaining, maker.remaining)
             fills.append(self._trade(market, taker, maker, quantity))
-            total = side.filled(maker, quantity)
-            self._events.append(BookChange(maker.symbol, maker.side, maker.price, total))
+            self._level(market, maker, side.filled(maker, quantity))
         return fills
 
     def _trade(self, market: Market, taker: Order, maker: Order, quantity: Decimal) -> Fill:
@@ -204,13 +204,20 @@ class Exchange:
         order.cost += trade.price * trade.quantity
         order.updated_at = trade.at
         if order.account != MARKET_ACCOUNT:
-            self.orders.fills.append((order.account, fill))
+            self.orders.record(order.account, fill)
         order.status = "PARTIALLY_FILLED" if order.remaining > 0 else "FILLED"
         self._changed("TRADE", order, fill)
         if order.status == "FILLED":
             self.settlement.release(order, symbol)
             self.orders.closed(order)
         return fill
+
+    def restore(self, order: Order) -> None:
+        """Put back an order from an earlier life as it was; its lock is already in the wallets."""
+        self.orders.restore(order)
+        if order.is_open:
+            market = self.market(order.symbol)
+            self._level(market, order, market.book.side(order.side).add(order))
 
     # ending ----------------------------------------------------------------------------------------------------
 
@@ -231,8 +238,7 @@ class Exchange:
         return orders
 
     def _remove(self, market: Market, order: Order, status: str) -> None:
-        total = market.book.side(order.side).remove(order)
-        self._events.append(BookChange(order.symbol, order.side, order.price, total))
+        self._level(market, order, market.book.side(order.side).remove(order))
         self._finish(market, order, status)
 
     def _finish(self, market: Market, order: Order, status: str) -> None:
@@ -242,10 +248,16 @@ class Exchange:
         self.orders.closed(order)
         self._changed(status, order)
 
+    def _level(self, market: Market, order: Order, total: Decimal) -> None:
+        market.update_id += 1
+        self._events.append(BookChange(order.symbol, order.side, order.price, total, market.update_id))
+
     def _changed(self, kind: str, order: Order, fill: Fill | None = None) -> None:
         self.orders.touched.add(order.id)
         if order.account != MARKET_ACCOUNT:
-            self._events.append(OrderChange(kind, order, order.status, order.filled, order.cost, order.updated_at, fill))
+            self._events.append(
+                OrderChange(kind, order, order.status, order.filled, order.cost, order.updated_at, fill)
+            )
 
 
 def _acceptable(order: Order, price: Decimal) -> bool:
@@ -259,7 +271,9 @@ def spot_symbols() -> list[Symbol]:
     """The default spot markets."""
     return [
         Symbol("BTCUSDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.00001"), Decimal(50000)),
-        Symbol("ETHUSDT", "ETH", "USDT", Decimal("0.01"), Decimal("0.0001"), Decimal(3000), quantity_min=Decimal("0.0001")),
+        Symbol(
+            "ETHUSDT", "ETH", "USDT", Decimal("0.01"), Decimal("0.0001"), Decimal(3000), quantity_min=Decimal("0.0001")
+        ),
     ]
 
 

@@ -143,12 +143,13 @@ class Fill:
 
 @dataclass(slots=True, frozen=True)
 class BookChange:
-    """A price level now holds this quantity in total; zero means it is gone."""
+    """A price level now holds this quantity in total; zero means it is gone. `update_id` counts per symbol."""
 
     symbol: str
     side: str
     price: Decimal
     quantity: Decimal
+    update_id: int
 
 
 @dataclass(slots=True, frozen=True)

@@ -21,6 +21,7 @@ class OrderTable:
         self._closed: deque[int] = deque()
         self.fills: deque[tuple[str, Fill]] = deque(maxlen=FILLS_KEPT_MAX)
         self.touched: set[int] = set()
+        self.new_fills: deque[tuple[str, Fill]] = deque(maxlen=FILLS_KEPT_MAX)
 
     def require_free(self, account: str, symbol: str, client_id: str) -> None:
         order = self._by_client.get((account, symbol, client_id))
@@ -44,6 +45,10 @@ class OrderTable:
         if len(self._closed) > CLOSED_KEPT_MAX:
             self._forget(self._by_id[self._closed.popleft()])
 
+    def record(self, account: str, fill: Fill) -> None:
+        self.fills.append((account, fill))
+        self.new_fills.append((account, fill))
+
     def restore(self, order: Order) -> None:
         self.add(order)
         if not order.is_open:
@@ -59,7 +64,7 @@ class OrderTable:
         return self._by_id.get(order_id)
 
     def find(self, account: str, symbol: str, order_id: int | None, client_id: str | None) -> Order:
-        """The account's order by id, or the latest one of that client id. Reject("unknown_order") when there is none."""
+        """The account's order by id, or the latest one of that client id. Reject("unknown_order") for none."""
         if order_id is not None:
             order = self._by_id.get(order_id)
         else:
@@ -85,5 +90,7 @@ class OrderTable:
         return [
             fill
             for owner, fill in self.fills
-            if owner == account and (symbol is None or fill.symbol == symbol) and (order_id is None or fill.order_id == order_id)
+            if owner == account
+            and (symbol is None or fill.symbol == symbol)
+            and (order_id is None or fill.order_id == order_id)
         ]

@@ -29,7 +29,9 @@ class SpotSettlement:
         self._wallets.lock(order.account, asset, amount)
         order.locked = amount
 
-    def settle(self, symbol: Symbol, buyer: Order, seller: Order, price: Decimal, quantity: Decimal) -> tuple[Decimal, Decimal]:
+    def settle(
+        self, symbol: Symbol, buyer: Order, seller: Order, price: Decimal, quantity: Decimal
+    ) -> tuple[Decimal, Decimal]:
         """Move quantity and money of one match; returns the fees (buyer's in base, seller's in quote)."""
         wallets, cost = self._wallets, price * quantity
         held = (buyer.price or price) * quantity

@@ -1,0 +1,43 @@
+"""What a face answers, before anything goes wrong with it: status, headers as pairs, body bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+JSON_HEADERS = [("Content-Type", "application/json;charset=UTF-8")]
+
+
+@dataclass(slots=True)
+class Answer:
+    """One HTTP answer. `order_id` and `executed` tell the ledger what the engine did."""
+
+    status: int
+    body: bytes
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    order_id: int | str | None = None
+    executed: bool = False
+
+
+@dataclass(slots=True)
+class Call:
+    """One request as a face sees it: already read in full, parameters of query and form body merged."""
+
+    method: str
+    path: str
+    query: str
+    body: bytes
+    headers: Mapping[str, str]
+    params: dict[str, str]
+    now: int
+    account: str = ""
+    key: str = ""
+    order_id: int | str | None = None
+    executed: bool = False
+
+
+def json_answer(value: Any, status: int = 200) -> Answer:
+    return Answer(status, orjson.dumps(value), list(JSON_HEADERS))

@@ -1,0 +1,121 @@
+"""The Binance spot face: which path is served by what, at which weight, with which permission.
+
+Weights are those of Binance's spot documentation (request weight per endpoint, 2025).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..answers import Answer, Call, json_answer
+from ..engine.model import Reject
+from ..venue import Venue
+from . import binance_public as public
+from . import binance_stubs as stubs
+from . import binance_trade as trade
+from .binance_auth import keyed, signed
+from .binance_errors import Refusal, from_reject
+
+Handler = Callable[[Venue, Call], Any]
+
+
+@dataclass(slots=True, frozen=True)
+class Route:
+    """`permission`: "" for public, "key" for a key without signature, else what a signed request needs."""
+
+    handler: Handler
+    weight: int | Callable[[Call], int] = 1
+    permission: str = ""
+
+    def weigh(self, call: Call) -> int:
+        return self.weight if isinstance(self.weight, int) else self.weight(call)
+
+
+ROUTES: dict[tuple[str, str], Route] = {
+    ("GET", "/api/v3/ping"): Route(public.ping),
+    ("GET", "/api/v3/time"): Route(public.server_time),
+    ("GET", "/api/v3/exchangeInfo"): Route(public.exchange_info, 20),
+    ("GET", "/api/v3/depth"): Route(public.depth, public.depth_weight),
+    ("GET", "/api/v3/trades"): Route(public.trades, 25),
+    ("GET", "/api/v3/historicalTrades"): Route(public.trades, 25),
+    ("GET", "/api/v3/aggTrades"): Route(public.aggregate_trades, 4),
+    ("GET", "/api/v3/klines"): Route(public.klines, 2),
+    ("GET", "/api/v3/avgPrice"): Route(public.average_price, 2),
+    ("GET", "/api/v3/ticker/24hr"): Route(public.ticker_24h, public.one_weight(2, 80)),
+    ("GET", "/api/v3/ticker/price"): Route(public.ticker_price, public.one_weight(2, 4)),
+    ("GET", "/api/v3/ticker/bookTicker"): Route(public.book_ticker, public.one_weight(2, 4)),
+    ("GET", "/api/v3/account"): Route(trade.account, 20, "read"),
+    ("POST", "/api/v3/order"): Route(trade.place, 1, "trade"),
+    ("GET", "/api/v3/order"): Route(trade.query, 4, "read"),
+    ("DELETE", "/api/v3/order"): Route(trade.cancel, 1, "cancel"),
+    ("POST", "/api/v3/order/test"): Route(trade.place_test, 1, "trade"),
+    ("POST", "/api/v3/order/cancelReplace"): Route(trade.cancel_replace, 1, "trade"),
+    ("GET", "/api/v3/openOrders"): Route(trade.open_orders, public.one_weight(6, 80), "read"),
+    ("DELETE", "/api/v3/openOrders"): Route(trade.cancel_all, 1, "cancel"),
+    ("GET", "/api/v3/allOrders"): Route(trade.all_orders, 20, "read"),
+    ("GET", "/api/v3/myTrades"): Route(trade.my_trades, 20, "read"),
+    ("GET", "/sapi/v1/capital/config/getall"): Route(stubs.coins, 10, "read"),
+    ("GET", "/sapi/v1/margin/allPairs"): Route(stubs.nothing, 1, "key"),
+    ("GET", "/sapi/v1/margin/isolated/allPairs"): Route(stubs.nothing, 10, "key"),
+    ("GET", "/sapi/v1/system/status"): Route(stubs.system_status),
+    ("GET", "/dapi/v1/exchangeInfo"): Route(stubs.no_symbols),
+    ("GET", "/fapi/v1/exchangeInfo"): Route(stubs.no_symbols),
+    ("GET", "/eapi/v1/exchangeInfo"): Route(stubs.no_symbols),
+}
+_ADVICE = "Please use WebSocket Streams for live updates"
+PREFIXES = ("/api/", "/sapi/", "/dapi/", "/fapi/", "/eapi/")
+
+
+def serves(path: str) -> bool:
+    return path.startswith(PREFIXES)
+
+
+def answer(venue: Venue, call: Call) -> Answer:
+    """Serve one request; never raises. Headers carry the weights as Binance sends them."""
+    route = ROUTES.get((call.method, call.path))
+    verdict = venue.limits.spend(call.now, route.weigh(call) if route else 1)
+    if verdict is not None:
+        reply = _limited(venue, verdict.status, verdict.banned_until)
+        reply.headers.append(("Retry-After", str(verdict.retry_after_s)))
+    elif route is None:
+        reply = _unknown_path(call)
+    else:
+        reply = _serve(venue, call, route)
+    reply.headers.extend(venue.limits.headers(call.account))
+    reply.executed, reply.order_id = call.executed, call.order_id
+    return reply
+
+
+def _serve(venue: Venue, call: Call, route: Route) -> Answer:
+    try:
+        if route.permission == "key":
+            keyed(call, venue.keys)
+        elif route.permission:
+            signed(call, venue.keys, route.permission)
+        return json_answer(route.handler(venue, call))
+    except trade.CancelReplaceFailed as failed:
+        return json_answer({"code": failed.code, "msg": failed.message, "data": failed.data}, failed.status)
+    except Refusal as refusal:
+        return refusal.answer()
+    except Reject as reject:
+        return from_reject(reject).answer()
+
+
+def _limited(venue: Venue, status: int, banned_until: int) -> Answer:
+    if status == 418:
+        text = f"Way too much request weight used; IP banned until {banned_until}. {_ADVICE} to avoid bans."
+    else:
+        text = f"Too much request weight used; current limit is {venue.limits.weight_max} request weight per 1 MINUTE. "
+        text += f"{_ADVICE} to avoid polling the API."
+    return json_answer({"code": -1003, "msg": text}, status)
+
+
+def _unknown_path(call: Call) -> Answer:
+    """A path nobody serves is a 404; a known path with another method a 405, as Binance's front answers."""
+    if any(path == call.path for _, path in ROUTES):
+        return Answer(
+            405, b"<html><body><h2>405 Method Not Allowed</h2></body></html>", [("Content-Type", "text/html")]
+        )
+    return Answer(404, b"<html><body><h2>404 Not found</h2></body></html>", [("Content-Type", "text/html")])

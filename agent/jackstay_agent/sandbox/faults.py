@@ -1,0 +1,192 @@
+"""What may go wrong on request: which fault strikes which request, decided by route, probability and count.
+
+Only the decision is made here; `fault_effects` carries it out on the connection. All chance comes from one seeded
+`Random`, so that a run can be repeated.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from .answers import Answer, json_answer
+from .weights import Limits
+
+# Each kind with the parameters it takes and their defaults; None means the parameter must be given.
+KINDS: dict[str, dict[str, Any]] = {
+    "latency": {"ms": 100.0, "jitter_ms": 0.0},
+    "reset_before": {},
+    "reset_after": {},
+    "drop_reply": {},
+    "stall": {},
+    "answer": {
+        "status": 200,
+        "reason": "",
+        "headers": [["Content-Type", "application/json"]],
+        "body": "",
+        "body_b64": "",
+        "execute": False,
+    },
+    "rate_limit": {"duration_s": 10.0, "ban": False, "ban_s": 120.0},
+    "truncate": {"missing_bytes": 10, "execute": True},
+    "drip": {"delay_ms": 5.0},
+    "endless_headers": {"execute": True},
+    "endless_body": {"execute": True},
+    "oversize": {"bytes": 64 * 1024 * 1024, "execute": True},
+    "stream_silence": {},
+    "stream_reset": {},
+}
+STREAM_KINDS = frozenset({"stream_silence", "stream_reset"})
+FAULTS_MAX = 1000
+
+
+@dataclass(slots=True)
+class Fault:
+    """One armed fault. `count` is how often it may still strike; None means for ever."""
+
+    id: str
+    kind: str
+    method: str = ""
+    path: str = ""
+    probability: float = 1.0
+    count: int | None = None
+    symbol: str = ""
+    connection: int = 0
+    params: dict[str, Any] = field(default_factory=dict)
+    struck: int = 0
+    armed_at: int = 0
+
+    def view(self) -> dict[str, Any]:
+        route = f"{self.method} {self.path}".strip()
+        return {"id": self.id, "kind": self.kind, "route": route, "probability": self.probability, "count": self.count,
+                "symbol": self.symbol, "connection": self.connection, "struck": self.struck, **self.params}  # fmt: skip
+
+
+class FaultBox:
+    """All armed faults. The earliest armed one that matches and strikes wins; latency may come on top."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = Random(f"faults-{seed}")
+        self._faults: dict[str, Fault] = {}
+        self._next_id = 1
+
+    def arm(self, spec: dict[str, Any], now: int) -> Fault:
+        """Arm a fault from its JSON form. ValueError says what is wrong with it."""
+        if len(self._faults) >= FAULTS_MAX:
+            raise ValueError(f"{FAULTS_MAX} faults are armed already: clear some first")
+        spec = dict(spec)
+        kind = spec.pop("kind", None)
+        if kind not in KINDS:
+            raise ValueError(f"unknown fault kind {kind!r}: expected one of {', '.join(sorted(KINDS))}")
+        fault = Fault(id=f"f{self._next_id}", kind=kind, armed_at=now)
+        fault.method, fault.path = _route(spec.pop("route", None))
+        fault.probability = _between(spec.pop("probability", 1.0), 0.0, 1.0, "probability")
+        count = spec.pop("count", None)
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise ValueError(f"count is {count!r}: expected a whole number from 1, or none")
+        fault.count = count
+        fault.symbol = str(spec.pop("symbol", "") or "")
+        fault.connection = int(spec.pop("connection", 0) or 0)
+        unknown = set(spec) - set(KINDS[kind])
+        if unknown:
+            raise ValueError(f"unknown parameter {sorted(unknown)[0]!r} for {kind}: expected {sorted(KINDS[kind])}")
+        fault.params = {**KINDS[kind], **spec}
+        self._next_id += 1
+        self._faults[fault.id] = fault
+        return fault
+
+    def clear(self, fault_id: str | None = None) -> int:
+        """Disarm one fault, or all; returns how many there were."""
+        if fault_id is not None:
+            return 1 if self._faults.pop(fault_id, None) else 0
+        gone = len(self._faults)
+        self._faults.clear()
+        return gone
+
+    def views(self) -> list[dict[str, Any]]:
+        return [fault.view() for fault in self._faults.values()]
+
+    @property
+    def armed(self) -> bool:
+        return bool(self._faults)
+
+    def silent(self) -> bool:
+        """Are the streams to say nothing?"""
+        return any(fault.kind == "stream_silence" for fault in self._faults.values())
+
+    def delay_ms(self, method: str, path: str, symbol: str, connection: int) -> tuple[float, str]:
+        """How long this request must wait, and the id of the fault that says so."""
+        for fault in list(self._faults.values()):
+            if fault.kind == "latency" and self._strikes(fault, method, path, symbol, connection):
+                jitter = float(fault.params["jitter_ms"])
+                return float(fault.params["ms"]) + self._chance.uniform(0, jitter), fault.kind
+        return 0.0, ""
+
+    def pick(self, method: str, path: str, symbol: str, connection: int, now: int) -> Fault | None:
+        """The fault that strikes this request, or none. Counts it."""
+        for fault in list(self._faults.values()):
+            if fault.kind == "rate_limit" and now >= fault.armed_at + fault.params["duration_s"] * 1000:
+                del self._faults[fault.id]
+                continue
+            if fault.kind == "latency" or fault.kind in STREAM_KINDS:
+                continue
+            if self._strikes(fault, method, path, symbol, connection):
+                return fault
+        return None
+
+    def limited(self, fault: Fault, limits: Limits, now: int) -> Answer:
+        """The answer of a rate limit: 429 until its time is over; with `ban`, who comes again gets 418 everywhere."""
+        left_ms = fault.armed_at + fault.params["duration_s"] * 1000 - now
+        if fault.params["ban"] and fault.struck > 1:
+            ban_ms = int(fault.params["ban_s"] * 1000)
+            limits.ban(now, ban_ms)
+            message = f"Way too much request weight used; IP banned until {now + ban_ms}."
+            answer, wait_s = json_answer({"code": -1003, "msg": message}, 418), ban_ms / 1000
+        else:
+            message = "Too much request weight used; current limit is 6000 request weight per 1 MINUTE."
+            answer, wait_s = json_answer({"code": -1003, "msg": message}, 429), left_ms / 1000
+        answer.headers.append(("Retry-After", str(max(1, math.ceil(wait_s)))))
+        return answer
+
+    def _strikes(self, fault: Fault, method: str, path: str, symbol: str, connection: int) -> bool:
+        if fault.method and fault.method != method:
+            return False
+        if not route_matches(fault.path, path, exact=bool(fault.method)) or (fault.symbol and fault.symbol != symbol):
+            return False
+        if fault.connection and fault.connection != connection:
+            return False
+        if fault.probability < 1.0 and self._chance.random() >= fault.probability:
+            return False
+        fault.struck += 1
+        if fault.count is not None:
+            fault.count -= 1
+            if fault.count <= 0:
+                del self._faults[fault.id]
+        return True
+
+
+def route_matches(wanted: str, path: str, *, exact: bool) -> bool:
+    """A path named with its method must be met exactly, unless it ends in `*` or `/`; a bare path is a prefix."""
+    if wanted.endswith("*"):
+        return path.startswith(wanted[:-1])
+    if exact and wanted and not wanted.endswith("/"):
+        return path == wanted
+    return path.startswith(wanted)
+
+
+def _route(text: str | None) -> tuple[str, str]:
+    """`POST /api/v3/order`, or a path prefix or a method alone, as (method, path prefix)."""
+    if not text:
+        return "", ""
+    method, _, path = text.strip().partition(" ")
+    if method.startswith("/"):
+        return "", method
+    return method.upper(), path.strip()
+
+
+def _between(value: Any, low: float, high: float, name: str) -> float:
+    if not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}: expected a number from {low} to {high}")
+    return float(value)

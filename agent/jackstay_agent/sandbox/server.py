@@ -1,0 +1,256 @@
+"""The venue on a port: reads a request, writes it into the ledger, lets faults strike, asks the face, answers.
+
+One port serves everything: REST, WebSocket and `/admin/`. Administration is never counted, never faulted and never
+in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+import time
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from . import websocket
+from .admin import Admin
+from .answers import Answer, Call
+from .faces import binance_spot
+from .faces.binance_streams import BinanceStreams
+from .fault_effects import answer_bytes, strike
+from .faults import Fault, FaultBox
+from .ledger import Row
+from .state import StateFile
+from .streams import StreamHub
+from .venue import Venue
+from .wire import RawAnswer, reset
+
+TURN_S = 0.1
+COUNT_S = 0.02
+BODY_MAX_BYTES = 1024 * 1024
+
+
+class _Connections(web.Server):
+    """aiohttp's low-level server, numbering connections so that the ledger can tell them apart."""
+
+    def __init__(self, handler: Any) -> None:
+        super().__init__(handler, handler_cancellation=True, access_log=None)
+        self.numbers: dict[Any, int] = {}
+        self._last = 0
+
+    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
+        self._last += 1
+        self.numbers[handler] = self._last
+        super().connection_made(handler, transport)
+
+    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+        self.numbers.pop(handler, None)
+        super().connection_lost(handler, exc)
+
+
+class SandboxServer:
+    """Owns the venue, its faults, its streams, its saved state, and the port."""
+
+    def __init__(
+        self, venue: Venue, *, state: StateFile | None = None, tick_s: float = 0.05, quiet: bool = False
+    ) -> None:
+        self.venue = venue
+        self.state = state
+        self.faults = FaultBox(venue.seed)
+        self.hub = StreamHub(self.faults.silent)
+        self.streams = BinanceStreams(venue, self.hub)
+        self.admin = Admin(self)
+        self._tick_s = 0.0 if quiet else tick_s
+        self._http = _Connections(self._handle)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sockets: dict[int, web.BaseRequest] = {}
+        venue.on_event.append(self.streams.event)
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Listen and begin to tick; returns the port."""
+        if self.state is not None:
+            self.state.load()
+        self.venue.open_books()
+        self.saved()
+        runner = web.ServerRunner(self._http, shutdown_timeout=0.2)
+        await runner.setup()
+        self._runner = runner
+        await web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024).start()
+        self._tasks = [asyncio.create_task(self._turns()), asyncio.create_task(self._counts())]
+        if self._tick_s:
+            self._tasks.append(asyncio.create_task(self._ticks()))
+        address = runner.addresses[0]
+        return int(address[1])
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.reset_streams()
+        await self._runner.cleanup()
+        self.saved()
+        if self.state is not None:
+            self.state.close()
+
+    def saved(self) -> None:
+        """Publish what happened and put it into the state file, before anybody is answered."""
+        self.venue.publish()
+        self.streams.after_batch()
+        if self.state is not None:
+            self.state.flush()
+        else:
+            self.venue.forget_changes()
+
+    def reset(self) -> None:
+        """As on the first day; connections stay, faults go."""
+        self.faults.clear()
+        self.venue.reset()
+        self.streams.rebuilt()
+        if self.state is not None:
+            self.state.save()
+
+    def reset_streams(self) -> int:
+        """Reset every stream connection now; returns how many there were."""
+        there = list(self._sockets.values())
+        for request in there:
+            reset(request)
+        return len(there)
+
+    # requests --------------------------------------------------------------------------------------------------
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        if path.startswith("/admin/"):
+            return await self.admin.handle(request, path, query)
+        body = await request.read()
+        connection = self._http.numbers.get(request.protocol, 0)
+        call = self._call(request, path, query, body)
+        upgrade = request.headers.get("Upgrade", "").lower() == "websocket"
+        row = self._receive(call, connection, "WS" if upgrade else call.method)
+        if self.faults.armed:
+            struck = await self._fault(request, call, row, upgrade=upgrade)
+            if struck is not None:
+                return struck
+        if upgrade:
+            return await self._upgrade(request, call, row)
+        answer = self._process(call)
+        self._decide(row, answer.status, answer)
+        return RawAnswer(answer_bytes(answer, keep_alive=request.keep_alive), close=not request.keep_alive)
+
+    def _call(self, request: web.BaseRequest, path: str, query: str, body: bytes) -> Call:
+        params = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
+        if body and not body.startswith((b"{", b"[")):
+            params.update(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        return Call(request.method, path, query, body, request.headers, params, self.venue.clock())
+
+    def _receive(self, call: Call, connection: int, method: str) -> Row:
+        params = call.params
+        named = params.get("newClientOrderId") or params.get("origClientOrderId") or ""
+        text = f"{call.method} {call.path}?{call.query}".encode() + call.body
+        row = Row(
+            seq=self.venue.ledger.next_seq,
+            at=time.monotonic(),
+            wall=time.time(),
+            connection=connection,
+            method=method,
+            path=call.path,
+            client_order_id=named,
+            symbol=params.get("symbol", ""),
+            api_key=self.venue.keys.alias(call.headers.get("X-MBX-APIKEY", "")),
+            lane=_lane(call),
+            digest=hashlib.blake2b(text, digest_size=8).hexdigest(),
+        )
+        self.venue.ledger.receive(row)
+        if self.state is not None:
+            self.state.flush()
+        return row
+
+    def _process(self, call: Call) -> Answer:
+        """Ask the face; never raises."""
+        call.now = self.venue.clock()
+        return binance_spot.answer(self.venue, call)
+
+    def _decide(self, row: Row, status: int | str, answer: Answer | None) -> None:
+        executed, order_id = (answer.executed, answer.order_id) if answer is not None else (False, None)
+        self.venue.ledger.decided(row, status, executed=executed, order_id=order_id)
+        self.saved()
+
+    # faults ----------------------------------------------------------------------------------------------------
+
+    async def _fault(
+        self, request: web.BaseRequest, call: Call, row: Row, *, upgrade: bool
+    ) -> web.StreamResponse | None:
+        """What a fault makes of this request; None when it is to be served as usual."""
+        where = (row.method, call.path, row.symbol, row.connection)
+        delay_ms, kind = self.faults.delay_ms(*where)
+        if delay_ms:
+            row.fault = kind
+            await self._wait(delay_ms / 1000, call, row, upgrade=upgrade)
+        fault = self.faults.pick(*where, now=self.venue.clock())
+        if fault is None:
+            return None
+        row.fault = f"{row.fault}+{fault.kind}" if row.fault else fault.kind
+        if fault.kind == "rate_limit":
+            return self._rate_limited(fault, row)
+        return await strike(fault, request, row, lambda: self._process(call), self._decide)
+
+    async def _wait(self, delay_s: float, call: Call, row: Row, *, upgrade: bool) -> None:
+        """A slow venue executes what it has received, whether or not the client is still there."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + delay_s
+        try:
+            await asyncio.sleep(delay_s)
+        except asyncio.CancelledError:
+            if not upgrade:
+                loop.call_at(due, lambda: self._decide(row, "none", self._process(call)))
+            raise
+
+    def _rate_limited(self, fault: Fault, row: Row) -> RawAnswer:
+        answer = self.faults.limited(fault, self.venue.limits, self.venue.clock())
+        self._decide(row, answer.status, answer)
+        return RawAnswer(answer_bytes(answer))
+
+    async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
+        if not websocket.serves(call.path):
+            answer = Answer(404, b"", [])
+            self._decide(row, 404, answer)
+            return RawAnswer(answer_bytes(answer, keep_alive=False), close=True)
+        self._decide(row, 101, None)
+        self._sockets[row.seq] = request
+        try:
+            return await websocket.serve(request, call.path, call.query, self.hub, row.connection)
+        finally:
+            del self._sockets[row.seq]
+
+    # time ------------------------------------------------------------------------------------------------------
+
+    async def _ticks(self) -> None:
+        while True:
+            await asyncio.sleep(self._tick_s)
+            self.venue.tick()
+            self.saved()
+
+    async def _turns(self) -> None:
+        while True:
+            await asyncio.sleep(TURN_S)
+            self.streams.turn()
+
+    async def _counts(self) -> None:
+        before = time.monotonic()
+        while True:
+            await asyncio.sleep(COUNT_S)
+            now = time.monotonic()
+            self.streams.count(now - before)
+            before = now
+
+
+def _lane(call: Call) -> str:
+    """What a client would call the request's lane: trade, cancel, query or public."""
+    if call.method in ("POST", "PUT") and "/order" in call.path:
+        return "trade"
+    if call.method == "DELETE":
+        return "cancel"
+    return "query" if "signature" in call.params else "public"

@@ -1,0 +1,99 @@
+"""Who listens to which stream, and sending one message to all of them: a message is encoded once, framed once.
+
+Server frames are not masked, so the same bytes go to every listener. A listener that does not keep up is cut off
+at `BACKLOG_MAX_BYTES`, as a real venue does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+
+BACKLOG_MAX_BYTES = 16 * 1024 * 1024
+STREAMS_PER_CONNECTION_MAX = 1024
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One unmasked, unfragmented WebSocket text frame (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+class Listener:
+    """One WebSocket connection. `combined` wraps every message with its stream's name."""
+
+    def __init__(self, transport: asyncio.Transport, connection: int, *, combined: bool) -> None:
+        self.transport = transport
+        self.connection = connection
+        self.combined = combined
+        self.streams: dict[str, None] = {}
+        self.sent = 0
+
+    def send(self, frame: bytes) -> None:
+        transport = self.transport
+        if transport.is_closing():
+            return
+        transport.write(frame)
+        self.sent += 1
+        if transport.get_write_buffer_size() > BACKLOG_MAX_BYTES:
+            transport.abort()
+
+
+class StreamHub:
+    """Subscriptions by stream name. `silent` is asked before anything is sent."""
+
+    def __init__(self, silent: Callable[[], bool]) -> None:
+        self._silent = silent
+        self._by_stream: dict[str, dict[Listener, None]] = defaultdict(dict)
+        self.listeners: set[Listener] = set()
+        self.sent = 0
+
+    def join(self, listener: Listener, streams: Iterable[str]) -> None:
+        self.listeners.add(listener)
+        for stream in streams:
+            self.subscribe(listener, stream)
+
+    def leave(self, listener: Listener) -> None:
+        self.listeners.discard(listener)
+        for stream in list(listener.streams):
+            self.unsubscribe(listener, stream)
+
+    def subscribe(self, listener: Listener, stream: str) -> None:
+        if len(listener.streams) < STREAMS_PER_CONNECTION_MAX:
+            listener.streams[stream] = None
+            self._by_stream[stream][listener] = None
+
+    def unsubscribe(self, listener: Listener, stream: str) -> None:
+        listener.streams.pop(stream, None)
+        there = self._by_stream.get(stream)
+        if there is not None:
+            there.pop(listener, None)
+            if not there:
+                del self._by_stream[stream]
+
+    def wanted(self, stream: str) -> bool:
+        return stream in self._by_stream
+
+    def publish(self, stream: str, message: dict[str, Any]) -> None:
+        """Send one message to everyone who listens to the stream."""
+        listeners = self._by_stream.get(stream)
+        if not listeners or self._silent():
+            return
+        data = orjson.dumps(message)
+        plain = wrapped = b""
+        for listener in list(listeners):
+            if listener.combined:
+                wrapped = wrapped or text_frame(b'{"stream":"%s","data":%s}' % (stream.encode(), data))
+                listener.send(wrapped)
+            else:
+                plain = plain or text_frame(data)
+                listener.send(plain)
+            self.sent += 1
