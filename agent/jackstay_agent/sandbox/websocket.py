@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -35,7 +34,7 @@ async def serve(
     socket = web.WebSocketResponse(compress=False, max_msg_size=FRAME_MAX_BYTES)
     await socket.prepare(request)
     transport = request.transport
-    if not isinstance(transport, asyncio.BaseTransport):
+    if transport is None:
         return socket
     listener = Listener(transport, connection, combined=path.startswith("/stream"))
     hub.join(listener, wanted_streams(path, query))
