@@ -40,7 +40,7 @@ def test_price_then_time(venue: Exchange) -> None:
 
 
 def test_locks_and_fees(venue: Exchange) -> None:
-    """A buy locks its price, pays the better one, gets the rest back, and both sides pay a fee from what they receive."""
+    """A buy locks its price, pays the better one, and both sides pay a fee from what they receive."""
     place(venue, "ann", "SELL", "1", "40000")
     taken = place(venue, "bob", "BUY", "2", "45000")
     assert money(venue, "bob", "USDT") == (D(100_000) - 40000 - 45000, D(45000))
