@@ -50,12 +50,16 @@ def test_orders_of_a_symbol_leave_one_after_the_other(world: World) -> None:
     assert (due := box.next_due()) is not None
     assert due.seq == elsewhere
     seq_of(box.mark_in_flight(elsewhere))
+    seq_of(box.enqueue(order(9)))
     assert box.next_due() is None
     cancels = [seq_of(box.enqueue(cancel(n))) for n in (4, 5)]
+    seq_of(box.mark_in_flight(cancels[0]))
+    assert box.put_back(cancels[0])
     for expected in cancels:
         assert (due := box.next_due()) is not None
         assert due.seq == expected
         seq_of(box.mark_in_flight(expected))
+    assert box.next_due() is None
     box.finish(first, Outcome.OK)
     assert (due := box.next_due()) is not None
     assert due.seq == second
@@ -390,3 +394,28 @@ def test_an_unknown_one_from_the_queue_frees_its_symbol(world: World) -> None:
     box.finish(first, Outcome.UNKNOWN)
     box.drop(entry, who="me", why="let the other pass")
     assert drain(box) == [sell]
+
+
+def test_a_held_cancel_does_not_hold_up_the_others(world: World) -> None:
+    """De-risking has a way out past one that is held; a held order keeps the later ones of its symbol back."""
+    box = world.open()
+    held_cancel, held_order = seq_of(box.enqueue(cancel(1))), seq_of(box.enqueue(order(2)))
+    free = seq_of(box.enqueue(cancel(3)))
+    seq_of(box.enqueue(order(4)))
+    other = seq_of(box.enqueue(order(5, symbol="ETHUSDT")))
+    for seq in (held_cancel, held_order):
+        assert box.hold(seq)
+    assert drain(box) == [free, other]
+
+
+def test_one_that_was_put_back_often_expires_once(world: World) -> None:
+    """However often it was tried, its end comes once."""
+    box = world.open()
+    seq = seq_of(box.enqueue(order(1, ttl_s=5.0)))
+    for _ in range(100):
+        seq_of(box.mark_in_flight(seq))
+        box.put_back(seq)
+    world.pass_time(5.0)
+    box.tick()
+    box.tick()
+    assert [(s.seq, s.state) for s in world.settled] == [(seq, State.EXPIRED)]

@@ -103,7 +103,8 @@ def main(argv: list[str] | None = None) -> list[Row]:
     try:
         assert venue.stdout is not None
         base = f"http://127.0.0.1:{int(venue.stdout.readline())}"
-        with AgentProcess(routed(base)) as agent:
+        limits_off = "[venues.binance.limits]\nweight_1m = 0\norders_10s = 0\n"
+        with AgentProcess(routed(base, limits_off)) as agent:
             runs = interleaved(
                 {
                     "requests.Session": lambda: by_requests(base + PATH, options.calls),

@@ -59,6 +59,9 @@ class Ledger:
         self._waiting.overdue(now)
         if (found := journal.attach(now)) is not None:
             self._adopt(found, now)
+        else:
+            # the file cannot be read yet, and may hold later numbers if the wall clock went back meanwhile: 115 days on
+            self._next += 10**13
 
     def _now(self) -> Stamp:
         return Stamp(self._boot_id, self._clock(), self._wall())

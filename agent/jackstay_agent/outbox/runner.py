@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 
 from .store import RunBlocking
 
@@ -16,7 +17,7 @@ def loop_runner(loop: asyncio.AbstractEventLoop, executor: Executor) -> RunBlock
         def answered(future: Future[None]) -> None:
             error = future.exception()
             # a loop that is closed has nobody left to tell: the outbox was closed before it
-            if not loop.is_closed():
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(done, error)
 
         executor.submit(work).add_done_callback(answered)

@@ -17,7 +17,7 @@ class Waiting:
         self._queues: dict[str, LaneQueue] = {}
         self._entries: dict[int, Entry] = {}
         self._by_age: list[tuple[float, int]] = []  # boot-clock instant at which the time to live ends, seq
-        self._under_way: set[tuple[str, str]] = set()  # (connection, symbol) of queued orders being sent
+        self._under_way: dict[tuple[str, str], int] = {}  # (connection, symbol) -> the queued order being sent
         self._clock_jump_max_s = clock_jump_max_s
         self._offset: float | None = None
         self._boot_id = ""
@@ -44,8 +44,9 @@ class Waiting:
     def add(self, entry: Entry) -> None:
         intent = entry.intent
         queue = self._queues.setdefault(intent.connection_id, LaneQueue())
-        queue.add(entry.seq, intent.lane, intent.symbol)
-        self._under_way.discard(_way(entry))
+        # a held or blocked cancel stands in nobody's way; an order stands before the later ones of its symbol
+        group = f"#{entry.seq}" if intent.lane is Lane.DERISK else intent.symbol
+        queue.add(entry.seq, intent.lane, group)
         self._entries[entry.seq] = entry
         self.bytes += entry.payload_bytes
         self.derisk += intent.lane is Lane.DERISK
@@ -67,11 +68,12 @@ class Waiting:
         """It is being sent. Orders of one symbol leave one after the other: none overtakes. Cancels need not."""
         self.remove(entry)
         if entry.intent.lane is not Lane.DERISK and entry.intent.symbol:
-            self._under_way.add(_way(entry))
+            self._under_way[_way(entry)] = entry.seq
 
     def returned(self, entry: Entry) -> None:
         """What was being sent has its answer."""
-        self._under_way.discard(_way(entry))
+        if self._under_way.get(_way(entry)) == entry.seq:  # not a cancel of the same symbol
+            del self._under_way[_way(entry)]
 
     def first(
         self, connection_id: str | None, may_leave: Callable[[Entry], bool], lanes: Iterable[Lane] = LANES
@@ -81,7 +83,8 @@ class Waiting:
 
         def may(seq: int) -> bool:
             entry = self._entries[seq]
-            return _way(entry) not in self._under_way_of(entry) and not entry.held and may_leave(entry)
+            blocked = entry.intent.lane is not Lane.DERISK and _way(entry) in self._under_way
+            return not blocked and not entry.held and may_leave(entry)
 
         for lane in lanes:
             firsts = [q.first(may, (lane,)) for name in names if (q := self._queues.get(name)) is not None]
@@ -89,9 +92,6 @@ class Waiting:
             if found is not None:
                 return self._entries[found]
         return None
-
-    def _under_way_of(self, entry: Entry) -> set[tuple[str, str]]:
-        return set() if entry.intent.lane is Lane.DERISK else self._under_way
 
     def overdue(self, now: Stamp) -> list[Entry]:
         """Those whose time may be over: by the boot clock, or all with a limit after the two clocks parted."""
@@ -102,15 +102,15 @@ class Waiting:
             self._offset = offset  # slow drift is compared with the start, so that small steps add up
         if parted:
             return self.entries()
-        found = []
+        found: dict[int, Entry] = {}  # what was put back stands in the heap more than once
         while self._by_age and self._by_age[0][0] <= now.boot_s:
             _, seq = heappop(self._by_age)
             entry = self._entries.get(seq)
             if entry is not None:
-                found.append(entry)
+                found[seq] = entry
         if len(self._by_age) > 4 * len(self._entries) + 64:  # those that left before their time
-            self._by_age = sorted(pair for pair in self._by_age if pair[1] in self._entries)
-        return found
+            self._by_age = sorted({pair for pair in self._by_age if pair[1] in self._entries})
+        return list(found.values())
 
 
 def _way(entry: Entry) -> tuple[str, str]:

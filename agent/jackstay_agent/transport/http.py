@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import random as chance
+import re
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -47,7 +48,8 @@ _OURS = frozenset(
         b"expect",
     }
 )
-_TOKEN_BREAKERS = (b"\r", b"\n", b"\0")
+_breaks = re.compile(rb"[\r\n\0]").search
+_no_target = re.compile(rb"[\x00-\x20\x7f]").search
 
 
 class HttpAnswer:
@@ -140,7 +142,7 @@ def serialise(
     """
     if not method.isalpha() or len(method) > 16:
         raise ValidationError(f"method {method[:20]!r}; a word like GET or POST is expected", reason=Reason.BAD_REQUEST)
-    if not target.startswith(b"/") or any(byte <= 32 or byte == 127 for byte in target):
+    if not target.startswith(b"/") or _no_target(target):
         raise ValidationError(
             "the url's path holds spaces or control characters; a percent-encoded url is expected",
             reason=Reason.BAD_REQUEST,
@@ -164,10 +166,6 @@ def serialise(
         parts.append(b"Content-Length: %d\r\n" % len(body))
     parts += (b"\r\n", body)
     return b"".join(parts), decode
-
-
-def _breaks(text: bytes) -> bool:
-    return any(breaker in text for breaker in _TOKEN_BREAKERS)
 
 
 class HttpPool:
