@@ -45,7 +45,7 @@ def test_an_ip_wide_429_gates_every_lane_until_the_servers_instant(
     """Not one request of any lane before Retry-After is over, then a ramp instead of a stampede."""
     with client_for(own_agent) as client:
         place(client, sandbox, "open")
-        sandbox.admin.fault("rate_limit", route="GET /api/v3/time", count=1, retry_after_s=2)
+        sandbox.admin.fault("rate_limit", route="GET /api/v3/time", count=1, duration_s=2)
         assert ask_time(client).status == 429
         lanes = [
             lambda: ask_time(client, 6),
@@ -62,7 +62,6 @@ def test_an_ip_wide_429_gates_every_lane_until_the_servers_instant(
     after = [row for row in rows if row["seq"] > gate["seq"]]
     assert after, "the gate opened again"
     assert min(row["at"] for row in after) >= gate["at"] + 2.0
-    assert sandbox.admin.checks()["after_gate"] == []
     soon = [row for row in after if row["at"] < gate["at"] + 2.5 and row["lane"] != "derisk"]
     assert len(soon) <= 3, "a slow return, not a stampede (de-risking goes first, off the ramp)"
 
@@ -70,7 +69,7 @@ def test_an_ip_wide_429_gates_every_lane_until_the_servers_instant(
 def test_without_time_to_wait_a_gate_refuses_at_once(sandbox: SandboxProcess, own_agent: AgentProcess) -> None:
     """A deadline before the instant is told immediately when to come back."""
     with client_for(own_agent) as client:
-        sandbox.admin.fault("rate_limit", route="GET /api/v3/time", count=1, retry_after_s=3)
+        sandbox.admin.fault("rate_limit", route="GET /api/v3/time", count=1, duration_s=3)
         ask_time(client)
         began = time.monotonic()
         with pytest.raises(Refused) as caught:
@@ -199,7 +198,7 @@ def test_an_operator_resets_gates_and_breakers(sandbox: SandboxProcess, own_agen
     from jackstay_agent.control import ask
 
     with client_for(own_agent) as client:
-        sandbox.admin.fault("rate_limit", route="GET /api/v3/time", count=1, retry_after_s=60)
+        sandbox.admin.fault("rate_limit", route="GET /api/v3/time", count=1, duration_s=60)
         ask_time(client)
         with pytest.raises(Refused):
             ask_time(client, 0.2)

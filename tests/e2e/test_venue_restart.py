@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +19,8 @@ FEED = '[feeds.binance]\nurl = "wss://stream.binance.com:9443/stream"\ndialect =
 
 
 @pytest.fixture
-def own_sandbox() -> Iterator[SandboxProcess]:
-    with SandboxProcess(seed=5) as exchange:
+def own_sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
+    with SandboxProcess(seed=5, state=tmp_path / "exchange") as exchange:
         yield exchange
 
 
@@ -36,7 +37,7 @@ def test_requests_wait_for_the_exchange_inside_their_deadline(
     """While the venue is down a question waits and is answered after its return; nothing fails early."""
     with client_for(own_agent) as client:
         assert client.request("GET", f"{HOST}/api/v3/time").status == 200
-        own_sandbox.go_down()
+        own_sandbox.kill()
         back = threading.Timer(1.0, own_sandbox.start)
         back.start()
         began = time.monotonic()
@@ -54,7 +55,7 @@ def test_an_order_while_the_exchange_is_down_is_never_left_unclear(
     """It was provably not sent, so its failure says so; nothing of it arrives later."""
     with client_for(own_agent) as client:
         assert place(client, own_sandbox, "before").status == 200
-        own_sandbox.go_down()
+        own_sandbox.kill()
         with pytest.raises((ExchangeError, DeadlineExceeded)) as caught:
             place(client, own_sandbox, "while-down", deadline_s=0.5)
         assert caught.value.outcome is Outcome.FAILED
@@ -80,7 +81,7 @@ def test_streams_resume_by_themselves(own_sandbox: SandboxProcess, own_agent: Ag
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
     wait_until(lambda: len(arrived) > 3)
-    own_sandbox.go_down()
+    own_sandbox.kill()
     own_sandbox.start()
     back_at = time.monotonic()
     wait_until(lambda: bool(arrived) and arrived[-1] > back_at)

@@ -73,7 +73,7 @@ def restart(stage: Stage) -> Scene:
     stage.bot.do("watch", feed="binance", topic="btcusdt@bookTicker")
     stage.bot.do("ask", seconds=0.7)
     stage.bot.begin("ask", seconds=4.0)
-    stage.sandbox.go_down()
+    stage.sandbox.kill()
     time.sleep(1.0)  # how long the exchange is away
     stage.sandbox.start()
     back_at = time.time()
@@ -109,9 +109,11 @@ def lost_reply(stage: Stage) -> Scene:
 
 def storm(stage: Stage) -> Scene:
     shown = Scene("A 429 storm", "the venue says 'too many requests, come back in 2 seconds'")
-    stage.sandbox.admin.fault("rate_limit", route="GET /api/v3/time", count=1, retry_after_s=2)
+    stage.sandbox.admin.fault("rate_limit", route="GET /api/v3/time", count=1, duration_s=2)
     answer = stage.bot.do("ask", seconds=3.0)
-    early = stage.sandbox.admin.checks()["after_gate"]
+    rows = stage.sandbox.admin.ledger()
+    told = next(row for row in reversed(rows) if row["status"] == 429)
+    early = [row for row in rows if row["seq"] > told["seq"] and row["at"] < told["at"] + 2]
     saw = _count(answer["errors"]) or "nothing"
     shown.did = [
         "closed the gate for every lane until the server's instant, then came back on a ramp",
@@ -130,7 +132,7 @@ def frozen(stage: Stage) -> Scene:
     os.kill(stage.bot.pid, signal.SIGCONT)
     stage.bot.do("ask", seconds=0.8)
     told = [event["event"] for event in stage.agent.events("bot.late", "bot.stalled", "bot.back")][before:]
-    touched = stage.sandbox.admin.ledger(method="DELETE", api_key="main", path="/api/v3/openOrders")
+    touched = stage.sandbox.admin.ledger(method="DELETE", path="/api/v3/openOrders")
     shown.did = [f"noticed by its lease: {' → '.join(told)}", "observe before act: reported, touched nothing"]
     shown.held = told == ["bot.late", "bot.stalled", "bot.back"] and not touched
     shown.proof = f"ledger: {len(touched)} cancels of the agent's own"

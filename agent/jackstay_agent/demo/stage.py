@@ -115,7 +115,7 @@ class Stage:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="jackstay-")
-        self.sandbox = SandboxProcess(seed=7)
+        self.sandbox = SandboxProcess(seed=7, state=Path(self._folder.name) / "exchange")
         self._down: list[Callable[[], None]] = [self._folder.cleanup]
 
     def __enter__(self) -> Stage:

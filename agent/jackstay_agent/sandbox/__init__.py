@@ -1,8 +1,10 @@
 """A simulated exchange: a real HTTP and WebSocket server in its own process, with faults on demand.
 
-`SandboxProcess` starts one from a test or a script; ``jackstay sandbox`` from a shell. See docs/SANDBOX.md.
+Importing this is light: the server's libraries are loaded only in the process that serves.
 """
 
-from .process import SandboxAdmin, SandboxProcess
+from __future__ import annotations
 
-__all__ = ["SandboxAdmin", "SandboxProcess"]
+from .process import SandboxAdmin, SandboxProcess, SandboxRefused
+
+__all__ = ["SandboxAdmin", "SandboxProcess", "SandboxRefused"]

@@ -1,9 +1,10 @@
-"""`jackstay sandbox`: run a simulated exchange, arm faults in it, read its ledger."""
+"""`jackstay sandbox`: run the simulated exchange, and rehearse with it from a second terminal."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -11,142 +12,153 @@ from typing import Any
 
 import click
 
-from .faults import KINDS
-from .process import SandboxAdmin, SandboxError
+from .process import SandboxAdmin, SandboxRefused
 
-DEFAULT_URL = "http://127.0.0.1:9870"
-
-
-def url_option(function: Any) -> Any:
-    return click.option("--url", default=DEFAULT_URL, show_default=True, help="The running sandbox.")(function)
+DEFAULT_URL = "http://127.0.0.1:8787"
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=9870, show_default=True, help="0: any free port, told in the ready line.")
-@click.option("--seed", default=1, show_default=True, help="Of the background market and of faults.")
-@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="File that orders survive a stop in.")
-@click.option("--quiet", is_flag=True, help="No background market: prices move only when somebody trades.")
-@click.option("--weights", is_flag=True, help="Enforce request weights and order counts (429, then 418).")
-@click.option("--weight-1m", default=6000, show_default=True, help="Request weight per minute.")
-@click.option("--orders-10s", default=100, show_default=True, help="Orders per ten seconds.")
-@click.option("--clock-offset-ms", default=0, show_default=True, help="The venue's clock is off by this.")
-@click.option("--account", "accounts", multiple=True, help="KEY:SECRET[:read,trade[:OWNER]]; may be repeated.")
-@click.option("--unix", type=click.Path(dir_okay=False, path_type=Path), help="Listen on this unix socket too.")
-@click.option("--tls", is_flag=True, help="HTTPS with a throw-away authority; its file is in the ready line.")
+@click.group(invoke_without_command=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8787, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option("--seed", default=1, show_default=True, help="Decides all chance: market and faults.")
+@click.option("--state", type=click.Path(path_type=Path), help="File that keeps orders, balances and ledger.")
+@click.option("--quiet", is_flag=True, help="No background market: prices stand still.")
+@click.option("--tick-ms", default=50.0, show_default=True, help="How often the background market moves.")
+@click.option("--no-weights", is_flag=True, help="Count request weights, but refuse nobody.")
+@click.option("--account", "accounts", multiple=True, metavar="KEY:SECRET[:ACCOUNT[:PERMISSIONS]]",
+              help="An API key; permissions joined by + of read, cancel, trade, withdraw.")  # fmt: skip
+@click.option("--unix", type=click.Path(path_type=Path), help="Listen on this unix socket too (plain HTTP).")
+@click.option("--tls", is_flag=True, help="Serve TLS under a throw-away CA (its file is in the ready line).")
 @click.pass_context
-def sandbox_group(ctx: click.Context, /, accounts: tuple[str, ...], **options: Any) -> None:
-    """Run a simulated exchange (Binance spot shape) to rehearse a bot against.
+def sandbox_group(context: click.Context, /, **options: Any) -> None:
+    """A simulated exchange with faults on demand.
+
+    Prints one JSON line when it listens. Default API key: sandbox-key, secret: sandbox-secret.
 
     \b
-    jackstay sandbox                                   serve on 127.0.0.1:9870
-    jackstay sandbox fault reset_after --route "POST /api/v3/order" --count 3
-    jackstay sandbox ledger --method POST
+    jackstay sandbox                                    run it
+    jackstay sandbox fault reset_after --route "POST /api/v3/order" --count 1
+    jackstay sandbox ledger --path /api/v3/order        what it received
+    jackstay sandbox reset                              as on the first day
     """
-    if ctx.invoked_subcommand is not None:
-        return
-    from .server import Settings
-
-    if accounts:
-        options["keys"] = [_key(each) for each in accounts]
-    settings = Settings(**options)
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings))
+    if context.invoked_subcommand is None:
+        run(options)
 
 
-def _key(text: str) -> Any:
-    from .faces.binance_spot import ApiKey
+def run(options: dict[str, Any]) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    from .accounts import parse_account
 
-    parts = text.split(":")
-    if len(parts) < 2 or not parts[0] or not parts[1]:
-        raise click.UsageError(f"--account {text!r}; KEY:SECRET[:read,trade[:OWNER]] is expected")
-    permissions = frozenset(parts[2].split(",")) if len(parts) > 2 and parts[2] else frozenset({"read", "trade"})
-    return ApiKey(parts[0], parts[1], parts[0], parts[3] if len(parts) > 3 else "account", permissions)
+    try:
+        keys = [parse_account(text) for text in options["accounts"]]
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--account") from None
+    runner = asyncio.run
+    if sys.platform != "win32":
+        import uvloop
+
+        runner = uvloop.run
+    runner(_serve(options, keys))
 
 
-async def _serve(settings: Any) -> None:
-    import os
+async def _serve(options: dict[str, Any], keys: list[Any]) -> None:
+    from .server import SandboxServer
+    from .state import StateFile
+    from .tls import throw_away
+    from .venue import Venue
 
-    from .server import Sandbox
-
-    stop = asyncio.Event()
+    venue = Venue(seed=options["seed"], keys=keys or None, enforce_limits=not options["no_weights"])
+    state = StateFile(options["state"], venue) if options["state"] else None
+    server = SandboxServer(venue, state=state, quiet=options["quiet"], tick_s=options["tick_ms"] / 1000)
+    tls = throw_away(options["host"]) if options["tls"] else None
+    try:
+        port = await server.start(options["host"], options["port"], tls.context if tls else None, options["unix"])
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {options['host']}:{options['port']}: {error.strerror}") from None
+    stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    sandbox = Sandbox(settings)
-    facts = await sandbox.start()
-    print(json.dumps(facts | {"pid": os.getpid()}), flush=True)
-    await stop.wait()
-    await sandbox.stop()
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    scheme, host = ("s" if tls else ""), options["host"]
+    ready = {"ready": True, "port": port, "url": f"http{scheme}://{host}:{port}",
+             "ws_url": f"ws{scheme}://{host}:{port}/ws", "pid": os.getpid()}  # fmt: skip
+    if tls:
+        ready["ca_file"] = tls.ca_file
+    print(json.dumps(ready), flush=True)
+    await stopping.wait()
+    await server.stop()
+    if tls:
+        tls.remove()
 
 
-@sandbox_group.command()
-@click.argument("kind", type=click.Choice(sorted(KINDS)))
-@click.option("--route", default="", help='"POST /api/v3/order", or a path prefix; default: every request.')
+def _url(command: Any) -> Any:
+    return click.option("--url", default=DEFAULT_URL, show_default=True, envvar="JACKSTAY_SANDBOX_URL")(command)
+
+
+def _told(call: Any) -> Any:
+    """The administration's answer; its refusals and an absent sandbox as one clear line."""
+    try:
+        return call()
+    except SandboxRefused as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"no sandbox answers there ({error}): start one with `jackstay sandbox`") from None
+
+
+@sandbox_group.command("fault")
+@click.argument("kind")
+@click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--route", help='Which requests: "POST /api/v3/order", or the beginning of a path. All when absent.')
 @click.option("--probability", default=1.0, show_default=True)
-@click.option("--count", type=int, help="Strike this often, then disarm.")
-@click.option("--set", "pairs", multiple=True, help="Further parameters: NAME=VALUE (JSON or text).")
-@url_option
-def fault(kind: str, route: str, probability: float, count: int | None, pairs: tuple[str, ...], url: str) -> None:
-    """Arm a fault; prints its id.
-
-    \b
-    jackstay sandbox fault latency --set ms=300 --set jitter_ms=200
-    jackstay sandbox fault rate_limit --count 1 --set retry_after_s=5
-    """
-    params: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise click.UsageError(f"--set {pair!r}; NAME=VALUE is expected")
-        try:
-            params[name] = json.loads(value)
-        except ValueError:
-            params[name] = value
-    click.echo(
-        _or_exit(lambda: SandboxAdmin(url).fault(kind, route=route, probability=probability, count=count, **params))
-    )
-
-
-@sandbox_group.command()
-@click.argument("fault_id", required=False)
-@url_option
-def clear(fault_id: str | None, url: str) -> None:
-    """Disarm one fault, or all."""
-    click.echo(f"{_or_exit(lambda: SandboxAdmin(url).clear(fault_id))} disarmed")
-
-
-@sandbox_group.command()
-@click.option("--method", help="Only this method.")
-@click.option("--path", help="Only this path.")
-@click.option("--client-order-id", help="Only this order.")
-@click.option("--checks", is_flag=True, help="Ready answers: sent twice, executed twice, after the gate.")
-@url_option
-def ledger(url: str, checks: bool, **filters: str | None) -> None:
-    """Print what the exchange received, one JSON row a line."""
+@click.option("--count", type=int, help="How often it strikes; for ever when absent.")
+@_url
+def fault_command(
+    kind: str, params: tuple[str, ...], route: str | None, probability: float, count: int | None, url: str
+) -> None:
+    """Arm a fault of KIND, or `clear` all. Values are JSON where they can be: ms=250 headers='[["A","b"]]'."""
     admin = SandboxAdmin(url)
-    if checks:
-        click.echo(json.dumps(_or_exit(admin.checks), indent=2))
+    if kind == "clear":
+        _told(admin.clear)
+        click.echo("all faults cleared")
         return
-    for row in _or_exit(lambda: admin.ledger(**{key: value for key, value in filters.items() if value})):
+    given = dict(_parameter(text) for text in params)
+    click.echo(_told(lambda: admin.fault(kind, route=route, probability=probability, count=count, **given)))
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"{text!r}: expected NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+@sandbox_group.command("ledger")
+@click.option("--path", help="Only this path; a * at its end takes all that begin so.")
+@click.option("--method")
+@click.option("--client-order-id")
+@click.option("--since", type=int, default=0, help="Only rows after this sequence number.")
+@_url
+def ledger_command(url: str, **filters: Any) -> None:
+    """Everything the exchange received, one JSON object a line."""
+    for row in _told(lambda: SandboxAdmin(url).ledger(**filters)):
         click.echo(json.dumps(row))
 
 
-@sandbox_group.command()
-@url_option
-def reset(url: str) -> None:
-    """A fresh venue: orders, balances, faults, ledger, counters."""
-    _or_exit(SandboxAdmin(url).reset)
-    click.echo("fresh")
-
-
-def _or_exit(ask: Any) -> Any:
-    try:
-        return ask()
-    except SandboxError as error:
-        click.echo(f"jackstay: {error}", err=True)
+@sandbox_group.command("checks")
+@_url
+def checks_command(url: str) -> None:
+    """Verdicts over the ledger; exit code 1 when one found something."""
+    found = _told(SandboxAdmin(url).checks)
+    click.echo(json.dumps(found, indent=2))
+    if any(found.values()):
         sys.exit(1)
-    except OSError as error:
-        click.echo(f"jackstay: no sandbox answers: {error}", err=True)
-        sys.exit(3)
+
+
+@sandbox_group.command("reset")
+@_url
+def reset_command(url: str) -> None:
+    """Orders, balances, faults, ledger and counters as on the first day."""
+    _told(SandboxAdmin(url).reset)
+    click.echo("reset")

@@ -1,138 +1,192 @@
-"""Faults on demand: by route, probability and count, drawn from the seed.
+"""What may go wrong on request: which fault strikes which request, decided by route, probability and count.
 
-A fault decides what happens to a request (or a stream) instead of, before or after the honest answer. The first fault
-in order of arrival that fits is used; a count that is used up removes it.
+Only the decision is made here; `fault_effects` carries it out on the connection. All chance comes from one seeded
+`Random`, so that a run can be repeated.
 """
 
 from __future__ import annotations
 
-import random
+import math
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
-REQUEST_KINDS = {
-    "latency": "wait ms (+ up to jitter_ms) before processing",
-    "reset_before": "reset the connection, nothing processed",
-    "reset_after": "process, then reset without a byte of answer",
-    "drop_reply": "process, keep the connection open, never answer",
-    "stall": "neither process nor answer, keep the connection open",
-    "answer": "answer status, reason, headers (pairs, verbatim), body; execute=true processes first",
-    "rate_limit": "429 with Retry-After; further requests before that instant: 418",
-    "truncate": "process, answer with a Content-Length beyond the body, then close",
-    "drip": "process, answer a few bytes at a time (delay_ms)",
-    "endless_headers": "headers without end",
-    "endless_body": "a chunked body without end",
-    "oversize": "a body of so many bytes",
-    "garbage": "bytes that are not HTTP",
-    "twice": "process, answer two times on the same connection",
-}
-STREAM_KINDS = {
-    "stream_silence": "no stream messages; pings are still answered",
-    "stream_drop": "lose each stream message with the probability",
-    "stream_twice": "send each stream message twice with the probability",
-}
-KINDS = REQUEST_KINDS | STREAM_KINDS
+from .answers import Answer, json_answer
+from .weights import Limits
 
-
-class FaultError(ValueError):
-    """The description of a fault is wrong."""
+# Each kind with the parameters it takes and their defaults; None means the parameter must be given.
+KINDS: dict[str, dict[str, Any]] = {
+    "latency": {"ms": 100.0, "jitter_ms": 0.0},
+    "reset_before": {},
+    "reset_after": {},
+    "drop_reply": {},
+    "stall": {},
+    "answer": {
+        "status": 200,
+        "reason": "",
+        "headers": [["Content-Type", "application/json"]],
+        "body": "",
+        "body_b64": "",
+        "execute": False,
+    },
+    "rate_limit": {"duration_s": 10.0, "ban": False, "ban_s": 120.0},
+    "truncate": {"missing_bytes": 10, "execute": True},
+    "drip": {"delay_ms": 5.0},
+    "endless_headers": {"execute": True},
+    "endless_body": {"execute": True},
+    "oversize": {"bytes": 64 * 1024 * 1024, "execute": True},
+    "stream_silence": {},
+    "stream_reset": {},
+}
+STREAM_KINDS = frozenset({"stream_silence", "stream_reset"})
+FAULTS_MAX = 1000
 
 
 @dataclass(slots=True)
 class Fault:
+    """One armed fault. `count` is how often it may still strike; None means for ever."""
+
     id: str
     kind: str
-    route: str = ""  # "" all; "POST /api/v3/order"; "/api/v3" prefix
+    method: str = ""
+    path: str = ""
     probability: float = 1.0
     count: int | None = None
-    api_key: str = ""
     symbol: str = ""
+    connection: int = 0
     params: dict[str, Any] = field(default_factory=dict)
-    used: int = 0
+    struck: int = 0
+    armed_at: int = 0
 
-    def fits(self, method: str, path: str, symbol: str, api_key: str) -> bool:
-        if (self.symbol and self.symbol != symbol) or (self.api_key and self.api_key != api_key):
-            return False
-        if not self.route:
-            return True
-        wanted_method, _, wanted_path = self.route.rpartition(" ")
-        if wanted_method:
-            return wanted_method == method and wanted_path == path
-        return path.startswith(wanted_path)
+    def view(self) -> dict[str, Any]:
+        route = f"{self.method} {self.path}".strip()
+        return {"id": self.id, "kind": self.kind, "route": route, "probability": self.probability, "count": self.count,
+                "symbol": self.symbol, "connection": self.connection, "struck": self.struck, **self.params}  # fmt: skip
 
 
-class FaultBook:
-    """The faults that are armed, in order of arrival."""
+class FaultBox:
+    """All armed faults. The earliest armed one that matches and strikes wins; latency may come on top."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
+        self._chance = Random(f"faults-{seed}")
         self._faults: dict[str, Fault] = {}
-        self._serial = 0
+        self._next_id = 1
 
-    def arm(self, description: dict[str, Any]) -> str:
-        """From JSON. Raises FaultError saying what was found and what is expected."""
-        given = dict(description)
-        kind = given.pop("kind", None)
+    def arm(self, spec: dict[str, Any], now: int) -> Fault:
+        """Arm a fault from its JSON form. ValueError says what is wrong with it."""
+        if len(self._faults) >= FAULTS_MAX:
+            raise ValueError(f"{FAULTS_MAX} faults are armed already: clear some first")
+        spec = dict(spec)
+        kind = spec.pop("kind", None)
         if kind not in KINDS:
-            raise FaultError(f"fault kind {kind!r}; one of {', '.join(sorted(KINDS))} is expected")
-        probability = given.pop("probability", 1.0)
-        if not isinstance(probability, int | float) or not 0 <= probability <= 1:
-            raise FaultError(f"probability {probability!r}; 0 to 1 is expected")
-        count = given.pop("count", None)
+            raise ValueError(f"unknown fault kind {kind!r}: expected one of {', '.join(sorted(KINDS))}")
+        fault = Fault(id=f"f{self._next_id}", kind=kind, armed_at=now)
+        fault.method, fault.path = _route(spec.pop("route", None))
+        fault.probability = _between(spec.pop("probability", 1.0), 0.0, 1.0, "probability")
+        count = spec.pop("count", None)
         if count is not None and (not isinstance(count, int) or count < 1):
-            raise FaultError(f"count {count!r}; a whole number above 0, or none, is expected")
-        self._serial += 1
-        fault = Fault(
-            f"f{self._serial}",
-            kind,
-            given.pop("route", "") or "",
-            float(probability),
-            count,
-            given.pop("api_key", "") or "",
-            given.pop("symbol", "") or "",
-            given,
-        )
+            raise ValueError(f"count is {count!r}: expected a whole number from 1, or none")
+        fault.count = count
+        fault.symbol = str(spec.pop("symbol", "") or "")
+        fault.connection = int(spec.pop("connection", 0) or 0)
+        unknown = set(spec) - set(KINDS[kind])
+        if unknown:
+            raise ValueError(f"unknown parameter {sorted(unknown)[0]!r} for {kind}: expected {sorted(KINDS[kind])}")
+        fault.params = {**KINDS[kind], **spec}
+        self._next_id += 1
         self._faults[fault.id] = fault
-        return fault.id
+        return fault
 
     def clear(self, fault_id: str | None = None) -> int:
-        if fault_id is None:
-            count = len(self._faults)
-            self._faults.clear()
-            return count
-        return 1 if self._faults.pop(fault_id, None) else 0
+        """Disarm one fault, or all; returns how many there were."""
+        if fault_id is not None:
+            return 1 if self._faults.pop(fault_id, None) else 0
+        gone = len(self._faults)
+        self._faults.clear()
+        return gone
 
-    def draw(self, method: str, path: str, symbol: str, api_key: str) -> Fault | None:
-        """The fault for this request, if one strikes; uses up its count."""
+    def views(self) -> list[dict[str, Any]]:
+        return [fault.view() for fault in self._faults.values()]
+
+    @property
+    def armed(self) -> bool:
+        return bool(self._faults)
+
+    def silent(self) -> bool:
+        """Are the streams to say nothing?"""
+        return any(fault.kind == "stream_silence" for fault in self._faults.values())
+
+    def delay_ms(self, method: str, path: str, symbol: str, connection: int) -> tuple[float, str]:
+        """How long this request must wait, and the id of the fault that says so."""
         for fault in list(self._faults.values()):
-            if fault.kind not in REQUEST_KINDS or not fault.fits(method, path, symbol, api_key):
+            if fault.kind == "latency" and self._strikes(fault, method, path, symbol, connection):
+                jitter = float(fault.params["jitter_ms"])
+                return float(fault.params["ms"]) + self._chance.uniform(0, jitter), fault.kind
+        return 0.0, ""
+
+    def pick(self, method: str, path: str, symbol: str, connection: int, now: int) -> Fault | None:
+        """The fault that strikes this request, or none. Counts it."""
+        for fault in list(self._faults.values()):
+            if fault.kind == "rate_limit" and now >= fault.armed_at + fault.params["duration_s"] * 1000:
+                del self._faults[fault.id]
                 continue
-            if fault.probability < 1 and self._random.random() >= fault.probability:
+            if fault.kind == "latency" or fault.kind in STREAM_KINDS:
                 continue
-            self._use(fault)
-            return fault
+            if self._strikes(fault, method, path, symbol, connection):
+                return fault
         return None
 
-    def stream(self, kind: str, symbol: str) -> bool:
-        """Does a stream fault of this kind strike this message?"""
-        for fault in list(self._faults.values()):
-            if fault.kind == kind and (not fault.symbol or fault.symbol == symbol):
-                if fault.probability < 1 and self._random.random() >= fault.probability:
-                    continue
-                self._use(fault)
-                return True
-        return False
+    def limited(self, fault: Fault, limits: Limits, now: int) -> Answer:
+        """The answer of a rate limit: 429 until its time is over; with `ban`, who comes again gets 418 everywhere."""
+        left_ms = fault.armed_at + fault.params["duration_s"] * 1000 - now
+        if fault.params["ban"] and fault.struck > 1:
+            ban_ms = int(fault.params["ban_s"] * 1000)
+            limits.ban(now, ban_ms)
+            message = f"Way too much request weight used; IP banned until {now + ban_ms}."
+            answer, wait_s = json_answer({"code": -1003, "msg": message}, 418), ban_ms / 1000
+        else:
+            message = "Too much request weight used; current limit is 6000 request weight per 1 MINUTE."
+            answer, wait_s = json_answer({"code": -1003, "msg": message}, 429), left_ms / 1000
+        answer.headers.append(("Retry-After", str(max(1, math.ceil(wait_s)))))
+        return answer
 
-    def jitter(self) -> float:
-        return self._random.random()
+    def _strikes(self, fault: Fault, method: str, path: str, symbol: str, connection: int) -> bool:
+        if fault.method and fault.method != method:
+            return False
+        if not route_matches(fault.path, path, exact=bool(fault.method)) or (fault.symbol and fault.symbol != symbol):
+            return False
+        if fault.connection and fault.connection != connection:
+            return False
+        if fault.probability < 1.0 and self._chance.random() >= fault.probability:
+            return False
+        fault.struck += 1
+        if fault.count is not None:
+            fault.count -= 1
+            if fault.count <= 0:
+                del self._faults[fault.id]
+        return True
 
-    def armed(self) -> list[dict[str, Any]]:
-        return [
-            {"id": fault.id, "kind": fault.kind, "route": fault.route, "count": fault.count, "used": fault.used}
-            for fault in self._faults.values()
-        ]
 
-    def _use(self, fault: Fault) -> None:
-        fault.used += 1
-        if fault.count is not None and fault.used >= fault.count:
-            self._faults.pop(fault.id, None)
+def route_matches(wanted: str, path: str, *, exact: bool) -> bool:
+    """A path named with its method must be met exactly, unless it ends in `*` or `/`; a bare path is a prefix."""
+    if wanted.endswith("*"):
+        return path.startswith(wanted[:-1])
+    if exact and wanted and not wanted.endswith("/"):
+        return path == wanted
+    return path.startswith(wanted)
+
+
+def _route(text: str | None) -> tuple[str, str]:
+    """`POST /api/v3/order`, or a path prefix or a method alone, as (method, path prefix)."""
+    if not text:
+        return "", ""
+    method, _, path = text.strip().partition(" ")
+    if method.startswith("/"):
+        return "", method
+    return method.upper(), path.strip()
+
+
+def _between(value: Any, low: float, high: float, name: str) -> float:
+    if not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}: expected a number from {low} to {high}")
+    return float(value)

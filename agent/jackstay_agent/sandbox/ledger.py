@@ -1,101 +1,77 @@
-"""The ledger: every request the venue received, written on receipt, before any fault, and what became of it.
+"""The judge's memory: every request as the venue received it, and what became of it as the engine knows it.
 
-Tests judge the agent by this and never by the agent's word. Rows hold no secrets: API keys are aliases, signatures are
-not kept.
+A row is written on receipt, before any fault is applied, so that a request the venue swallowed is still on record.
+Administration requests are never in here.
 """
 
 from __future__ import annotations
 
-import time
-from collections import Counter, deque
+from collections import deque
+from dataclasses import asdict, dataclass
 from typing import Any
 
-ROWS_MAX = 500_000
-_PLACING = {("POST", "/api/v3/order"), ("POST", "/api/v3/order/cancelReplace")}
+ROWS_KEPT_MAX = 500_000
+
+
+@dataclass(slots=True)
+class Row:
+    """One request. `at` is monotonic seconds, `wall` seconds since the epoch; `status` is an HTTP status or what
+    happened instead: "reset" (the connection was reset), "none" (never answered), "" (not decided yet)."""
+
+    seq: int
+    at: float
+    wall: float
+    connection: int
+    method: str
+    path: str
+    client_order_id: str
+    symbol: str
+    api_key: str
+    lane: str
+    digest: str = ""
+    fault: str = ""
+    status: int | str = ""
+    executed: bool = False
+    order_id: int | str | None = None
 
 
 class Ledger:
-    """Rows by arrival. ``status``: the HTTP status answered, "reset", "none", or "open" while undecided."""
+    """Rows by sequence number, oldest forgotten first; `touched` collects rows not yet saved."""
 
     def __init__(self) -> None:
-        self.rows: deque[dict[str, Any]] = deque(maxlen=ROWS_MAX)
-        self._serial = 0
+        self._rows: deque[Row] = deque(maxlen=ROWS_KEPT_MAX)
+        self.touched: list[Row] = []
+        self.next_seq = 1
 
-    def receive(
-        self,
-        *,
-        connection: int,
-        method: str,
-        path: str,
-        params: dict[str, str],
-        api_key: str,
-    ) -> dict[str, Any]:
-        self._serial += 1
-        row: dict[str, Any] = {
-            "seq": self._serial,
-            "at": time.monotonic(),
-            "wall": time.time(),
-            "connection": connection,
-            "method": method,
-            "path": path,
-            "symbol": params.get("symbol"),
-            "client_order_id": params.get("newClientOrderId") or params.get("origClientOrderId"),
-            "side": params.get("side"),
-            "type": params.get("type"),
-            "quantity": params.get("quantity"),
-            "price": params.get("price"),
-            "timestamp": params.get("timestamp"),
-            "api_key": api_key,
-            "lane": lane_guess(method, path),
-            "fault": None,
-            "status": "open",
-            "executed": False,
-            "order_id": None,
-        }
-        self.rows.append(row)
+    def receive(self, row: Row) -> Row:
+        self._rows.append(row)
+        self.touched.append(row)
+        self.next_seq = row.seq + 1
         return row
 
-    def query(self, filters: dict[str, str]) -> list[dict[str, Any]]:
-        """Rows that match all filters; ``since`` is a sequence number."""
-        since = int(filters.get("since", 0))
-        wanted = {key: value for key, value in filters.items() if key != "since"}
-        return [
-            row
-            for row in self.rows
-            if row["seq"] > since and all(str(row.get(key)) == value for key, value in wanted.items())
-        ]
-
-    def checks(self) -> dict[str, Any]:
-        """Ready answers to the questions tests ask most; empty lists are good news."""
-        placed: Counter[tuple[str, str]] = Counter()
-        executed: Counter[tuple[str, str]] = Counter()
-        after_gate = []
-        gated_until = 0.0
-        for row in self.rows:
-            if row["at"] < gated_until:
-                after_gate.append(row["seq"])
-            if row["status"] in (418, 429) and row.get("retry_after_s"):
-                gated_until = max(gated_until, row["at"] + row["retry_after_s"])
-            if (row["method"], row["path"]) in _PLACING and row["client_order_id"]:
-                who = (row["api_key"], row["client_order_id"])
-                placed[who] += 1
-                executed[who] += bool(row["executed"])
-        return {
-            "sent_twice": [client_id for (_key, client_id), count in placed.items() if count > 1],
-            "executed_twice": [client_id for (_key, client_id), count in executed.items() if count > 1],
-            "after_gate": after_gate,
-            "requests": len(self.rows),
-            "executed": sum(1 for row in self.rows if row["executed"]),
-        }
+    def decided(self, row: Row, status: int | str, *, executed: bool, order_id: int | str | None) -> None:
+        """What became of the request; also called for requests whose answer never left."""
+        row.status, row.executed, row.order_id = status, executed, order_id
+        self.touched.append(row)
 
     def clear(self) -> None:
-        self.rows.clear()
+        self._rows.clear()
+        self.touched.clear()
+        self.next_seq = 1
 
+    def rows(self) -> list[Row]:
+        return list(self._rows)
 
-def lane_guess(method: str, path: str) -> str:
-    """The lane a careful agent would use, as the venue sees it."""
-    if method == "GET":
-        return "query"
-    if method == "DELETE":
-        return "derisk"
-    return "order" if "order" in path.lower() else "other"
+    def query(
+        self, since: int = 0, path: str = "", method: str = "", client_order_id: str = "", limit: int = ROWS_KEPT_MAX
+    ) -> list[dict[str, Any]]:
+        """The latest `limit` rows after number `since`, of exactly this path (`/api/*`: of all that begin so)."""
+        found = [
+            row
+            for row in self._rows
+            if row.seq > since
+            and (not path or row.path == path or (path.endswith("*") and row.path.startswith(path[:-1])))
+            and (not method or row.method == method)
+            and (not client_order_id or row.client_order_id == client_order_id)
+        ]
+        return [asdict(row) for row in found[-limit:]]

@@ -1,173 +1,182 @@
-"""Start a sandbox as a child process and steer it: for tests, demos and rehearsals. Standard library only."""
+"""The sandbox from outside: `SandboxProcess` starts and kills one, `SandboxAdmin` speaks to its administration.
+
+Blocking and standard library only, so that any test or demo can use it.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
+import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-ADMIN_TIMEOUT_S = 20.0
+START_WITHIN_S = 20.0
+STOP_WITHIN_S = 5.0
+ANSWER_WITHIN_S = 30.0
 
 
-class SandboxError(RuntimeError):
-    """The sandbox did not start, or refused an admin request."""
+class SandboxRefused(Exception):
+    """The sandbox did not start, or its administration refused a request; the message says why."""
 
 
 class SandboxAdmin:
-    """The admin API of a running sandbox. Blocking; one connection per call."""
+    """The administration of a running sandbox at `url`. OSError when nobody answers."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, ca_file: str | None = None) -> None:
         parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port
+        self._host, self._port, self._tls = parts.hostname or "127.0.0.1", parts.port, parts.scheme == "https"
+        self._ca_file = ca_file
+
+    def request(self, method: str, path: str, value: Any = None) -> Any:
+        """One administration request; its JSON answer. SandboxRefused for anything but a 200."""
+        connection = self._connection()
+        try:
+            body = None if value is None else json.dumps(value).encode()
+            connection.request(method, path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            told = json.loads(answer.read() or b"null")
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise SandboxRefused(told.get("error", f"status {answer.status}") if isinstance(told, dict) else str(told))
+        return told
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if not self._tls:
+            return http.client.HTTPConnection(self._host, self._port, timeout=ANSWER_WITHIN_S)
+        import ssl
+
+        context = ssl.create_default_context(cafile=self._ca_file)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=ANSWER_WITHIN_S, context=context)
 
     def fault(
         self, kind: str, *, route: str | None = None, probability: float = 1.0, count: int | None = None, **params: Any
     ) -> str:
-        """Arm a fault; its id. Raises SandboxError naming what is wrong with it."""
-        description = {"kind": kind, "route": route or "", "probability": probability, **params}
-        if count is not None:
-            description["count"] = count
-        return str(self._ask("POST", "/admin/faults", description)["id"])
+        """Arm a fault; returns its id. `route` is "METHOD /path" (exact; `*` or `/` at the end: all that begin so)
+        or the beginning of a path. `count`: how often it strikes, None for ever."""
+        asked = {"kind": kind, "route": route, "probability": probability, "count": count, **params}
+        return str(self.request("POST", "/admin/faults", asked)["id"])
 
-    def clear(self, fault_id: str | None = None) -> int:
-        """Disarm one fault, or all."""
-        return int(self._ask("DELETE", f"/admin/faults/{fault_id}" if fault_id else "/admin/faults")["cleared"])
+    def clear(self, id: str | None = None) -> None:
+        """Disarm one fault, or all of them."""
+        self.request("DELETE", f"/admin/faults/{id}" if id else "/admin/faults")
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The armed faults, with how often each struck."""
+        return list(self.request("GET", "/admin/faults"))
 
     def ledger(self, **filters: Any) -> list[dict[str, Any]]:
-        """Rows whose columns equal the filters; ``since`` a sequence number."""
-        query = urlencode({key: str(value) for key, value in filters.items()})
-        return list(self._ask("GET", f"/admin/ledger?{query}"))
+        """Rows in order of receipt; filters: since (sequence number), path, method, client_order_id."""
+        query = urlencode({name: value for name, value in filters.items() if value})
+        return list(self.request("GET", f"/admin/ledger?{query}"))
 
-    def checks(self) -> dict[str, Any]:
-        return dict(self._ask("GET", "/admin/checks"))
+    def checks(self) -> dict[str, list[dict[str, Any]]]:
+        """Verdicts over the ledger by name; an empty list means nothing was found."""
+        return dict(self.request("GET", "/admin/checks"))
 
-    def orders(self, **filters: Any) -> list[dict[str, Any]]:
-        return list(self._ask("GET", f"/admin/orders?{urlencode(filters)}"))
+    def orders(self) -> list[dict[str, Any]]:
+        return list(self.request("GET", "/admin/orders"))
 
-    def balances(self) -> dict[str, Any]:
-        return dict(self._ask("GET", "/admin/balances"))
+    def balances(self) -> dict[str, dict[str, dict[str, str]]]:
+        """account -> asset -> {"free", "locked"}, amounts as strings."""
+        return dict(self.request("GET", "/admin/balances"))
 
-    def reset(self) -> None:
-        """A fresh venue: orders, balances, faults, ledger, counters."""
-        self._ask("POST", "/admin/reset", {})
+    def status(self) -> dict[str, Any]:
+        return dict(self.request("GET", "/admin/status"))
 
-    def stream_reset(self) -> int:
-        """Cut every stream socket; how many."""
-        return int(self._ask("POST", "/admin/stream_reset", {})["closed"])
+    def seq_rate(self, per_second: float) -> None:
+        """How fast the counting streams `<symbol>@seq` count."""
+        self.request("POST", "/admin/streams", {"seq_rate": per_second})
 
-    def seq(self, symbol: str = "BTCUSDT", per_s: float = 100.0) -> None:
-        """Numbered messages on ``<symbol>@seq`` at this rate; 0 stops them."""
-        self._ask("POST", "/admin/seq", {"symbol": symbol, "per_s": per_s})
+    def price(self, symbol: str, price: str) -> None:
+        """Move the market: the background market quotes around this price at once."""
+        self.request("POST", "/admin/market", {"symbol": symbol, "price": price})
 
     def save(self) -> None:
-        """Write the state file and take no further request."""
-        self._ask("POST", "/admin/save", {})
+        self.request("POST", "/admin/state/save")
 
-    def streams(self) -> dict[str, Any]:
-        return dict(self._ask("GET", "/admin/streams"))
-
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=ADMIN_TIMEOUT_S)
-        try:
-            data = json.dumps(body).encode() if body is not None else None
-            connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
-            answer = connection.getresponse()
-            told = json.loads(answer.read())
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise SandboxError(f"{method} {path}: {told.get('error', answer.status)}")
-        return told
+    def reset(self) -> None:
+        """Orders, balances, faults, ledger and counters as on the first day."""
+        self.request("POST", "/admin/reset")
 
 
 class SandboxProcess:
-    """A sandbox in its own process, as a context manager. ``extra_args`` go to the command line."""
+    """A sandbox in its own process, on a free port unless given one. Use as a context manager or start and stop it."""
 
     def __init__(
         self,
-        *,
         seed: int = 1,
         port: int = 0,
+        state: Path | str | None = None,
         quiet: bool = False,
         weights: bool = False,
         extra_args: tuple[str, ...] = (),
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="sandbox-")
-        self._state = Path(self._folder.name) / "state"
-        self._args = ["--seed", str(seed), "--state", str(self._state), *extra_args]
-        self._args += ["--quiet"] if quiet else []
-        self._args += ["--weights"] if weights else []
-        self._process: subprocess.Popen[bytes] | None = None
         self.port = port
-        self.url = self.ws_url = self.ca = ""
+        self.state = Path(state) if state is not None else None
+        self._arguments = ["--seed", str(seed), *(["--quiet"] if quiet else []), *([] if weights else ["--no-weights"])]
+        self._extra = list(extra_args)
+        self._process: subprocess.Popen[str] | None = None
+        self.url = self.ws_url = self.ca_file = ""
 
     def start(self) -> SandboxProcess:
-        command = [sys.executable, "-m", "jackstay_agent.sandbox", "--port", str(self.port), *self._args]
-        rooms = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))))
-        # Made importable from this very checkout or installation, whatever the caller's path is.
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": _with_siblings(rooms)}
-        )
+        """Start it and wait until it listens. SandboxRefused when it does not."""
+        state = ["--state", str(self.state)] if self.state is not None else []
+        command = [sys.executable, "-m", "jackstay_agent.sandbox", "--port", str(self.port), *self._arguments, *state]
+        self._process = subprocess.Popen([*command, *self._extra], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SandboxError(f"the sandbox did not start (exit code {self._process.wait(10)}); its message is above")
-        facts = json.loads(line)
-        self.port, self.url, self.ws_url = facts["port"], facts["url"], facts["ws_url"]
-        self.ca = facts.get("ca", "")
+            raise SandboxRefused(f"the sandbox ended with code {self._process.wait(START_WITHIN_S)} before it listened")
+        ready = json.loads(line)
+        self.port, self.url, self.ws_url = ready["port"], ready["url"], ready["ws_url"]
+        self.ca_file = ready.get("ca_file", "")
         return self
 
     @property
     def pid(self) -> int:
-        assert self._process is not None
+        if self._process is None:
+            raise SandboxRefused("the sandbox is not running: start it first")
         return self._process.pid
 
     @property
     def admin(self) -> SandboxAdmin:
-        return SandboxAdmin(self.url)
+        return SandboxAdmin(self.url, ca_file=self.ca_file or None)
 
-    def kill(self) -> None:
-        """kill -9, reaped; what was not saved is lost."""
-        self._end(lambda process: process.kill())
+    def stop(self) -> int:
+        """Ask it to end (SIGTERM) and wait; returns its exit code. Nothing happens when it is not running."""
+        return self._end(signal.SIGTERM)
 
-    def restart(self, *, keep_state: bool = True) -> None:
-        """Down with a kill -9 and up again on the same port."""
-        self.go_down(keep_state=keep_state)
+    def kill(self) -> int:
+        """Kill it at once, as a crash would."""
+        return self._end(signal.SIGKILL)
+
+    def restart(self, keep_state: bool = True) -> None:
+        """Kill it and start it again on the same port; without `keep_state` the state file is removed first."""
+        self.kill()
+        if not keep_state and self.state is not None:
+            self.state.unlink(missing_ok=True)
         self.start()
 
-    def go_down(self, *, keep_state: bool = True) -> None:
-        """As `restart`, but stays down until `start`."""
-        if keep_state:
-            self.admin.save()
-        self.kill()
-        if not keep_state:
-            self._state.unlink(missing_ok=True)
-
-    def stop(self) -> None:
-        """SIGTERM and wait."""
-        self._end(lambda process: process.terminate())
-        self._folder.cleanup()
-
-    def _end(self, how: Any) -> None:
+    def _end(self, number: int) -> int:
         process, self._process = self._process, None
         if process is None:
-            return
+            return 0
         if process.poll() is None:
-            how(process)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
+            process.send_signal(number)
+        try:
+            code = process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
         if process.stdout is not None:
             process.stdout.close()
+        return code
 
     def __enter__(self) -> SandboxProcess:
         return self.start()
@@ -176,9 +185,3 @@ class SandboxProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def _with_siblings(path: str) -> str:
-    """In a checkout the shared words live beside the agent's folder."""
-    sibling = Path(__file__).parents[3] / "protocols"
-    return path + (os.pathsep + str(sibling) if sibling.is_dir() else "")

@@ -1,129 +1,98 @@
-"""One symbol's order book: price-time priority, exact decimals."""
+"""One symbol's resting orders in price-time priority. It knows who is first; it moves no money.
+
+Levels live in a dict by price beside a sorted list of prices; a level keeps its orders in arrival order (a dict is
+ordered), so that the best order and a cancel by id are both cheap.
+"""
 
 from __future__ import annotations
 
-from bisect import insort
-from collections import deque
-from dataclasses import dataclass, field
+from bisect import bisect_left, insort
+from collections.abc import Iterator
 from decimal import Decimal
 
-ZERO = Decimal(0)
-OPEN = frozenset({"NEW", "PARTIALLY_FILLED"})
+from .model import ZERO, Order
 
 
-@dataclass(slots=True)
-class Order:
-    """One order from acceptance to its end. Quantities in base units, prices in quote units per base unit."""
+class Level:
+    """All orders resting at one price, oldest first."""
 
-    id: int
-    client_id: str
-    owner: str
-    symbol: str
-    side: str  # BUY | SELL
-    type: str
-    tif: str
-    price: Decimal
-    quantity: Decimal
-    created_ms: int
-    filled: Decimal = ZERO
-    cost: Decimal = ZERO
-    status: str = "NEW"
-    updated_ms: int = 0
-    stop_price: Decimal = ZERO
-    locked: Decimal = ZERO  # what of the owner's balance it still holds
-    trades: list[Trade] = field(default_factory=list)
+    __slots__ = ("orders", "price", "total")
 
-    @property
-    def remaining(self) -> Decimal:
-        return self.quantity - self.filled
-
-    @property
-    def is_open(self) -> bool:
-        return self.status in OPEN
+    def __init__(self, price: Decimal) -> None:
+        self.price = price
+        self.total = ZERO
+        self.orders: dict[int, Order] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Trade:
-    """One fill of one order; the two sides of a match share ``id``."""
+class BookSide:
+    """Bids or asks. `sign` turns prices so that the best one sorts first on either side."""
 
-    id: int
-    order_id: int
-    owner: str
-    symbol: str
-    side: str
-    price: Decimal
-    quantity: Decimal
-    fee: Decimal
-    fee_asset: str
-    maker: bool
-    at_ms: int
+    __slots__ = ("_keys", "_levels", "_sign")
+
+    def __init__(self, side: str) -> None:
+        self._sign = -1 if side == "BUY" else 1
+        self._keys: list[Decimal] = []
+        self._levels: dict[Decimal, Level] = {}
+
+    def add(self, order: Order) -> Decimal:
+        """Rest the order behind all others at its price; returns the level's new total."""
+        key = order.price * self._sign
+        level = self._levels.get(key)
+        if level is None:
+            level = self._levels[key] = Level(order.price)
+            insort(self._keys, key)
+        level.orders[order.id] = order
+        level.total += order.remaining
+        return level.total
+
+    def remove(self, order: Order) -> Decimal:
+        """Take the order off the book; returns what is left at its price."""
+        return self._shrink(order, order.remaining, gone=True)
+
+    def filled(self, order: Order, quantity: Decimal) -> Decimal:
+        """The resting order, already updated, was filled by this much; returns what is left at its price."""
+        return self._shrink(order, quantity, gone=not order.remaining)
+
+    def _shrink(self, order: Order, quantity: Decimal, *, gone: bool) -> Decimal:
+        key = order.price * self._sign
+        level = self._levels[key]
+        if gone:
+            del level.orders[order.id]
+        level.total -= quantity
+        if not level.orders:
+            del self._levels[key]
+            del self._keys[bisect_left(self._keys, key)]
+            return ZERO
+        return level.total
+
+    def best(self) -> Level | None:
+        return self._levels[self._keys[0]] if self._keys else None
+
+    def levels(self) -> Iterator[Level]:
+        """Levels from the best price outwards. Do not change the book while iterating."""
+        return (self._levels[key] for key in self._keys)
+
+    def depth(self, count: int) -> list[tuple[Decimal, Decimal]]:
+        levels = self._levels
+        return [(levels[key].price, levels[key].total) for key in self._keys[:count]]
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 class Book:
-    """Resting orders of one symbol. Levels are kept sorted; within a level the oldest stands first."""
+    """Both sides of one symbol."""
+
+    __slots__ = ("asks", "bids")
 
     def __init__(self) -> None:
-        self._levels: dict[str, dict[Decimal, deque[Order]]] = {"BUY": {}, "SELL": {}}
-        self._prices: dict[str, list[Decimal]] = {"BUY": [], "SELL": []}  # ascending
-        self.changed: set[tuple[str, Decimal]] = set()  # levels touched since the last depth update
+        self.bids = BookSide("BUY")
+        self.asks = BookSide("SELL")
 
-    def best(self, side: str) -> Decimal | None:
-        prices = self._prices[side]
-        if not prices:
-            return None
-        return prices[-1] if side == "BUY" else prices[0]
+    def side(self, side: str) -> BookSide:
+        """The side on which an order of this side rests."""
+        return self.bids if side == "BUY" else self.asks
 
-    def crosses(self, taker_side: str, limit: Decimal | None) -> bool:
-        """Would a taker of this side and limit (None: any price) meet a resting order?"""
-        best = self.best("SELL" if taker_side == "BUY" else "BUY")
-        if best is None:
-            return False
-        if limit is None:
-            return True
-        return best <= limit if taker_side == "BUY" else best >= limit
-
-    def front(self, side: str) -> Order | None:
-        """The resting order that trades next on this side."""
-        best = self.best(side)
-        return None if best is None else self._levels[side][best][0]
-
-    def add(self, order: Order) -> None:
-        level = self._levels[order.side].get(order.price)
-        if level is None:
-            level = self._levels[order.side][order.price] = deque()
-            insort(self._prices[order.side], order.price)
-        level.append(order)
-        self.changed.add((order.side, order.price))
-
-    def remove(self, order: Order) -> None:
-        level = self._levels[order.side][order.price]
-        level.remove(order)
-        self.touched(order)
-        if not level:
-            del self._levels[order.side][order.price]
-            self._prices[order.side].remove(order.price)
-
-    def touched(self, order: Order) -> None:
-        self.changed.add((order.side, order.price))
-
-    def level(self, side: str, price: Decimal) -> Decimal:
-        """Open quantity at a price."""
-        return sum((order.remaining for order in self._levels[side].get(price, ())), ZERO)
-
-    def depth(self, side: str, limit: int) -> list[tuple[Decimal, Decimal]]:
-        """Best levels first."""
-        prices = self._prices[side]
-        ordered = reversed(prices) if side == "BUY" else iter(prices)
-        return [(price, self.level(side, price)) for price, _ in zip(ordered, range(limit), strict=False)]
-
-    def fillable(self, taker_side: str, limit: Decimal | None, wanted: Decimal) -> Decimal:
-        """How much of ``wanted`` could trade at once (fill-or-kill looks before it leaps)."""
-        side = "SELL" if taker_side == "BUY" else "BUY"
-        total = ZERO
-        for price, quantity in self.depth(side, len(self._prices[side])):
-            if limit is not None and (price > limit if taker_side == "BUY" else price < limit):
-                break
-            total += quantity
-            if total >= wanted:
-                break
-        return min(total, wanted)
+    def opposite(self, side: str) -> BookSide:
+        """The side an incoming order of this side trades against."""
+        return self.asks if side == "BUY" else self.bids

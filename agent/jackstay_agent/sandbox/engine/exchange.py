@@ -1,381 +1,288 @@
-"""The exchange: accounts, symbols with filters, order entry, matching, cancels. Every number is a Decimal.
+"""The venue's engine: places, matches, cancels, replaces, and records what happened as events.
 
-Rejections are `Reject` values raised as exceptions with Binance's own codes (exchanges.md 3.3, adapters.md 2.4).
+Pure: the clock is an argument, nothing is read or sent. Whoever drives it takes the events with `drain()` after
+each call and publishes them.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
-from typing import Any
 
-from .book import ZERO, Book, Order, Trade
+from . import filters
+from .book import Book
+from .model import (
+    FEE_ACCOUNT,
+    MARKET_ACCOUNT,
+    ZERO,
+    BookChange,
+    Event,
+    Fill,
+    Order,
+    OrderChange,
+    OrderRequest,
+    Placed,
+    Reject,
+    Symbol,
+    Trade,
+)
+from .orders import OrderTable
+from .settlement import SpotSettlement
+from .wallet import Wallets
 
-FEE_RATE = Decimal("0.001")
-MARKET = "market"  # owner of the background quotes
-EVENTS_MAX = 100_000
-
-
-class Reject(Exception):
-    """The venue says no; nothing happened."""
-
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class Symbol:
-    name: str
-    base: str
-    quote: str
-    tick: Decimal
-    step: Decimal
-    min_quantity: Decimal
-    max_quantity: Decimal
-    min_notional: Decimal
-    start_price: Decimal
-
-
-def default_symbols() -> list[Symbol]:
-    d = Decimal
-    return [
-        Symbol("BTCUSDT", "BTC", "USDT", d("0.01"), d("0.00001"), d("0.00001"), d("9000"), d("5"), d("50000")),
-        Symbol("ETHUSDT", "ETH", "USDT", d("0.01"), d("0.0001"), d("0.0001"), d("90000"), d("5"), d("2500")),
-    ]
+TRADES_KEPT_MAX = 1000
 
 
 @dataclass(slots=True)
-class Account:
-    """Free and locked amounts by asset."""
+class Market:
+    """One symbol in motion: its book, its last price and its latest public trades."""
 
-    free: dict[str, Decimal] = field(default_factory=dict)
-    locked: dict[str, Decimal] = field(default_factory=dict)
-
-    def lock(self, asset: str, amount: Decimal) -> bool:
-        if self.free.get(asset, ZERO) < amount:
-            return False
-        self.free[asset] = self.free.get(asset, ZERO) - amount
-        self.locked[asset] = self.locked.get(asset, ZERO) + amount
-        return True
-
-    def unlock(self, asset: str, amount: Decimal) -> None:
-        self.locked[asset] = self.locked.get(asset, ZERO) - amount
-        self.free[asset] = self.free.get(asset, ZERO) + amount
-
-    def spend_locked(self, asset: str, amount: Decimal) -> None:
-        self.locked[asset] = self.locked.get(asset, ZERO) - amount
-
-    def receive(self, asset: str, amount: Decimal) -> None:
-        self.free[asset] = self.free.get(asset, ZERO) + amount
+    symbol: Symbol
+    book: Book
+    last_price: Decimal
+    trades: deque[Trade]
+    # counts level changes: the U/u of depth streams and the lastUpdateId of snapshots
+    update_id: int = 1
 
 
 class Exchange:
-    """One venue. ``now_ms()`` is its clock; ``on_event(kind, fields)`` hears trades and order changes."""
+    """All symbols of one venue. Every method is synchronous and either changes everything it says or raises Reject."""
 
-    def __init__(
-        self,
-        symbols: list[Symbol],
-        *,
-        now_ms: Callable[[], int],
-        seed: int = 1,
-        on_event: Callable[[str, Any], None] = lambda kind, what: None,
-    ) -> None:
-        self.symbols = {symbol.name: symbol for symbol in symbols}
-        self.now_ms = now_ms
-        self.on_event = on_event
-        self.accounts: dict[str, Account] = {}
-        self.books = {name: Book() for name in self.symbols}
-        self.orders: dict[int, Order] = {}
-        self.trades: list[Trade] = []
-        self.last_price = {name: symbol.start_price for name, symbol in self.symbols.items()}
-        self.fees: dict[str, Decimal] = {}
-        self._open_ids: dict[tuple[str, str], Order] = {}  # (owner, client id) of open orders only
-        self._by_client_id: dict[tuple[str, str], Order] = {}  # the newest order of that id
-        self.depth_ids = dict.fromkeys(self.symbols, 1)
-        self._order_serial = 100
-        self._trade_serial = 500
-        self._random = random.Random(seed)
+    def __init__(self, symbols: list[Symbol], clock: Callable[[], int]) -> None:
+        self.wallets = Wallets()
+        self.settlement = SpotSettlement(self.wallets)
+        self.clock = clock
+        self.orders = OrderTable()
+        self.markets = {s.name: Market(s, Book(), s.price_start, deque(maxlen=TRADES_KEPT_MAX)) for s in symbols}
+        self.next_order_id = 1
+        self.next_trade_id = 1
+        self._events: list[Event] = []
 
-    # ------------------------------------------------------------ orders
+    def market(self, symbol: str) -> Market:
+        market = self.markets.get(symbol)
+        if market is None:
+            raise Reject("unknown_symbol", symbol)
+        return market
 
-    def place(
-        self,
-        owner: str,
-        symbol_name: str,
-        side: str,
-        type_: str,
-        *,
-        quantity: Decimal | None,
-        price: Decimal | None = None,
-        tif: str = "GTC",
-        client_id: str = "",
-        quote_quantity: Decimal | None = None,
-    ) -> Order:
-        """Accept, match, rest or expire. Raises Reject with the venue's code; then nothing changed."""
-        symbol = self._symbol(symbol_name)
-        if side not in ("BUY", "SELL"):
-            raise Reject(-1117, "Invalid side.")
-        if type_ not in ("LIMIT", "MARKET", "LIMIT_MAKER"):
-            raise Reject(-1116, "Invalid orderType.")
-        if tif not in ("GTC", "IOC", "FOK"):
-            raise Reject(-1115, "Invalid timeInForce.")
-        limit = None if type_ == "MARKET" else price
-        if type_ == "MARKET" and quantity is None and quote_quantity is not None:
-            reference = self.books[symbol.name].best("SELL" if side == "BUY" else "BUY")
-            reference = reference or self.last_price[symbol.name]
-            quantity = (quote_quantity / reference).quantize(symbol.step, ROUND_DOWN)
-        if quantity is None:
-            raise Reject(-1102, "Mandatory parameter 'quantity' was not sent, was empty/null, or malformed.")
-        self._check_filters(symbol, type_, quantity, limit)
-        client_id = client_id or f"sandbox{self._order_serial + 1}"
-        if (owner, client_id) in self._open_ids:
-            raise Reject(-2010, "Duplicate order sent.")
-        book = self.books[symbol.name]
-        if type_ == "LIMIT_MAKER" and book.crosses(side, limit):
-            raise Reject(-2010, "Order would immediately match and take.")
-        order = self._accept(owner, symbol, side, type_, quantity, limit, tif, client_id)
-        if tif == "FOK" and book.fillable(side, limit, quantity) < quantity:
-            self._end(order, "EXPIRED")
-            return order
-        self._match(order, limit)
-        if order.is_open:
-            if type_ == "MARKET" or tif in ("IOC", "FOK"):
-                self._end(order, "EXPIRED")
-            else:
-                book.add(order)
-        return order
+    def drain(self) -> list[Event]:
+        """Everything that happened since the last call, in order."""
+        events, self._events = self._events, []
+        return events
 
-    def _symbol(self, name: str) -> Symbol:
-        symbol = self.symbols.get(name)
-        if symbol is None:
-            raise Reject(-1121, "Invalid symbol.")
-        return symbol
+    # placing ---------------------------------------------------------------------------------------------------
 
-    def _check_filters(self, symbol: Symbol, type_: str, quantity: Decimal, limit: Decimal | None) -> None:
-        if not quantity.is_finite() or not symbol.min_quantity <= quantity <= symbol.max_quantity:
-            raise Reject(-1013, "Filter failure: LOT_SIZE")
-        if quantity % symbol.step:
-            raise Reject(-1013, "Filter failure: LOT_SIZE")
-        if type_ != "MARKET":
-            if limit is None:
-                raise Reject(-1102, "Mandatory parameter 'price' was not sent, was empty/null, or malformed.")
-            if not limit.is_finite() or limit <= 0 or limit % symbol.tick:
-                raise Reject(-1013, "Filter failure: PRICE_FILTER")
-            last = self.last_price[symbol.name]
-            if not last / 5 <= limit <= last * 5:
-                raise Reject(-1013, "Filter failure: PERCENT_PRICE_BY_SIDE")
-        if quantity * (limit or self.last_price[symbol.name]) < symbol.min_notional:
-            raise Reject(-1013, "Filter failure: NOTIONAL")
+    def test(self, request: OrderRequest) -> None:
+        """Raises what `place` would raise for the request's shape, filters and client id; changes nothing."""
+        market = self.market(request.symbol)
+        filters.check(market.symbol, request, market.last_price)
 
-    def _accept(
-        self,
-        owner: str,
-        symbol: Symbol,
-        side: str,
-        type_: str,
-        quantity: Decimal,
-        limit: Decimal | None,
-        tif: str,
-        client_id: str,
-    ) -> Order:
-        now = self.now_ms()
-        order = Order(
-            self._order_serial + 1, client_id, owner, symbol.name, side, type_, tif, limit or ZERO, quantity, now,
-            updated_ms=now,
-        )  # fmt: skip
-        if owner != MARKET:
-            asset, amount = symbol.base, quantity
-            if side == "BUY":
-                price = limit if limit is not None else self._worst_buy_price(symbol, quantity)
-                asset, amount = symbol.quote, quantity * price
-            if not self.account(owner).lock(asset, amount):
-                raise Reject(-2010, "Account has insufficient balance for requested action.")
-            order.locked = amount
-        self._order_serial += 1
-        self.orders[order.id] = order
-        self._open_ids[owner, client_id] = order
-        self._by_client_id[owner, client_id] = order
-        self.on_event("order", (order, "NEW", None))
-        return order
+    def place(self, request: OrderRequest) -> Placed:
+        """Accept, match and rest (or expire) one order. Raises Reject and changes nothing when it is refused."""
+        market = self.market(request.symbol)
+        if request.account != MARKET_ACCOUNT:
+            filters.check(market.symbol, request, market.last_price)
+            if request.client_id:
+                self.orders.require_free(request.account, request.symbol, request.client_id)
+            if len(self.orders.open_of(request.account, request.symbol)) >= market.symbol.orders_max:
+                raise Reject("filter", "MAX_NUM_ORDERS")
+        order = self._order(request)
+        market_cost = ZERO
+        if request.type == "MARKET":
+            quantity, market_cost = self._market_plan(market, request)
+            if request.quote_quantity:
+                order.quantity = quantity
+        elif request.type == "LIMIT_MAKER" and self._crosses(market, order):
+            raise Reject("would_match")
+        self.settlement.reserve(order, market.symbol, market_cost)
+        self.next_order_id += 1
+        self.orders.add(order)
+        self._changed("NEW", order)
+        return Placed(order, self._execute(market, order))
 
-    def _worst_buy_price(self, symbol: Symbol, quantity: Decimal) -> Decimal:
-        """What a market buy of this size would pay for its last unit."""
-        left, worst = quantity, self.last_price[symbol.name]
-        for price, available in self.books[symbol.name].depth("SELL", 1_000_000):
-            worst = price
-            left -= available
-            if left <= 0:
+    def _order(self, request: OrderRequest) -> Order:
+        now, order_id = self.clock(), self.next_order_id
+        return Order(
+            id=order_id,
+            account=request.account,
+            symbol=request.symbol,
+            side=request.side,
+            type=request.type,
+            tif="GTC" if request.type in ("MARKET", "LIMIT_MAKER") else request.tif,
+            price=request.price,
+            quantity=request.quantity,
+            client_id=request.client_id or f"auto{order_id:018d}",
+            created_at=now,
+            updated_at=now,
+            quote_quantity=request.quote_quantity,
+            stop_price=request.stop_price,
+            stp=request.stp,
+            list_id=request.list_id,
+            owner=request.owner,
+            working_at=now,
+        )
+
+    def _execute(self, market: Market, order: Order) -> list[Fill]:
+        """Match a reserved order and decide what becomes of the rest."""
+        if order.tif == "FOK" and self._available(market, order) < order.quantity:
+            self._finish(market, order, "EXPIRED")
+            return []
+        fills = self._match(market, order)
+        if order.is_open and (order.remaining <= 0 or order.type == "MARKET" or order.tif in ("IOC", "FOK")):
+            self._finish(market, order, "EXPIRED")
+        elif order.is_open:
+            self._level(market, order, market.book.side(order.side).add(order))
+        return fills
+
+    def _crosses(self, market: Market, order: Order) -> bool:
+        best = market.book.opposite(order.side).best()
+        return best is not None and _acceptable(order, best.price)
+
+    def _available(self, market: Market, order: Order) -> Decimal:
+        total = ZERO
+        for level in market.book.opposite(order.side).levels():
+            if not _acceptable(order, level.price) or total >= order.quantity:
                 break
-        return worst
+            total += level.total
+        return total
 
-    def _match(self, taker: Order, limit: Decimal | None) -> None:
-        book = self.books[taker.symbol]
-        other = "SELL" if taker.side == "BUY" else "BUY"
-        while taker.remaining > 0 and book.crosses(taker.side, limit):
-            maker = book.front(other)
-            assert maker is not None
-            if maker.owner == taker.owner and maker.owner != MARKET:
-                self._end(taker, "EXPIRED_IN_MATCH")  # Binance's default self-trade rule: the taker expires
-                return
-            quantity = min(taker.remaining, maker.remaining)
-            self._trade(taker, maker, quantity, maker.price)
-            book.touched(maker)
-            if maker.remaining == 0:
-                book.remove(maker)
-
-    def _trade(self, taker: Order, maker: Order, quantity: Decimal, price: Decimal) -> None:
-        self._trade_serial += 1
-        now = self.now_ms()
-        for order, is_maker in ((maker, True), (taker, False)):
-            trade = self._settle(order, quantity, price, is_maker, now)
-            order.trades.append(trade)
-            self.trades.append(trade)
-            if order.remaining == 0:
-                self._end(order, "FILLED")
+    def _market_plan(self, market: Market, request: OrderRequest) -> tuple[Decimal, Decimal]:
+        """(quantity the book can give, what it costs) for a market order, by quantity or by quote amount."""
+        quantity = cost = ZERO
+        step = market.symbol.step
+        for level in market.book.opposite(request.side).levels():
+            if request.quote_quantity:
+                wanted = ((request.quote_quantity - cost) / level.price).quantize(step, ROUND_DOWN)
             else:
-                order.status = "PARTIALLY_FILLED"
-            order.updated_ms = now
-            self.on_event("order", (order, "TRADE", trade))
-        self.last_price[taker.symbol] = price
-        self.on_event("trade", (taker.symbol, self._trade_serial, price, quantity, taker.side, now))
+                wanted = request.quantity - quantity
+            taken = min(wanted, level.total)
+            if taken <= 0:
+                break
+            quantity += taken
+            cost += taken * level.price
+        return quantity, cost
 
-    def _settle(self, order: Order, quantity: Decimal, price: Decimal, maker: bool, now: int) -> Trade:
-        symbol = self.symbols[order.symbol]
-        value = quantity * price
-        order.filled += quantity
-        order.cost += value
-        received, fee_asset = (quantity, symbol.base) if order.side == "BUY" else (value, symbol.quote)
-        fee = (received * FEE_RATE).quantize(Decimal("1e-8"), ROUND_DOWN) if order.owner != MARKET else ZERO
-        if order.owner != MARKET:
-            account = self.account(order.owner)
-            spent_asset, spent = (symbol.quote, value) if order.side == "BUY" else (symbol.base, quantity)
-            account.spend_locked(spent_asset, spent)
-            order.locked -= spent
-            account.receive(fee_asset, received - fee)
-            self.fees[fee_asset] = self.fees.get(fee_asset, ZERO) + fee
-        return Trade(
-            self._trade_serial, order.id, order.owner, order.symbol, order.side, price, quantity, fee, fee_asset, maker,
-            now,
+    def _match(self, market: Market, taker: Order) -> list[Fill]:
+        fills: list[Fill] = []
+        side = market.book.opposite(taker.side)
+        while taker.remaining > 0:
+            level = side.best()
+            if level is None or not _acceptable(taker, level.price):
+                break
+            maker = next(iter(level.orders.values()))
+            quantity = min(taker.remaining, maker.remaining)
+            fills.append(self._trade(market, taker, maker, quantity))
+            self._level(market, maker, side.filled(maker, quantity))
+        return fills
+
+    def _trade(self, market: Market, taker: Order, maker: Order, quantity: Decimal) -> Fill:
+        buyer, seller = (taker, maker) if taker.side == "BUY" else (maker, taker)
+        symbol, price, now = market.symbol, maker.price, self.clock()
+        fees = self.settlement.settle(symbol, buyer, seller, price, quantity)
+        trade_id = self.next_trade_id
+        self.next_trade_id += 1
+        trade = Trade(
+            trade_id, symbol.name, price, quantity, now, buyer.id, seller.id, buyer.account, seller.account,
+            buyer is maker, *fees,
         )  # fmt: skip
+        market.last_price = price
+        market.trades.append(trade)
+        self._events.append(trade)
+        self._fill(symbol, maker, trade)
+        return self._fill(symbol, taker, trade)
 
-    def _end(self, order: Order, status: str) -> None:
-        """Terminal: what is still locked goes back, the client id is free again (as on Binance spot)."""
-        order.status = status
-        order.updated_ms = self.now_ms()
-        if order.owner != MARKET and order.locked:
-            symbol = self.symbols[order.symbol]
-            self.account(order.owner).unlock(symbol.quote if order.side == "BUY" else symbol.base, order.locked)
-            order.locked = ZERO
-        if self._open_ids.get((order.owner, order.client_id)) is order:
-            del self._open_ids[order.owner, order.client_id]
+    def _fill(self, symbol: Symbol, order: Order, trade: Trade) -> Fill:
+        bought = order.side == "BUY"
+        fill = Fill(
+            trade.id, order.id, symbol.name, order.side, trade.price, trade.quantity,
+            trade.buyer_fee if bought else trade.seller_fee,
+            symbol.base if bought else symbol.quote,
+            bought == trade.buyer_is_maker, trade.at,
+        )  # fmt: skip
+        order.filled += trade.quantity
+        order.cost += trade.price * trade.quantity
+        order.updated_at = trade.at
+        if order.account != MARKET_ACCOUNT:
+            self.orders.record(order.account, fill)
+        order.status = "PARTIALLY_FILLED" if order.remaining > 0 else "FILLED"
+        self._changed("TRADE", order, fill)
+        if order.status == "FILLED":
+            self.settlement.release(order, symbol)
+            self.orders.closed(order)
+        return fill
 
-    def cancel(self, order: Order) -> Order:
-        """Raises Reject -2011 when it is not open any more."""
+    def restore(self, order: Order) -> None:
+        """Put back an order from an earlier life as it was; its lock is already in the wallets."""
+        self.orders.restore(order)
+        if order.is_open:
+            market = self.market(order.symbol)
+            self._level(market, order, market.book.side(order.side).add(order))
+
+    # ending ----------------------------------------------------------------------------------------------------
+
+    def cancel(self, account: str, symbol: str, order_id: int | None = None, client_id: str | None = None) -> Order:
+        """Cancel one open order. Reject("unknown_order") when there is none open of that name."""
+        market = self.market(symbol)
+        order = self.orders.find(account, symbol, order_id, client_id)
         if not order.is_open:
-            raise Reject(-2011, "Unknown order sent.")
-        self.books[order.symbol].remove(order)
-        self._end(order, "CANCELED")
-        self.on_event("order", (order, "CANCELED", None))
+            raise Reject("not_open", order.status)
+        self._remove(market, order, "CANCELED")
         return order
 
-    # ------------------------------------------------------------ look-ups
+    def cancel_all(self, account: str, symbol: str) -> list[Order]:
+        market = self.market(symbol)
+        orders = self.orders.open_of(account, symbol)
+        for order in orders:
+            self._remove(market, order, "CANCELED")
+        return orders
 
-    def account(self, owner: str) -> Account:
-        return self.accounts.setdefault(owner, Account())
+    def _remove(self, market: Market, order: Order, status: str) -> None:
+        self._level(market, order, market.book.side(order.side).remove(order))
+        self._finish(market, order, status)
 
-    def find(self, owner: str, symbol: str, *, order_id: int | None, client_id: str | None) -> Order | None:
-        order = None
-        if order_id is not None:
-            order = self.orders.get(order_id)
-        elif client_id:
-            order = self._by_client_id.get((owner, client_id))
-        if order is None or order.owner != owner or order.symbol != symbol:
-            return None
-        return order
+    def _finish(self, market: Market, order: Order, status: str) -> None:
+        order.status = status
+        order.updated_at = self.clock()
+        self.settlement.release(order, market.symbol)
+        self.orders.closed(order)
+        self._changed(status, order)
 
-    def open_orders(self, owner: str, symbol: str | None = None) -> Iterator[Order]:
-        for (who, _client_id), order in list(self._open_ids.items()):
-            if who == owner and (symbol is None or order.symbol == symbol):
-                yield order
+    def _level(self, market: Market, order: Order, total: Decimal) -> None:
+        market.update_id += 1
+        self._events.append(BookChange(order.symbol, order.side, order.price, total, market.update_id))
 
-    def orders_of(self, owner: str, symbol: str | None = None) -> Iterator[Order]:
-        for order in self.orders.values():
-            if order.owner == owner and (symbol is None or order.symbol == symbol):
-                yield order
+    def _changed(self, kind: str, order: Order, fill: Fill | None = None) -> None:
+        self.orders.touched.add(order.id)
+        if order.account != MARKET_ACCOUNT:
+            self._events.append(
+                OrderChange(kind, order, order.status, order.filled, order.cost, order.updated_at, fill)
+            )
 
-    def depth_update_id(self, symbol: str) -> int:
-        return self.depth_ids[symbol]
 
-    def depth_changes(self, symbol: str) -> tuple[int, int, dict[str, list[tuple[Decimal, Decimal]]]] | None:
-        """Levels changed since the last call as (first id, last id, side -> price and quantity); None: nothing did."""
-        book = self.books[symbol]
-        if not book.changed:
-            return None
-        levels: dict[str, list[tuple[Decimal, Decimal]]] = {"BUY": [], "SELL": []}
-        for side, price in sorted(book.changed):
-            levels[side].append((price, book.level(side, price)))
-        first = self.depth_ids[symbol] + 1
-        self.depth_ids[symbol] += len(book.changed)
-        book.changed.clear()
-        return first, self.depth_ids[symbol], levels
+def _acceptable(order: Order, price: Decimal) -> bool:
+    """Would this order trade at that resting price?"""
+    if order.type == "MARKET":
+        return True
+    return price <= order.price if order.side == "BUY" else price >= order.price
 
-    # ------------------------------------------------------------ state
 
-    _STATE = (
-        "accounts", "books", "orders", "trades", "last_price", "fees", "depth_ids", "_open_ids", "_by_client_id",
-        "_order_serial", "_trade_serial", "_random",
-    )  # fmt: skip
+def spot_symbols() -> list[Symbol]:
+    """The default spot markets."""
+    return [
+        Symbol("BTCUSDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.00001"), Decimal(50000)),
+        Symbol(
+            "ETHUSDT", "ETH", "USDT", Decimal("0.01"), Decimal("0.0001"), Decimal(3000), quantity_min=Decimal("0.0001")
+        ),
+    ]
 
-    def save(self) -> dict[str, Any]:
-        """Everything that a restart must not forget."""
-        return {name: getattr(self, name) for name in self._STATE}
 
-    def load(self, state: dict[str, Any]) -> None:
-        for name in self._STATE:
-            setattr(self, name, state[name])
-
-    # ------------------------------------------------------------ the background market
-
-    def seed_quotes(self) -> None:
-        """Resting quotes of the market itself around each start price, so that books are never empty."""
-        for symbol in self.symbols.values():
-            self.requote(symbol.name)
-
-    def requote(self, symbol_name: str) -> None:
-        """Replace the market's quotes around a price that has walked a tick or two."""
-        symbol = self.symbols[symbol_name]
-        for order in list(self.open_orders(MARKET, symbol_name)):
-            self.books[symbol_name].remove(order)
-            self._end(order, "CANCELED")
-            del self.orders[order.id]
-            self._by_client_id.pop((MARKET, order.client_id), None)
-        mid = symbol.start_price + symbol.tick * self._random.randint(-200, 200)
-        for rank in range(1, 6):
-            quantity = (symbol.step * self._random.randint(10_000, 100_000)).quantize(symbol.step)
-            for side, sign in (("BUY", -1), ("SELL", 1)):
-                price = mid + sign * rank * symbol.tick * 100
-                self.place(MARKET, symbol_name, side, "LIMIT", quantity=quantity, price=price)
-
-    def market_step(self) -> None:
-        """One step of the background market: a small trade somewhere, sometimes new quotes. It trades with anyone."""
-        name = self._random.choice(sorted(self.symbols))
-        symbol = self.symbols[name]
-        if self._random.random() < 0.2:
-            self.requote(name)
-            return
-        side = self._random.choice(("BUY", "SELL"))
-        front = self.books[name].front("SELL" if side == "BUY" else "BUY")
-        if front is not None:
-            quantity = max(symbol.min_quantity, symbol.step * self._random.randint(1, 1000))
-            quantity = max(quantity, (symbol.min_notional / front.price).quantize(symbol.step) + symbol.step)
-            order = self.place(MARKET, name, side, "MARKET", quantity=quantity)
-            self.orders.pop(order.id, None)
-            self._by_client_id.pop((MARKET, order.client_id), None)
-        if len(self.trades) > EVENTS_MAX:
-            mine = [trade for trade in self.trades if trade.owner != MARKET]
-            self.trades = mine + [trade for trade in self.trades[-1000:] if trade.owner == MARKET]
+def spot_exchange(clock: Callable[[], int], funds: dict[str, dict[str, Decimal]]) -> Exchange:
+    """A spot venue with these accounts' funds, a background account that never runs dry, and an account for fees."""
+    exchange = Exchange(spot_symbols(), clock)
+    for account, assets in funds.items():
+        exchange.wallets.open(account, assets)
+    plenty = Decimal(10) ** 12
+    exchange.wallets.open(MARKET_ACCOUNT, {"BTC": plenty, "ETH": plenty, "USDT": plenty})
+    exchange.wallets.open(FEE_ACCOUNT, {})
+    return exchange

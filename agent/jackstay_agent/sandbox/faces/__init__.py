@@ -1,1 +1,1 @@
-"""How the engine looks from outside: one file per venue shape."""
+"""Faces: how each venue's shape speaks to the one engine: parse, ask the engine, write the venue's JSON."""

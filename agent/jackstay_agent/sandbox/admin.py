@@ -1,0 +1,143 @@
+"""The administration under `/admin/`: arming faults, reading the ledger, resetting. JSON in, JSON out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import orjson
+from aiohttp import web
+
+from . import checks
+from .engine.model import MARKET_ACCOUNT
+from .faces import binance_views as views
+from .wire import RawAnswer, head
+
+if TYPE_CHECKING:
+    from .server import SandboxServer
+
+
+class BadRequest(Exception):
+    """The administrator asked for something that cannot be done; the message says what is wrong."""
+
+
+class Admin:
+    """Serves the administration of one server."""
+
+    def __init__(self, server: SandboxServer) -> None:
+        self._server = server
+        self._routes: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
+            ("POST", "/admin/faults"): self._arm,
+            ("GET", "/admin/faults"): lambda asked: self._server.faults.views(),
+            ("DELETE", "/admin/faults"): lambda asked: {"cleared": self._server.faults.clear()},
+            ("GET", "/admin/ledger"): self._ledger,
+            ("GET", "/admin/checks"): lambda asked: checks.run(self._server.venue.ledger.rows()),
+            ("GET", "/admin/orders"): self._orders,
+            ("GET", "/admin/balances"): self._balances,
+            ("GET", "/admin/status"): self._status,
+            ("POST", "/admin/reset"): self._reset,
+            ("POST", "/admin/streams"): self._streams,
+            ("POST", "/admin/market"): self._market,
+            ("POST", "/admin/state/save"): self._save,
+        }
+
+    async def handle(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
+        body = await request.read()
+        status, value = self._answer(request.method, path, query, body)
+        data = orjson.dumps(value)
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
+        return RawAnswer(head(status, headers) + data, close=not request.keep_alive)
+
+    def _answer(self, method: str, path: str, query: str, body: bytes) -> tuple[int, Any]:
+        try:
+            asked: Any = orjson.loads(body) if body else {}
+            if not isinstance(asked, dict):
+                raise BadRequest(f"the body is a {type(asked).__name__}: expected a JSON object")
+            asked |= dict(parse_qsl(query))
+            if method == "DELETE" and path.startswith("/admin/faults/"):
+                if not self._server.faults.clear(path.removeprefix("/admin/faults/")):
+                    return 404, {"error": "no such fault is armed"}
+                return 200, {"cleared": 1}
+            route = self._routes.get((method, path))
+            if route is None:
+                known = ", ".join(f"{verb} {where}" for verb, where in self._routes)
+                return 404, {"error": f"no such administration request: expected one of {known}"}
+            return 200, route(asked)
+        except (BadRequest, ValueError, TypeError, KeyError) as error:
+            return 400, {"error": str(error)}
+
+    def _arm(self, asked: dict[str, Any]) -> dict[str, Any]:
+        server = self._server
+        fault = server.faults.arm(asked, server.venue.clock())
+        if fault.kind == "stream_reset":
+            server.faults.clear(fault.id)
+            return {"id": fault.id, "reset": server.reset_streams()}
+        return {"id": fault.id}
+
+    def _ledger(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        filters = {name: str(asked[name]) for name in ("path", "method", "client_order_id") if asked.get(name)}
+        return self._server.venue.ledger.query(since=int(asked.get("since") or 0), **filters)  # type: ignore[arg-type]
+
+    def _orders(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            views.order_json(order) | {"account": order.account}
+            for order in self._server.venue.spot.orders.all_of(asked.get("account"), asked.get("symbol"))
+            if order.account != MARKET_ACCOUNT
+        ]
+
+    def _balances(self, asked: dict[str, Any]) -> dict[str, Any]:
+        wallets = self._server.venue.spot.wallets
+        return {
+            account: {
+                asset: {"free": views.amount(balance.free), "locked": views.amount(balance.locked)}
+                for asset, balance in wallets.assets(account).items()
+            }
+            for account in wallets.accounts()
+            if not account.startswith("@")
+        }
+
+    def _status(self, asked: dict[str, Any]) -> dict[str, Any]:
+        server = self._server
+        return {
+            "requests": server.venue.ledger.next_seq - 1,
+            "stream_messages": server.hub.sent,
+            "streams": [{"connection": each.connection, "streams": list(each.streams), "sent": each.sent}
+                        for each in server.hub.listeners],
+            "faults": server.faults.views(),
+            "limits": {"enforced": server.venue.limits.enforced},
+            "prices": {name: str(market.last_price) for name, market in server.venue.spot.markets.items()},
+        }  # fmt: skip
+
+    def _reset(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self._server.reset()
+        return {"reset": True}
+
+    def _streams(self, asked: dict[str, Any]) -> dict[str, Any]:
+        rate = asked.get("seq_rate")
+        if not isinstance(rate, int | float) or not 0 <= rate <= 200_000:
+            raise BadRequest(f"seq_rate is {rate!r}: expected messages a second from 0 to 200000")
+        self._server.streams.seq_rate = float(rate)
+        return {"seq_rate": rate}
+
+    def _market(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Move a symbol's price: the background market quotes around it from its next step, which is taken now."""
+        from decimal import Decimal, InvalidOperation
+
+        symbol, text = str(asked.get("symbol")), str(asked.get("price"))
+        if symbol not in self._server.venue.spot.markets:
+            raise BadRequest(f"unknown symbol {symbol!r}")
+        try:
+            price = Decimal(text)
+        except InvalidOperation:
+            raise BadRequest(f"price is {text!r}: expected a number") from None
+        self._server.venue.background.follow(symbol, price)
+        self._server.venue.tick()
+        self._server.saved()
+        return {"symbol": symbol, "price": str(self._server.venue.spot.markets[symbol].last_price)}
+
+    def _save(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if self._server.state is None:
+            raise BadRequest("started without --state: there is no file to save to")
+        self._server.state.save()
+        return {"saved": True}

@@ -1,0 +1,61 @@
+"""How a spot venue pays: what an order locks, what a match moves, what a finished order gives back.
+
+Fees are taken from what is received, as on Binance without BNB, rounded down to eight decimals.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, Decimal
+
+from .model import FEE_ACCOUNT, MARKET_ACCOUNT, ZERO, Order, Symbol
+from .wallet import Wallets
+
+CENT = Decimal("0.00000001")
+
+
+class SpotSettlement:
+    """Moves money between wallets. `fee_rate` is a fraction; the background market trades free of fees."""
+
+    def __init__(self, wallets: Wallets, fee_rate: Decimal = Decimal("0.001")) -> None:
+        self._wallets = wallets
+        self.fee_rate = fee_rate
+
+    def reserve(self, order: Order, symbol: Symbol, market_cost: Decimal) -> None:
+        """Lock what the order may spend; a market buy locks what the book says it will cost."""
+        if order.side == "SELL":
+            asset, amount = symbol.base, order.quantity
+        else:
+            asset, amount = symbol.quote, (order.price * order.quantity if order.price else market_cost)
+        self._wallets.lock(order.account, asset, amount)
+        order.locked = amount
+
+    def settle(
+        self, symbol: Symbol, buyer: Order, seller: Order, price: Decimal, quantity: Decimal
+    ) -> tuple[Decimal, Decimal]:
+        """Move quantity and money of one match; returns the fees (buyer's in base, seller's in quote)."""
+        wallets, cost = self._wallets, price * quantity
+        held = (buyer.price or price) * quantity
+        buyer.locked -= held
+        seller.locked -= quantity
+        wallets.take_locked(buyer.account, symbol.quote, cost)
+        wallets.unlock(buyer.account, symbol.quote, held - cost)
+        wallets.take_locked(seller.account, symbol.base, quantity)
+        buyer_fee, seller_fee = self._fee(buyer, quantity), self._fee(seller, cost)
+        wallets.give(buyer.account, symbol.base, quantity - buyer_fee)
+        wallets.give(seller.account, symbol.quote, cost - seller_fee)
+        if buyer_fee:
+            wallets.give(FEE_ACCOUNT, symbol.base, buyer_fee)
+        if seller_fee:
+            wallets.give(FEE_ACCOUNT, symbol.quote, seller_fee)
+        return buyer_fee, seller_fee
+
+    def release(self, order: Order, symbol: Symbol) -> None:
+        """The order is over: what it still holds is free again."""
+        if order.locked:
+            self._wallets.unlock(order.account, symbol.quote if order.side == "BUY" else symbol.base, order.locked)
+            order.locked = ZERO
+
+    def _fee(self, order: Order, received: Decimal) -> Decimal:
+        if order.account == MARKET_ACCOUNT:
+            return ZERO
+        return (received * self.fee_rate).quantize(CENT, ROUND_DOWN)

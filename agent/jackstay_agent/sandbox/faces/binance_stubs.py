@@ -1,0 +1,42 @@
+"""The corners of Binance a keyed client's load_markets asks for. There is no margin and no delivery market here, and
+the answers say so: empty lists in the right shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..answers import Call
+from ..venue import Venue
+
+COIN_NAMES = {"BTC": "Bitcoin", "ETH": "Ethereum", "USDT": "TetherUS", "BNB": "BNB"}
+
+
+def coins(venue: Venue, call: Call) -> list[Any]:
+    """GET /sapi/v1/capital/config/getall: the account's coins, none of which can be withdrawn."""
+    wallet = venue.spot.wallets.assets(call.account)
+    return [
+        {
+            "coin": coin,
+            "name": name,
+            "depositAllEnable": False,
+            "withdrawAllEnable": False,
+            "free": f"{wallet[coin].free:.8f}" if coin in wallet else "0",
+            "locked": f"{wallet[coin].locked:.8f}" if coin in wallet else "0",
+            "trading": True,
+            "isLegalMoney": False,
+            "networkList": [],
+        }
+        for coin, name in COIN_NAMES.items()
+    ]
+
+
+def nothing(venue: Venue, call: Call) -> list[Any]:
+    return []
+
+
+def no_symbols(venue: Venue, call: Call) -> dict[str, Any]:
+    return {"timezone": "UTC", "serverTime": call.now, "rateLimits": [], "exchangeFilters": [], "symbols": []}
+
+
+def system_status(venue: Venue, call: Call) -> dict[str, Any]:
+    return {"status": 0, "msg": "normal"}

@@ -1,0 +1,152 @@
+"""What survives a kill: orders, balances, fills and the ledger, appended to a file as they change.
+
+Each line is one fact, the newest word on its subject winning; a line cut off by a kill is ignored. The file is
+rewritten without its dead lines whenever it is loaded. Facts are on their way to the disk before the request that
+caused them is answered (the page cache survives a killed process; power loss is not this file's business).
+The background market's orders are not kept: it quotes anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from .engine.model import MARKET_ACCOUNT, Fill, Order
+from .ledger import Row
+from .venue import Venue
+
+_ORDER_DECIMALS = {f.name for f in fields(Order) if f.type == "Decimal"}
+_FILL_DECIMALS = {f.name for f in fields(Fill) if f.type == "Decimal"}
+
+
+class StateFile:
+    """Appends a venue's changes to `path`; `flush` after every change, `load` once at start."""
+
+    def __init__(self, path: Path, venue: Venue) -> None:
+        self._path = path
+        self._venue = venue
+        self._handle: int | None = None
+
+    def load(self) -> bool:
+        """Bring the venue to what the file says, then rewrite the file. False when there was nothing to load."""
+        found = self._path.exists() and self._replay()
+        self.save()
+        return found
+
+    def save(self) -> None:
+        """Write everything anew, atomically, and go on appending from there."""
+        self.close()
+        fresh = self._path.with_suffix(self._path.suffix + ".new")
+        fresh.write_bytes(b"".join(self._whole()))
+        os.replace(fresh, self._path)
+        self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._venue.forget_changes()
+
+    def flush(self) -> None:
+        """Append what changed since the last flush, in one write."""
+        lines = b"".join(self._changed())
+        if lines and self._handle is not None:
+            os.write(self._handle, lines)
+        self._venue.forget_changes()
+
+    def close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def _changed(self) -> Iterator[bytes]:
+        exchange = self._venue.spot
+        for order_id in sorted(exchange.orders.touched):
+            order = exchange.orders.get(order_id)
+            if order is not None and order.account != MARKET_ACCOUNT:
+                yield _line("order", _plain(order))
+        for account, asset in sorted(exchange.wallets.touched):
+            yield self._balance(account, asset)
+        for account, fill in exchange.orders.new_fills:
+            yield _line("fill", [account, _plain(fill)])
+        for row in self._venue.ledger.touched:
+            yield _line("row", asdict(row))
+        if exchange.orders.new_fills or exchange.orders.touched:
+            yield self._counters()
+
+    def _whole(self) -> Iterator[bytes]:
+        exchange = self._venue.spot
+        yield self._counters()
+        for order in exchange.orders.all_of():
+            if order.account != MARKET_ACCOUNT:
+                yield _line("order", _plain(order))
+        for account in exchange.wallets.accounts():
+            for asset in exchange.wallets.assets(account):
+                yield self._balance(account, asset)
+        for account, fill in exchange.orders.fills:
+            yield _line("fill", [account, _plain(fill)])
+        for row in self._venue.ledger.rows():
+            yield _line("row", asdict(row))
+
+    def _balance(self, account: str, asset: str) -> bytes:
+        balance = self._venue.spot.wallets.of(account, asset)
+        return _line("balance", [account, asset, str(balance.free), str(balance.locked)])
+
+    def _counters(self) -> bytes:
+        exchange = self._venue.spot
+        prices = {name: str(market.last_price) for name, market in exchange.markets.items()}
+        return _line("counters", [exchange.next_order_id, exchange.next_trade_id, prices])
+
+    def _replay(self) -> bool:
+        """Apply every whole line; the last word wins."""
+        orders: dict[int, Order] = {}
+        rows: dict[int, Row] = {}
+        exchange = self._venue.spot
+        lines = [line for line in self._path.read_bytes().split(b"\n") if line]
+        for line in lines:
+            try:
+                kind, value = orjson.loads(line)
+            except ValueError:
+                continue
+            if kind == "order":
+                orders[value["id"]] = Order(**_decimals(value, _ORDER_DECIMALS))
+            elif kind == "row":
+                rows[value["seq"]] = Row(**value)
+            elif kind == "balance":
+                balance = exchange.wallets.of(value[0], value[1])
+                balance.free, balance.locked = Decimal(value[2]), Decimal(value[3])
+            elif kind == "fill":
+                exchange.orders.fills.append((value[0], Fill(**_decimals(value[1], _FILL_DECIMALS))))
+            elif kind == "counters":
+                self._count(value)
+        for order in sorted(orders.values(), key=lambda each: each.id):
+            exchange.restore(order)
+        for row in rows.values():
+            self._venue.ledger.receive(row)
+        self._free_background()
+        return bool(lines)
+
+    def _count(self, value: list[Any]) -> None:
+        exchange = self._venue.spot
+        exchange.next_order_id, exchange.next_trade_id = value[0], value[1]
+        for name, price in value[2].items():
+            exchange.markets[name].last_price = Decimal(price)
+
+    def _free_background(self) -> None:
+        """The background market's orders are gone, so nothing of its money is locked."""
+        wallets = self._venue.spot.wallets
+        for asset, balance in wallets.assets(MARKET_ACCOUNT).items():
+            wallets.unlock(MARKET_ACCOUNT, asset, balance.locked)
+
+
+def _plain(noun: Order | Fill) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(noun).items()}
+
+
+def _decimals(value: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: Decimal(each) if name in names else each for name, each in value.items()}
+
+
+def _line(kind: str, value: Any) -> bytes:
+    return orjson.dumps([kind, value]) + b"\n"
