@@ -77,7 +77,7 @@ DAY: list[tuple[str, list[Any]]] = [
     ("create_order", [SYMBOL, "limit", "buy", 0.001, 40000]),
     ("create_order", [SYMBOL, "market", "buy", 0.002]),
     ("create_order", [SYMBOL, "limit", "sell", 0.001, 60000]),
-    ("create_order", [SYMBOL, "limit", "buy", 1000, 40000]),  # more than there is
+    ("create_order", [SYMBOL, "limit", "buy", 5, 40000]),  # more than there is
     ("create_order", [SYMBOL, "limit", "buy", 0.00001, 40000]),  # below the minimum
     ("create_order", ["NO/SUCH", "limit", "buy", 1, 1]),
     ("fetch_order", ["$0", SYMBOL]),

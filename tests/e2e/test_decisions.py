@@ -62,7 +62,7 @@ def test_an_ip_wide_429_gates_every_lane_until_the_servers_instant(
     after = [row for row in rows if row["seq"] > gate["seq"]]
     assert after, "the gate opened again"
     assert min(row["at"] for row in after) >= gate["at"] + 2.0
-    soon = [row for row in after if row["at"] < gate["at"] + 2.5 and row["lane"] != "derisk"]
+    soon = [row for row in after if row["at"] < gate["at"] + 2.5 and row["method"] != "DELETE"]
     assert len(soon) <= 3, "a slow return, not a stampede (de-risking goes first, off the ramp)"
 
 
@@ -140,21 +140,21 @@ def test_a_thousand_business_rejects_open_no_breaker(sandbox: SandboxProcess) ->
     off = "[venues.binance.limits]\nweight_1m = 0\norders_10s = 0\n"
     with AgentProcess(routed(sandbox.url, off)) as agent, client_for(agent) as client:
         for number in range(1000):
-            answer = order(client, quantity=f"{900 + number * 0.001:.5f}", price="49000.00")
+            answer = order(client, quantity=f"{5 + number * 0.001:.5f}", price="49000.00")
             assert answer.status == 400
             assert answer.verdict.outcome is Outcome.REJECTED
         assert agent.status()["upstreams"][HOST]["breaker"]["state"] == "closed"
         before = len(sandbox.admin.ledger(method="POST"))
         for _ in range(10):
-            assert order(client, quantity="2000", price="49000.00").status == 400
+            assert order(client, quantity="20", price="49000.00").status == 400
         for _ in range(40):
             with pytest.raises(Refused) as stopped:
-                order(client, quantity="2000", price="49000.00")
+                order(client, quantity="20", price="49000.00")
             assert stopped.value.reason == "loop_stopped"
         assert len(sandbox.admin.ledger(method="POST")) - before == 10
-        assert order(client, quantity="2001", price="49000.00").status == 400, "a changed field is another order"
+        assert order(client, quantity="21", price="49000.00").status == 400, "a changed field is another order"
         assert order(client, quantity="0.001", price="20000.00").status == 200
-        assert order(client, quantity="2000", price="49000.00").status == 400, "a success lifts the stop"
+        assert order(client, quantity="20", price="49000.00").status == 400, "a success lifts the stop"
 
 
 def test_503s_open_the_breaker_and_cancels_still_pass(sandbox: SandboxProcess, own_agent: AgentProcess) -> None:

@@ -95,6 +95,7 @@ class DialPlan:
         self._dials: list[float] = []
         self._failures = 0
         self._not_before = 0.0
+        self._down_since = 0.0
         self.ever_up = False
 
     @property
@@ -136,9 +137,12 @@ class DialPlan:
         settings = self._settings
         self._failures += 1
         if self._failures == 1:
+            self._down_since = now
             pause_s = settings.backoff_min_s * chance
         else:
-            cap_s = min(settings.backoff_max_s, settings.backoff_min_s * 2 ** min(self._failures, 32))
+            # Never longer than half of how long it has been away: a short outage is over soon after its end.
+            patience_s = max(4 * settings.backoff_min_s, (now - self._down_since) / 2)
+            cap_s = min(settings.backoff_max_s, settings.backoff_min_s * 2 ** min(self._failures, 32), patience_s)
             pause_s = max(settings.backoff_min_s / 2, cap_s * chance)
         self._not_before = now + pause_s
         return pause_s

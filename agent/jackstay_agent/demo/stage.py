@@ -121,7 +121,7 @@ class Stage:
     def __enter__(self) -> Stage:
         try:
             self.sandbox.start()
-            self._down.append(self.sandbox.stop)
+            self._down.append(self._stop_sandbox)
             self.agent = DemoAgent(Path(self._folder.name), demo_config(self.sandbox.url, self.sandbox.ws_url))
             self._down.append(self.agent.stop)
             self.bot = DemoBot(self.agent.env)
@@ -136,6 +136,9 @@ class Stage:
     ) -> None:
         for step in reversed(self._down):
             step()
+
+    def _stop_sandbox(self) -> None:
+        self.sandbox.stop()
 
     def arrivals(self, client_ids: list[str]) -> Counter[str]:
         """How often a placing request of each client id reached the venue: its ledger's word."""
