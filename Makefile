@@ -12,7 +12,7 @@ SEEDS ?= 200
 .PHONY: help venv demo test test-fast check bench sim soak fmt cover compat clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 venv: $(STAMP)  ## a complete virtual environment in .venv
 
@@ -25,17 +25,19 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)  ## watch an agent save a bot
 	$(BIN)/jackstay demo
 
-compat: $(STAMP) $(CCXT44)/.complete  ## the older ccxt that many bots pin
+compat: $(CCXT44)/.complete  ## the older ccxt that many bots pin, beside the newer one
 
-$(CCXT44)/.complete:
+$(CCXT44)/.complete: | $(STAMP)
 	mkdir -p $(CCXT44)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(CCXT44) 'ccxt==4.4.60'
 	@touch $@
 
-test: $(STAMP) compat  ## all tests but soak
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not soak'
-	$(PYTEST) -m 'serial and not soak'
-	PYTHONPATH=$(CCXT44) $(PYTEST) tests/e2e/test_ccxt_parity.py tests/client/test_ccxt.py
+test: $(STAMP) compat  ## all tests but soak; those that measure time run alone, afterwards
+	@failed=0; \
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not soak' || failed=$$?; \
+	$(PYTEST) -m 'serial and not soak' || failed=$$?; \
+	PYTHONPATH=$(CURDIR)/$(CCXT44) $(PYTEST) tests/e2e/test_ccxt_parity.py tests/client/test_ccxt.py || failed=$$?; \
+	exit $$failed
 
 test-fast: $(STAMP)  ## what runs in seconds
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not slow and not soak' --ignore tests/e2e
@@ -53,16 +55,17 @@ fmt: $(STAMP)  ## format and mend what can be mended
 bench: $(STAMP)  ## measure, side by side in one run; rows in .bench/result.json
 	$(BIN)/python tests/bench/run.py
 
-cover: $(STAMP)  ## branch coverage of the core by its own tests
+cover: $(STAMP)  ## branch coverage of the core by its own tests; below 100 % fails
 	$(BIN)/python -m coverage run --branch --source=agent/jackstay_agent/core -m pytest tests/agent/core
 	$(BIN)/python -m coverage report --show-missing --fail-under=100
 
 sim: $(STAMP)  ## the simulation over SEEDS seeds
-	@test -d tests/simulation || { echo "the simulation is not built yet: it comes with the durable outbox"; exit 1; }
+	@test -d tests/simulation || { echo "there is no simulation yet: it comes with 'Prove it: simulation, faults, fuzz, soak'"; exit 1; }
 	SEEDS=$(SEEDS) $(PYTEST) tests/simulation -s
 
 soak: $(STAMP)  ## long runs under faults
+	@grep -rqs --include='test_*.py' 'mark\.soak' tests || { echo "there is no soak test yet: it comes with 'Prove it: simulation, faults, fuzz, soak'"; exit 1; }
 	$(PYTEST) -m soak -s
 
-clean:  ## remove what was made
-	rm -rf $(VENV) .compat .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## remove what was made, .venv included
+	rm -rf $(VENV) .compat .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -116,6 +116,15 @@ def test_every_module_of_the_agent_has_a_layer() -> None:
     assert not homeless, f"add to LAYERS in {__file__}: {homeless}"
 
 
+def test_the_table_names_no_module_that_is_gone() -> None:
+    """A renamed file takes its row along; a name that two rows claim would be judged by the higher one."""
+    short = [module.removeprefix(AGENT + ".") for module in agent_modules()]
+    gone = [name for _row, names in LAYERS for name in names if not any(_in(each, {name}) for each in short)]
+    assert not gone
+    claimed = [name for _row, names in LAYERS for name in names]
+    assert len(claimed) == len(set(claimed))
+
+
 @pytest.mark.parametrize("module", agent_modules())
 def test_a_module_imports_only_downwards(module: str) -> None:
     """cli -> app -> {gateway, pipeline, managers} -> {transport, outbox, venues} -> core -> protocols."""
