@@ -5,7 +5,7 @@
 Rows, all in one run on one machine, files in one folder:
 
 * begin + finish, open loop at ``rate``/s, checkpoints on the worker happening meanwhile (durability "process"): the
-  time the caller loses in `begin` (waits for a checkpoint included, de-risking apart) and in `finish` with its flush;
+  time the caller loses in `begin` and in `finish` with its flush;
 * the same with durability "disk": from `begin` to ``on_durable``;
 * enqueue throughput, closed loop;
 * a bare SQLite insert of the same payload (WAL, synchronous NORMAL, no index, nothing else);
@@ -31,7 +31,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "agent"), str(ROOT / "protocols")]
 
-from jackstay_agent.outbox import Admitted, Intent, Outbox, OutboxSettings, Signed, Wait  # noqa: E402
+from jackstay_agent.outbox import Admitted, Intent, Outbox, OutboxSettings, Signed  # noqa: E402
 from jackstay_agent.outbox.runner import loop_runner  # noqa: E402
 from jackstay_protocols.errors import Lane, Outcome  # noqa: E402
 
@@ -62,10 +62,9 @@ def show(name: str, taken_s: list[float], note: str = "") -> None:
 
 async def open_loop(folder: Path, durability: str, rate: float, seconds: float) -> None:
     loop = asyncio.get_running_loop()
-    free = asyncio.Event()
     settings = OutboxSettings(durability=durability)
     with ThreadPoolExecutor(1) as pool:
-        box = Outbox.open(folder / f"{durability}.db", settings, run_blocking=loop_runner(loop, pool), on_free=free.set)
+        box = Outbox.open(folder / f"{durability}.db", settings, run_blocking=loop_runner(loop, pool))
         added: list[float] = []
         lag: list[float] = []
         tasks: set[asyncio.Task[None]] = set()
@@ -77,9 +76,7 @@ async def open_loop(folder: Path, durability: str, rate: float, seconds: float) 
             if durability == "disk":
                 durable = loop.create_future()
                 done = lambda fault: durable.set_result(None)  # noqa: E731
-            while isinstance(admitted := box.begin(intent(number), done), Wait):
-                free.clear()
-                await free.wait()
+            admitted = box.begin(intent(number), done)
             assert isinstance(admitted, Admitted), admitted
             if durable is not None:
                 await durable

@@ -150,10 +150,10 @@ class Ledger:
         self._journal.change(to_update(entry))
         self._journal.ack((entry.seq,), entry.intent.bot_id)  # the refusal told it already
 
-    def _disk_refusal(self, fault: StoreFault) -> Refusal:
+    def _disk_refusal(self, fault: StoreFault | None) -> Refusal:
         return Refusal(
             Reason.DISK,
-            f"the outbox cannot write ({fault.fault.value}); nothing was sent: free or repair the disk",
+            f"the outbox cannot write ({fault.fault.value if fault else 'disk'}); nothing was sent: free or repair it",
             self._settings.disk_retry_s,
         )
 
