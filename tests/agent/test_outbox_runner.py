@@ -29,8 +29,8 @@ async def place(box: Outbox, number: int) -> int:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("durability", ["process", "disk"])
 async def test_orders_flow_while_checkpoints_run_on_the_worker(tmp_path: Path, durability: str) -> None:
-    """Three hundred orders at once, a checkpoint every few: all are answered, written and found again."""
-    settings = OutboxSettings(durability=durability, checkpoint_commits=5)
+    """Three hundred orders at once, checkpoints all the time: all are answered, written and found again."""
+    settings = OutboxSettings(durability=durability, checkpoint_commits=1)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as pool:
         box = Outbox.open(tmp_path / "o.db", settings, run_blocking=loop_runner(loop, pool))

@@ -8,7 +8,7 @@ Rows, all in one run on one machine, files in one folder:
   time the caller loses in `begin` and in `finish` with its flush;
 * the same with durability "disk": from `begin` to ``on_durable``;
 * enqueue throughput, closed loop;
-* a bare SQLite insert of the same payload (WAL, synchronous NORMAL, no index, nothing else);
+* a bare SQLite insert of the same payload (WAL, synchronous NORMAL and FULL, no index, nothing else);
 * persist-queue's SQLiteQueue put of the same payload, if it is installed.
 
 Not a test: numbers depend on the machine; read them as ratios.
@@ -133,14 +133,14 @@ def enqueue(folder: Path, count: int) -> None:
     box.close()
 
 
-def bare_insert(folder: Path, count: int) -> None:
-    conn = sqlite3.connect(folder / "bare.db", isolation_level=None)
+def bare_insert(folder: Path, count: int, synchronous: str) -> None:
+    conn = sqlite3.connect(folder / f"bare-{synchronous}.db", isolation_level=None)
     conn.execute("PRAGMA journal_mode=WAL")
-    conn.execute("PRAGMA synchronous=NORMAL")
+    conn.execute(f"PRAGMA synchronous={synchronous}")
     conn.execute("CREATE TABLE q (seq INTEGER PRIMARY KEY, body BLOB)")
     body = b"x" * 500
     closed_loop(
-        "bare SQLite insert (autocheckpoint in place)",
+        f"bare SQLite insert, {synchronous}",
         lambda n: conn.execute("INSERT INTO q(body) VALUES (?)", (body,)),
         count,
     )
@@ -170,7 +170,8 @@ def main() -> None:
         for durability in ("process", "disk"):
             asyncio.run(open_loop(folder, durability, args.rate, args.seconds))
         enqueue(folder, 20_000)
-        bare_insert(folder, 20_000)
+        bare_insert(folder, 20_000, "NORMAL")
+        bare_insert(folder, 500, "FULL")
         persist_queue(folder, 2_000)
     finally:
         shutil.rmtree(folder)

@@ -103,7 +103,7 @@ class Journal:
             )
             try:
                 self._replay_side(conn)
-                return conn, recover(conn, now, self._settings.clock_jump_max_s)
+                return conn, recover(conn, now, self._settings.clock_jump_max_s, self._settings.idempotency_window_s)
             except StoreFault as fault:
                 conn.close()
                 if last or fault.fault is not Fault.DAMAGED:
