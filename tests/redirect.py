@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from weakref import WeakKeyDictionary
 
 import aiohttp
 import requests
@@ -45,29 +44,38 @@ def redirect_sync(exchange: Any, url: str) -> Any:
     return exchange
 
 
-class _RedirectedSession(aiohttp.ClientSession):
-    """An aiohttp session that dials one origin whatever it is asked for, WebSockets included."""
+class _RedirectedSession:
+    """Stands before an aiohttp session and dials one origin whatever it is asked for, WebSockets included."""
 
-    origin_of: WeakKeyDictionary[aiohttp.ClientSession, yarl.URL] = WeakKeyDictionary()
+    def __init__(self, session: aiohttp.ClientSession, origin: yarl.URL) -> None:
+        self._session, self._origin = session, origin
 
-    async def _request(self, method: str, str_or_url: Any, **options: Any) -> aiohttp.ClientResponse:
-        asked, origin = yarl.URL(str_or_url, encoded=True), self.origin_of[self]
-        led = yarl.URL.build(
-            scheme=origin.scheme,
-            host=origin.host or "",
-            port=origin.port,
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._session, name)
+        if name not in ("get", "post", "put", "delete", "patch", "head", "options", "ws_connect"):
+            return attribute
+
+        def led(url: Any, **options: Any) -> Any:
+            asked = yarl.URL(url, encoded=True) if isinstance(url, str) else url
+            options["headers"] = {"Host": asked.host, **(options.get("headers") or {})}
+            return attribute(self._lead(asked, stream=name == "ws_connect"), **options)
+
+        return led
+
+    def _lead(self, asked: yarl.URL, *, stream: bool) -> yarl.URL:
+        secure = self._origin.scheme == "https"
+        return yarl.URL.build(
+            scheme=("wss" if secure else "ws") if stream else self._origin.scheme,
+            host=self._origin.host or "",
+            port=self._origin.port,
             path=asked.raw_path,
             query_string=asked.raw_query_string,
             encoded=True,
         )
-        options["headers"] = {"Host": asked.host, **(options.get("headers") or {})}
-        return await super()._request(method, led, **options)
 
 
 def redirect_async(exchange: Any, url: str) -> Any:
     """Lead an asynchronous ccxt (or ccxt.pro) exchange to `url`; call inside a running loop, returns the exchange."""
-    session = _RedirectedSession(trust_env=False)
-    _RedirectedSession.origin_of[session] = yarl.URL(url)
-    exchange.session = session
+    exchange.session = _RedirectedSession(aiohttp.ClientSession(trust_env=False), yarl.URL(url))
     exchange.open()
     return exchange

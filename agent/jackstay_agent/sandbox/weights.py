@@ -64,7 +64,7 @@ class Limits:
     def spend(self, now: int, weight: int) -> Verdict | None:
         """Count the request; a verdict when it must be refused."""
         if now < self._banned_until:
-            return Verdict(418, (self._banned_until - now) // 1000 + 1, self._banned_until)
+            return Verdict(418, _seconds(self._banned_until - now), self._banned_until)
         opened_at = self._weight.opened_at
         used = self._weight.add(now, weight)
         if self._weight.opened_at != opened_at:
@@ -76,8 +76,8 @@ class Limits:
             self.ban(now, self._next_ban_ms)
             self._next_ban_ms = min(self._next_ban_ms * 2, BAN_MAX_MS)
             self._refused = 0
-            return Verdict(418, (self._banned_until - now) // 1000, self._banned_until)
-        return Verdict(429, (self._weight.opened_at + MINUTE_MS - now) // 1000 + 1)
+            return Verdict(418, _seconds(self._banned_until - now), self._banned_until)
+        return Verdict(429, _seconds(self._weight.opened_at + MINUTE_MS - now))
 
     def order(self, now: int, account: str) -> bool:
         """Count one order of the account; False when it is one too many."""
@@ -92,3 +92,8 @@ class Limits:
             short, day = self._orders[account]
             pairs += [("X-MBX-ORDER-COUNT-10S", str(short.used)), ("X-MBX-ORDER-COUNT-1D", str(day.used))]
         return pairs
+
+
+def _seconds(milliseconds: int) -> int:
+    """Whole seconds, rounded up: who waits that long is not early."""
+    return -(-milliseconds // 1000)

@@ -100,3 +100,8 @@ def test_any_bytes_are_judged_without_harm(junk: bytes) -> None:
     book = BookSequence(RULES["okx"])
     book.check(okx(10, -1))
     assert book.check(b'{"seqId":' + junk).continuity in set(Continuity)
+
+
+def test_an_older_chained_update_is_old_and_changes_nothing() -> None:
+    """A late copy with its own chain is passed over; the numbering goes on where it stood."""
+    assert said("binance", futures(1, 10, 0), futures(6, 8, 5), futures(11, 12, 10))[1:] == ["old", "ok"]

@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackstay_agent.core.fanout import ENTRY_OVERHEAD_BYTES, Collapsed, Lag, LastValues, ReaderQueue
+from jackstay_agent.core.fanout import (
+    ENTRY_OVERHEAD_BYTES,
+    TOPICS_MISSED_MAX,
+    Collapsed,
+    Lag,
+    LastValues,
+    ReaderQueue,
+)
 
 
 def drained(queue: ReaderQueue) -> list[object]:
@@ -139,3 +146,27 @@ def test_last_values_are_bounded() -> None:
     assert last.get("b") is None
     last.forget("c")
     assert last.get("c") is None
+
+
+def test_a_queue_counts_what_it_holds_and_an_empty_one_pops_nothing() -> None:
+    """Length is entries of both kinds; popping or forgetting nothing is no error."""
+    queue = ReaderQueue(bytes_max=10_000, events_max=4)
+    queue.pop()
+    queue.forget("nobody")
+    queue.offer("t", b"x", 1)
+    queue.offer_event(b"e")
+    queue.forget("other")
+    assert len(queue) == 2
+
+
+def test_losses_are_remembered_for_a_bounded_number_of_topics() -> None:
+    """A reader of very many topics forgets its oldest losses, not its memory bound."""
+    queue = ReaderQueue(bytes_max=10_000, events_max=4)
+    for number in range(TOPICS_MISSED_MAX + 5):
+        queue.missed(f"t{number}", 1)
+    told = 0
+    while queue:
+        told += 1
+        queue.pop()
+    assert told == TOPICS_MISSED_MAX
+    assert queue.missed_total == TOPICS_MISSED_MAX + 5

@@ -266,3 +266,33 @@ def test_a_symbol_that_trades_once_a_minute_raises_no_alarm(seed: int) -> None:
         now += chance.expovariate(1 / 60)
         assert now < clocks.silent_at()
         clocks.heard_data(now)
+
+
+def test_a_silence_nobody_broke_doubles_the_learned_limit() -> None:
+    """A closed market is not redialled for ever: each unanswered silence waits longer."""
+    rules = HeartbeatRules(cadence_factor=10, cadence_min_s=1, lifetime_s=1000)
+    clocks = SocketClocks(rules, 0.0, cadence=Cadence(10, 1))
+    clocks.expect(0.0, True)
+    for second in range(1, 200):
+        clocks.heard_data(float(second))
+    first = clocks.silent_at() - 199.0
+    assert clocks.next_at() <= clocks.silent_at()
+    assert clocks.due(clocks.silent_at()) is Due.SILENT
+    assert clocks.silent_at() - 199.0 > first
+
+
+def test_first_message_waits_can_all_be_forgotten() -> None:
+    """A lost socket forgets its waits; each can be asked for by name."""
+    first = FirstMessages(10.0)
+    first.expect(["a", "b"], 0.0)
+    assert first.waiting("a")
+    first.forget_all()
+    assert not first.waiting("a")
+    assert first.next_at() == NEVER
+
+
+def test_a_pace_without_limit_costs_nothing() -> None:
+    """0 messages a second means: no limit."""
+    pace = Pace(0.0)
+    pace.take(1.0)
+    assert pace.wait_s(1.0) == 0.0

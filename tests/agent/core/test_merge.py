@@ -152,3 +152,73 @@ def test_a_line_whose_copies_differ_is_kept_out_until_it_is_alone() -> None:
     assert out == [b"old %d" % number for number in range(1000)]
     assert merge.leave("old") == []
     assert merge.take("new", b"new 1000") == [b"new 1000"]
+
+
+def test_a_line_joins_once_and_knows_whether_it_is_at_the_end() -> None:
+    """Joining twice changes nothing; at the end means that the next message is new."""
+    merge = Merge()
+    merge.join("a")
+    merge.join("a")
+    merge.take("a", m(1))
+    assert merge.at_end("a")
+    merge.join("b")
+    merge.join("b")
+    assert merge.lines() == {"a", "b"}
+    assert not merge.at_end("b")
+
+
+def test_a_line_too_far_behind_loses_its_place_and_joins_again() -> None:
+    """What it brings from long ago is not delivered a second time while another line carries the stream."""
+    merge = Merge(log_max=2)
+    merge.join("a")
+    merge.take("a", m(1))
+    merge.join("b")
+    assert merge.take("b", m(1)) == []
+    for number in (2, 3, 4, 5):
+        assert merge.take("a", m(number)) == [m(number)]
+    assert merge.take("b", m(2)) == []
+    assert not merge.aligned("b")
+    assert merge.take("b", m(5)) == []
+    assert merge.aligned("b")
+    assert merge.take("b", m(6)) == [m(6)]
+
+
+def test_a_line_far_behind_takes_over_when_it_is_the_last() -> None:
+    """Nobody else is left to bring anything: what it has is delivered."""
+    merge = Merge(log_max=2)
+    merge.join("a")
+    merge.take("a", m(1))
+    merge.join("b")
+    merge.take("b", m(1))
+    for number in (2, 3, 4, 5):
+        merge.take("a", m(number))
+    assert merge.leave("a") == []
+    assert merge.take("b", m(9)) == [m(9)]
+    assert merge.aligned("b")
+
+
+def test_equal_messages_of_a_joiner_are_not_doubled() -> None:
+    """A joiner that waits with equal messages brings each content once when it finds its place or inherits."""
+    merge = Merge()
+    merge.join("old")
+    merge.take("old", m(1))
+    merge.join("new")
+    merge.take("new", m(3))
+    merge.take("new", m(3))
+    assert merge.take("old", m(3)) == [m(3)]
+    heirs = Merge()
+    heirs.join("old")
+    heirs.take("old", m(1))
+    heirs.join("new")
+    heirs.take("new", m(3))
+    heirs.take("new", m(3))
+    assert heirs.leave("old") == [m(3)]
+
+
+def test_the_log_forgets_an_old_place_of_a_repeated_message() -> None:
+    """A message that stands in the log twice is remembered at its newer place."""
+    merge = Merge(log_max=1)
+    merge.join("a")
+    assert merge.take("a", m(1)) == [m(1)]
+    assert merge.take("a", m(1)) == [m(1)]
+    assert merge.take("a", m(2)) == [m(2)]

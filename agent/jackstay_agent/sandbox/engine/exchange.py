@@ -85,7 +85,7 @@ class Exchange:
             filters.check(market.symbol, request, market.last_price)
             if request.client_id:
                 self.orders.require_free(request.account, request.symbol, request.client_id)
-            if len(self.orders.open_of(request.account, request.symbol)) >= market.symbol.orders_max:
+            if self.orders.is_full(request.account, request.symbol, market.symbol.orders_max):
                 raise Reject("filter", "MAX_NUM_ORDERS")
         order = self._order(request)
         market_cost = ZERO

@@ -79,6 +79,10 @@ class OrderTable:
         mine = self._open.get(account, {}).values()
         return [order for order in mine if symbol is None or order.symbol == symbol]
 
+    def is_full(self, account: str, symbol: str, most: int) -> bool:
+        """Has the account this many open orders on the symbol? Counts one by one only when it may."""
+        return len(self._open.get(account, ())) >= most and len(self.open_of(account, symbol)) >= most
+
     def all_of(self, account: str | None = None, symbol: str | None = None) -> list[Order]:
         return [
             order

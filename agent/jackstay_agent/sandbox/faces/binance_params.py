@@ -80,10 +80,10 @@ def order_request(params: dict[str, str], account: str, owner: str) -> OrderRequ
     if kind not in _NEEDS:
         raise Refusal(-1116, "Invalid orderType.")
     _check_fields(params, kind)
-    tif = params.get("timeInForce", "GTC")
+    tif = params.get("timeInForce") or "GTC"
     if tif not in _TIFS:
         raise Refusal(-1115, "Invalid timeInForce.")
-    stp = params.get("selfTradePreventionMode", "NONE")
+    stp = params.get("selfTradePreventionMode") or "NONE"
     if stp not in _STP:
         raise Refusal(-1100, "Illegal characters found in parameter 'selfTradePreventionMode'.")
     return OrderRequest(

@@ -1,0 +1,199 @@
+"""Each fault as a plain client sees it, and the trace it leaves in the ledger."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from jackstay_agent.sandbox import SandboxProcess, SandboxRefused
+from sandbox_client import Plain, read_until_end
+
+ORDER = "POST /api/v3/order"
+
+
+def strike(
+    sandbox: SandboxProcess, kind: str, *, timeout_s: float = 5.0, **params: object
+) -> tuple[bytes, str, dict[str, object]]:
+    """Arm the fault once, send one order: what came back, how it ended, and the ledger's row."""
+    sandbox.admin.fault(kind, route=ORDER, count=1, **params)
+    plain = Plain(sandbox)
+    with plain.dial(timeout_s) as sock:
+        sock.sendall(plain.raw_order("struck"))
+        data, end = read_until_end(sock)
+    (row,) = sandbox.admin.ledger(path="/api/v3/order", client_order_id="struck")
+    return data, end, row
+
+
+def test_reset_before(sandbox: SandboxProcess) -> None:
+    """The connection is reset and the order was never executed."""
+    data, end, row = strike(sandbox, "reset_before")
+    assert (data, end) == (b"", "reset")
+    assert (row["fault"], row["status"], row["executed"]) == ("reset_before", "reset", False)
+    assert sandbox.admin.orders() == []
+
+
+def test_reset_after(sandbox: SandboxProcess) -> None:
+    """The connection is reset without a byte of answer although the order was executed."""
+    data, end, row = strike(sandbox, "reset_after")
+    assert (data, end) == (b"", "reset")
+    assert (row["fault"], row["status"], row["executed"]) == ("reset_after", "reset", True)
+    assert [order["orderId"] for order in sandbox.admin.orders()] == [row["order_id"]]
+
+
+def test_drop_reply(sandbox: SandboxProcess) -> None:
+    """The order is executed, nothing is answered and the connection stays open."""
+    data, end, row = strike(sandbox, "drop_reply", timeout_s=0.3)
+    assert (data, end) == (b"", "silent")
+    assert (row["fault"], row["status"], row["executed"]) == ("drop_reply", "none", True)
+
+
+def test_stall(sandbox: SandboxProcess) -> None:
+    """The order is neither executed nor answered and the connection stays open."""
+    data, end, row = strike(sandbox, "stall", timeout_s=0.3)
+    assert (data, end) == (b"", "silent")
+    assert (row["fault"], row["status"], row["executed"]) == ("stall", "none", False)
+    assert sandbox.admin.orders() == []
+
+
+def test_answer_is_verbatim(sandbox: SandboxProcess) -> None:
+    """Status line, header capitalisation and body are sent exactly as given."""
+    data, _, row = strike(
+        sandbox,
+        "answer",
+        timeout_s=0.3,
+        status=503,
+        reason="Nope",
+        headers=[["x-LOWER-Upper", "1"], ["Retry-After", "7"]],
+        body="<html>",
+    )
+    assert data == b"HTTP/1.1 503 Nope\r\nx-LOWER-Upper: 1\r\nRetry-After: 7\r\nContent-Length: 6\r\n\r\n<html>"
+    assert (row["status"], row["executed"]) == (503, False)
+
+
+def test_answer_may_execute(sandbox: SandboxProcess) -> None:
+    """An answer fault with execute says 504 although the order went through."""
+    data, _, row = strike(sandbox, "answer", timeout_s=0.3, status=504, body="", execute=True)
+    assert data.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+    assert row["executed"] is True
+
+
+def test_truncate(sandbox: SandboxProcess) -> None:
+    """The body is shorter than its Content-Length and the connection closes."""
+    data, end, row = strike(sandbox, "truncate", missing_bytes=20)
+    head, _, body = data.partition(b"\r\n\r\n")
+    promised = int(next(line for line in head.split(b"\r\n") if line.startswith(b"Content-Length")).split()[1])
+    assert (promised - len(body), end) == (20, "closed")
+    assert row["executed"] is True
+
+
+def test_drip(sandbox: SandboxProcess) -> None:
+    """The whole answer arrives byte by byte."""
+    began = time.monotonic()
+    data, end, row = strike(sandbox, "drip", delay_ms=1)
+    assert json.loads(data.partition(b"\r\n\r\n")[2])["clientOrderId"] == "struck"
+    assert end == "closed"
+    assert time.monotonic() - began >= len(data) * 0.0005
+    assert row["executed"] is True
+
+
+@pytest.mark.parametrize(("kind", "sign"), [("endless_headers", b"X-Header-999: "), ("endless_body", b"x" * 200_000)])
+def test_endless(sandbox: SandboxProcess, kind: str, sign: bytes) -> None:
+    """Headers or body go on for as long as somebody reads."""
+    sandbox.admin.fault(kind, route=ORDER, count=1)
+    plain = Plain(sandbox)
+    data = b""
+    with plain.dial() as sock:
+        sock.sendall(plain.raw_order("struck"))
+        while sign not in data.replace(b"\r\n10000\r\n", b""):
+            data += sock.recv(65536)
+    (row,) = sandbox.admin.ledger(client_order_id="struck")
+    assert row["fault"] == kind
+
+
+def test_oversize(sandbox: SandboxProcess) -> None:
+    """The body has exactly the size asked for."""
+    data, end, _ = strike(sandbox, "oversize", bytes=3_000_000)
+    assert (len(data.partition(b"\r\n\r\n")[2]), end) == (3_000_000, "closed")
+
+
+def test_latency(sandbox: SandboxProcess) -> None:
+    """The answer is as usual, only later."""
+    sandbox.admin.fault("latency", route="/api/v3/time", ms=150)
+    began = time.monotonic()
+    assert "serverTime" in Plain(sandbox).public("/api/v3/time")
+    assert time.monotonic() - began >= 0.15
+    assert sandbox.admin.ledger(path="/api/v3/time")[0]["fault"] == "latency"
+
+
+def test_latency_outlives_the_client(sandbox: SandboxProcess) -> None:
+    """A delayed order is executed although its sender has hung up."""
+    sandbox.admin.fault("latency", route=ORDER, ms=200)
+    plain = Plain(sandbox)
+    with plain.dial() as sock:
+        sock.sendall(plain.raw_order("late"))
+        while not sandbox.admin.ledger(client_order_id="late"):
+            pass
+    deadline = time.monotonic() + 5
+    while not (row := sandbox.admin.ledger(client_order_id="late")[0])["executed"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (row["executed"], row["status"]) == (True, "none")
+
+
+def test_rate_limit_and_ban(sandbox: SandboxProcess) -> None:
+    """429 with Retry-After first, 418 for whoever comes again, and then for every other path too."""
+    sandbox.admin.fault("rate_limit", route="/api/v3/time", duration_s=30, ban=True, ban_s=60)
+    plain = Plain(sandbox)
+    status, told, headers = plain.send("GET", "/api/v3/time")
+    assert (status, told["code"], headers["Retry-After"]) == (429, -1003, "30")
+    status, _, headers = plain.send("GET", "/api/v3/time")
+    assert (status, headers["Retry-After"]) == (418, "60")
+    assert plain.send("GET", "/api/v3/ping")[0] == 418
+    assert [row["status"] for row in sandbox.admin.ledger()] == [429, 418, 418]
+
+
+def test_rate_limit_ends(sandbox: SandboxProcess) -> None:
+    """After its time the rate limit is gone."""
+    sandbox.admin.fault("rate_limit", duration_s=0.2)
+    plain = Plain(sandbox)
+    assert plain.send("GET", "/api/v3/ping")[0] == 429
+    deadline = time.monotonic() + 5
+    while plain.send("GET", "/api/v3/ping")[0] == 429:
+        assert time.monotonic() < deadline
+    assert sandbox.admin.faults() == []
+
+
+def test_route_count_and_probability(sandbox: SandboxProcess) -> None:
+    """A fault strikes only its route, as often as told, and with its probability."""
+    sandbox.admin.fault("answer", route="GET /api/v3/time", count=2, status=500)
+    plain = Plain(sandbox)
+    assert plain.send("GET", "/api/v3/ping")[0] == 200
+    assert [plain.send("GET", "/api/v3/time")[0] for _ in range(3)] == [500, 500, 200]
+    sandbox.admin.fault("answer", route="/api/v3/ping", probability=0.5, status=500)
+    answers = [plain.send("GET", "/api/v3/ping")[0] for _ in range(60)]
+    assert 10 < answers.count(500) < 50
+
+
+def test_clear_one(sandbox: SandboxProcess) -> None:
+    """A cleared fault strikes no more, others stay."""
+    gone = sandbox.admin.fault("answer", route="/api/v3/time", status=500)
+    sandbox.admin.fault("answer", route="/api/v3/ping", status=501)
+    sandbox.admin.clear(gone)
+    plain = Plain(sandbox)
+    assert [plain.send("GET", path)[0] for path in ("/api/v3/time", "/api/v3/ping")] == [200, 501]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "nonsense"},
+        {"kind": "stall", "count": 0},
+        {"kind": "stall", "probability": 2},
+        {"kind": "stall", "ms": 1},
+    ],
+)
+def test_bad_faults_are_refused(sandbox: SandboxProcess, wrong: dict[str, object]) -> None:
+    """A fault that makes no sense is refused with what was expected."""
+    with pytest.raises(SandboxRefused, match="expected"):
+        sandbox.admin.request("POST", "/admin/faults", wrong)

@@ -1,0 +1,126 @@
+"""The process from outside: its ready line, its end, and what survives a kill."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jackstay_agent.sandbox import SandboxProcess, SandboxRefused
+from sandbox_client import Plain
+
+
+def test_ready_line_and_clean_end() -> None:
+    """It says one JSON line when it listens, and ends with code 0 on SIGTERM."""
+    command = [sys.executable, "-m", "jackstay_agent.sandbox", "--port", "0", "--quiet"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        assert ready == {
+            "ready": True,
+            "port": ready["port"],
+            "url": f"http://127.0.0.1:{ready['port']}",
+            "ws_url": f"ws://127.0.0.1:{ready['port']}/ws",
+            "pid": process.pid,
+        }
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == ""
+        assert process.wait(10) == 0
+
+
+def test_state_survives_a_kill(tmp_path: Path) -> None:
+    """With a state file orders, balances, trades and the ledger are there again after kill -9, on the same port."""
+    with SandboxProcess(quiet=True, state=tmp_path / "state") as sandbox:
+        plain, port = Plain(sandbox), sandbox.port
+        plain.place("kept")
+        gone = plain.place("gone")
+        plain.call("DELETE", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": gone["orderId"]})
+        plain.call("POST", "/api/v3/order", {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.1"})
+        before = (sandbox.admin.orders(), sandbox.admin.balances(), sandbox.admin.ledger())
+        trades = plain.call("GET", "/api/v3/myTrades", {"symbol": "BTCUSDT"})[1]
+        sandbox.restart()
+        assert sandbox.port == port
+        after = (sandbox.admin.orders(), sandbox.admin.balances(), sandbox.admin.ledger()[: len(before[2])])
+        assert after == before
+        assert plain.call("GET", "/api/v3/myTrades", {"symbol": "BTCUSDT"})[1] == trades
+        assert plain.place("kept")["code"] == -2010
+        named = {"symbol": "BTCUSDT", "origClientOrderId": "kept"}
+        assert plain.call("DELETE", "/api/v3/order", named)[1]["status"] == "CANCELED"
+        assert sandbox.admin.balances()["main"]["USDT"]["locked"] == "0.00000000"
+        assert plain.place("next")["orderId"] > gone["orderId"]
+
+
+def test_restart_without_state(tmp_path: Path) -> None:
+    """Without its state it comes back as on the first day."""
+    with SandboxProcess(quiet=True, state=tmp_path / "state") as sandbox:
+        Plain(sandbox).place("forgotten")
+        sandbox.restart(keep_state=False)
+        assert sandbox.admin.orders() == []
+        assert sandbox.admin.ledger() == []
+
+
+def test_a_cut_off_line_is_ignored(tmp_path: Path) -> None:
+    """A state file whose last line was cut off by a crash still loads."""
+    with SandboxProcess(quiet=True, state=tmp_path / "state") as sandbox:
+        Plain(sandbox).place("kept")
+        sandbox.kill()
+        with (tmp_path / "state").open("ab") as file:
+            file.write(b'["order",{"id":99')
+        sandbox.start()
+        assert [order["clientOrderId"] for order in sandbox.admin.orders()] == ["kept"]
+
+
+def test_a_taken_port_is_told(tmp_path: Path) -> None:
+    """A port somebody else has is one clear line and a failed start."""
+    with SandboxProcess(quiet=True) as first, pytest.raises(SandboxRefused, match="before it listened"):
+        SandboxProcess(port=first.port, quiet=True).start()
+
+
+def test_tls(tmp_path: Path) -> None:
+    """With --tls it serves under a certificate authority whose file it names."""
+    with SandboxProcess(quiet=True, extra_args=("--tls",)) as sandbox:
+        assert sandbox.url.startswith("https://")
+        assert Path(sandbox.ca_file).exists()
+        assert sandbox.admin.orders() == []
+    assert not Path(sandbox.ca_file).exists()
+
+
+def test_several_keys(tmp_path: Path) -> None:
+    """Two keys of one account see the same orders; a read-only key cannot place any."""
+    keys = ("--account", "one:s1:shared", "--account", "two:s2:shared:read", "--account", "three:s3:other")
+    with SandboxProcess(quiet=True, extra_args=keys) as sandbox:
+        one, two, three = (
+            Plain(sandbox, name, secret) for name, secret in (("one", "s1"), ("two", "s2"), ("three", "s3"))
+        )
+        one.place("mine")
+        assert [len(each.call("GET", "/api/v3/openOrders")[1]) for each in (one, two, three)] == [1, 1, 0]
+        assert two.place("no")["code"] == -2015
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    """Faults, ledger, checks and reset can be worked from a terminal."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "jackstay_agent.sandbox", *arguments, "--url", sandbox.url]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+    with SandboxProcess(quiet=True) as sandbox:
+        plain = Plain(sandbox)
+        assert (
+            run("fault", "answer", "status=503", "body=<html>", "--route", "/api/v3/time", "--count", "1").returncode
+            == 0
+        )
+        assert plain.send("GET", "/api/v3/time")[:2] == (503, "<html>")
+        assert json.loads(run("ledger", "--path", "/api/v3/time").stdout)["fault"] == "answer"
+        plain.place("twice")
+        plain.place("twice")
+        checks = run("checks")
+        assert (checks.returncode, json.loads(checks.stdout)["sent_twice"][0]["client_order_id"]) == (1, "twice")
+        assert run("reset").returncode == 0
+        assert run("checks").returncode == 0
+        wrong = run("fault", "nonsense")
+        assert (wrong.returncode, "expected one of" in wrong.stderr) == (1, True)
