@@ -505,7 +505,10 @@ async def test_many_sockets_that_lose_the_venue_together_keep_the_dial_budget() 
         attempts = sorted(at for name, _fields, at in readers.events if name == "feed.dial_failed")
         assert len(attempts) > 60
         in_window = max(sum(1 for b in attempts if a <= b < a + 0.5) for a in attempts)
-        assert in_window <= 60 + 5  # told when an attempt ends, counted when it begins
+        # Counted when an attempt begins, told when it ends: a busy machine bunches the ends of two windows.
+        assert in_window <= 2 * 60
+        outage_s = attempts[-1] - attempts[0]
+        assert len(attempts) <= 60 * (outage_s / 0.5 + 1)
         gaps = [b - a for a, b in zip(attempts, attempts[1:], strict=False)]
         assert statistics.median(gaps) < 0.1
         await exchange.start()

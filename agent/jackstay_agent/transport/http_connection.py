@@ -56,6 +56,8 @@ class HttpConnection(asyncio.Protocol):
         self._ends_with_connection = False
         self._complete = False
         self._keep_alive = False
+        self._extra = False
+        self._head_fed = 0
         self._wrong: tuple[Reason, str] | None = None
         self._decoder: Any = None
         self._first_byte_at = 0.0
@@ -90,10 +92,15 @@ class HttpConnection(asyncio.Protocol):
                 self._wrong = None
                 self._deliver(keep=False)  # a good answer, then garbage: the answer counts, the connection does not
                 return
+        if not self._headers_done:
+            # The parser holds an unfinished line itself, whatever its length: what was fed is what is bounded.
+            self._head_fed += len(data)
+            if self._head_fed > 2 * self._settings.header_bytes_max and self._wrong is None:
+                self._wrong = (Reason.RESPONSE_TOO_LARGE, "headers without end")
         if self._wrong is not None:
             self._fail(*self._wrong)
         elif self._complete:
-            self._deliver(keep=self._keep_alive)
+            self._deliver(keep=self._keep_alive and not self._extra)
 
     def eof_received(self) -> bool:
         return False  # close; connection_lost follows
@@ -140,9 +147,11 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._complete:
-            self._wrong = (Reason.PROTOCOL, "a second answer to one request")
+            self._extra = True  # a second answer to one request: the first counts, the connection does not
 
     def on_status(self, status: bytes) -> None:
+        if self._complete:
+            return
         self._reason += status  # arrives in pieces
         if len(self._reason) > 1024:
             self._wrong = (Reason.RESPONSE_TOO_LARGE, "an endless status line")
@@ -150,7 +159,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._headers_done:
-            return  # trailers
+            return  # trailers, or an answer nobody asked for
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > self._settings.header_bytes_max or len(self._headers) >= self._settings.headers_max:
             self._wrong = (Reason.RESPONSE_TOO_LARGE, "more headers than the bound allows")
@@ -158,6 +167,8 @@ class HttpConnection(asyncio.Protocol):
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self._complete:
+            return
         status = self._parser.get_status_code()
         if 100 <= status < 200:
             return  # interim; on_message_complete drops it
@@ -203,12 +214,14 @@ class HttpConnection(asyncio.Protocol):
         self._chunks.append(chunk)
 
     def on_message_complete(self) -> None:
+        if self._complete:
+            return
         if 100 <= self._parser.get_status_code() < 200:
             first_byte_at = self._first_byte_at
             self._clear()
             self._first_byte_at = first_byte_at
             return
-        if self._decoder is not None and not self._decoder.eof:
+        if self._decoder is not None and not self._decoder.eof and self._wrong is None:
             self._wrong = (Reason.PROTOCOL, "the compressed body is cut short")
         self._keep_alive = self._parser.should_keep_alive()  # right only inside this callback
         self._complete = True
