@@ -11,13 +11,12 @@ import hashlib
 import ssl
 import time
 from typing import Any
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from . import websocket
 from .admin import Admin
-from .answers import Answer, Call
+from .answers import Answer, Call, form
 from .faces import binance_spot
 from .faces.binance_streams import BinanceStreams
 from .fault_effects import answer_bytes, strike
@@ -141,9 +140,9 @@ class SandboxServer:
         return RawAnswer(answer_bytes(answer, keep_alive=request.keep_alive), close=not request.keep_alive)
 
     def _call(self, request: web.BaseRequest, path: str, query: str, body: bytes) -> Call:
-        params = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
+        params = form(query) if query else {}
         if body and not body.startswith((b"{", b"[")):
-            params.update(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+            params.update(form(body.decode("utf-8", "replace")))
         return Call(request.method, path, query, body, request.headers, params, self.venue.clock())
 
     def _receive(self, call: Call, connection: int, method: str) -> Row:
