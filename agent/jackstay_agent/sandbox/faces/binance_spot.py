@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..answers import Answer, Call, json_answer
 from ..engine.model import Reject
 from ..venue import Venue
+from . import binance_lists as lists
 from . import binance_public as public
 from . import binance_stubs as stubs
 from . import binance_trade as trade
@@ -35,6 +36,12 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("DELETE", "/api/v3/order"): Route(trade.cancel, 1, "cancel"),
     ("POST", "/api/v3/order/test"): Route(trade.place_test, 1, "trade"),
     ("POST", "/api/v3/order/cancelReplace"): Route(trade.cancel_replace, 1, "trade"),
+    ("POST", "/api/v3/order/oco"): Route(lists.place_oco, 1, "trade"),
+    ("POST", "/api/v3/orderList/oco"): Route(lists.place_oco_new, 1, "trade"),
+    ("GET", "/api/v3/orderList"): Route(lists.query, 4, "read"),
+    ("DELETE", "/api/v3/orderList"): Route(lists.cancel, 1, "cancel"),
+    ("GET", "/api/v3/openOrderList"): Route(lists.open_lists, 6, "read"),
+    ("GET", "/api/v3/allOrderList"): Route(lists.all_lists, 20, "read"),
     ("GET", "/api/v3/openOrders"): Route(trade.open_orders, public.one_weight(6, 80), "read"),
     ("DELETE", "/api/v3/openOrders"): Route(trade.cancel_all, 1, "cancel"),
     ("GET", "/api/v3/allOrders"): Route(trade.all_orders, 20, "read"),
