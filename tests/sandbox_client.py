@@ -73,9 +73,9 @@ class Plain:
     def place(self, client_id: str = "", **order: Any) -> Any:
         return self.call("POST", "/api/v3/order", limit_order(client_id, **order))[1]
 
-    def raw_order(self, client_id: str) -> bytes:
+    def raw_order(self, client_id: str, **order: str) -> bytes:
         """The bytes of a signed order, for a bare socket."""
-        body = signed(limit_order(client_id))
+        body = signed(limit_order(client_id, **order))
         return (
             f"POST /api/v3/order HTTP/1.1\r\nHost: api.binance.com\r\nX-MBX-APIKEY: {self._key}\r\n"
             f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n{body}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 
@@ -37,6 +38,14 @@ class Call:
     key: str = ""
     order_id: int | str | None = None
     executed: bool = False
+
+
+def form(text: str) -> dict[str, str]:
+    """A query or form body as a dict, the last of equal names winning; blank values kept."""
+    if "%" in text or "+" in text or ";" in text:
+        return dict(parse_qsl(text, keep_blank_values=True))
+    pairs = (pair.partition("=") for pair in text.split("&") if pair)
+    return {name: value for name, _, value in pairs}
 
 
 def json_answer(value: Any, status: int = 200) -> Answer:

@@ -12,15 +12,16 @@ import ssl
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from . import websocket
 from .admin import Admin
-from .answers import Answer, Call
+from .answers import Answer, Call, form
+from .engine.model import Event, OrderChange
 from .faces import binance_spot
 from .faces.binance_streams import BinanceStreams
+from .faces.binance_user import UserStreams
 from .fault_effects import answer_bytes, strike
 from .faults import Fault, FaultBox
 from .ledger import Row
@@ -28,6 +29,7 @@ from .state import StateFile
 from .streams import StreamHub
 from .venue import Venue
 from .wire import RawAnswer, reset
+from .ws_api import WsApi
 
 TURN_S = 0.1
 COUNT_S = 0.02
@@ -63,12 +65,14 @@ class SandboxServer:
         self.faults = FaultBox(venue.seed)
         self.hub = StreamHub(self.faults.silent)
         self.streams = BinanceStreams(venue, self.hub)
+        self.users = venue.users = UserStreams(venue, self.hub)
+        self.ws_api = WsApi(self)
         self.admin = Admin(self)
         self._tick_s = 0.0 if quiet else tick_s
         self._http = _Connections(self._handle)
         self._tasks: list[asyncio.Task[None]] = []
         self._sockets: dict[int, web.BaseRequest] = {}
-        venue.on_event.append(self.streams.event)
+        venue.on_event += [self.streams.event, self._tell_owner]
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None, unix: Path | None = None) -> int:
         """Listen and begin to tick; returns the port. Over ``unix`` a stock client keeps its https URLs."""
@@ -102,10 +106,15 @@ class SandboxServer:
         """Publish what happened and put it into the state file, before anybody is answered."""
         self.venue.publish()
         self.streams.after_batch()
+        self.users.balances_changed(self.venue.spot.wallets.touched)
         if self.state is not None:
             self.state.flush()
         else:
             self.venue.forget_changes()
+
+    def _tell_owner(self, event: Event) -> None:
+        if isinstance(event, OrderChange):
+            self.users.order_changed(event)
 
     def reset(self) -> None:
         """As on the first day; connections stay, faults go."""
@@ -132,7 +141,7 @@ class SandboxServer:
         connection = self._http.numbers.get(request.protocol, 0)
         call = self._call(request, path, query, body)
         upgrade = request.headers.get("Upgrade", "").lower() == "websocket"
-        row = self._receive(call, connection, "WS" if upgrade else call.method)
+        row = self.receive(call, connection, "WS" if upgrade else call.method)
         if self.faults.armed:
             struck = await self._fault(request, call, row, upgrade=upgrade)
             if struck is not None:
@@ -140,16 +149,16 @@ class SandboxServer:
         if upgrade:
             return await self._upgrade(request, call, row)
         answer = self._process(call)
-        self._decide(row, answer.status, answer)
+        self.decide(row, answer.status, answer)
         return RawAnswer(answer_bytes(answer, keep_alive=request.keep_alive), close=not request.keep_alive)
 
     def _call(self, request: web.BaseRequest, path: str, query: str, body: bytes) -> Call:
-        params = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
+        params = form(query) if query else {}
         if body and not body.startswith((b"{", b"[")):
-            params.update(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+            params.update(form(body.decode("utf-8", "replace")))
         return Call(request.method, path, query, body, request.headers, params, self.venue.clock())
 
-    def _receive(self, call: Call, connection: int, method: str) -> Row:
+    def receive(self, call: Call, connection: int, method: str) -> Row:
         params = call.params
         named = params.get("newClientOrderId") or params.get("origClientOrderId") or ""
         text = f"{call.method} {call.path}?{call.query}".encode() + call.body
@@ -162,7 +171,7 @@ class SandboxServer:
             path=call.path,
             client_order_id=named,
             symbol=params.get("symbol", ""),
-            api_key=self.venue.keys.alias(call.headers.get("X-MBX-APIKEY", "")),
+            api_key=self.venue.keys.alias(call.headers.get("X-MBX-APIKEY") or params.get("apiKey", "")),
             lane=_lane(call),
             digest=hashlib.blake2b(text, digest_size=8).hexdigest(),
         )
@@ -176,7 +185,7 @@ class SandboxServer:
         call.now = self.venue.clock()
         return binance_spot.answer(self.venue, call)
 
-    def _decide(self, row: Row, status: int | str, answer: Answer | None) -> None:
+    def decide(self, row: Row, status: int | str, answer: Answer | None) -> None:
         executed, order_id = (answer.executed, answer.order_id) if answer is not None else (False, None)
         self.venue.ledger.decided(row, status, executed=executed, order_id=order_id)
         self.saved()
@@ -198,7 +207,7 @@ class SandboxServer:
         row.fault = f"{row.fault}+{fault.kind}" if row.fault else fault.kind
         if fault.kind == "rate_limit":
             return self._rate_limited(fault, row)
-        return await strike(fault, request, row, lambda: self._process(call), self._decide)
+        return await strike(fault, request, row, lambda: self._process(call), self.decide)
 
     async def _wait(self, delay_s: float, call: Call, row: Row, *, upgrade: bool) -> None:
         """A slow venue executes what it has received, whether or not the client is still there."""
@@ -208,22 +217,24 @@ class SandboxServer:
             await asyncio.sleep(delay_s)
         except asyncio.CancelledError:
             if not upgrade:
-                loop.call_at(due, lambda: self._decide(row, "none", self._process(call)))
+                loop.call_at(due, lambda: self.decide(row, "none", self._process(call)))
             raise
 
     def _rate_limited(self, fault: Fault, row: Row) -> RawAnswer:
         answer = self.faults.limited(fault, self.venue.limits, self.venue.clock())
-        self._decide(row, answer.status, answer)
+        self.decide(row, answer.status, answer)
         return RawAnswer(answer_bytes(answer))
 
     async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
         if not websocket.serves(call.path):
             answer = Answer(404, b"", [])
-            self._decide(row, 404, answer)
+            self.decide(row, 404, answer)
             return RawAnswer(answer_bytes(answer, keep_alive=False), close=True)
-        self._decide(row, 101, None)
+        self.decide(row, 101, None)
         self._sockets[row.seq] = request
         try:
+            if call.path == "/ws-api/v3":
+                return await self.ws_api.serve(request, row.connection)
             return await websocket.serve(request, call.path, call.query, self.hub, row.connection)
         finally:
             del self._sockets[row.seq]
@@ -240,6 +251,7 @@ class SandboxServer:
         while True:
             await asyncio.sleep(TURN_S)
             self.streams.turn()
+            self.users.expire()
 
     async def _counts(self) -> None:
         before = time.monotonic()

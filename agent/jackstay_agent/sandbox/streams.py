@@ -36,6 +36,7 @@ class Listener:
         self.combined = combined
         self.streams: dict[str, None] = {}
         self.sent = 0
+        self.next_subscription = 0
 
     def send(self, frame: bytes) -> None:
         transport = self.transport
@@ -78,6 +79,9 @@ class StreamHub:
             there.pop(listener, None)
             if not there:
                 del self._by_stream[stream]
+
+    def is_silent(self) -> bool:
+        return self._silent()
 
     def wanted(self, stream: str) -> bool:
         return stream in self._by_stream

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from decimal import Decimal
 from random import Random
+from typing import TYPE_CHECKING
 
 from .accounts import DEFAULT_ACCOUNT, DEFAULT_KEY, DEFAULT_SECRET, FUNDS, ApiKey, KeyRing
 from .engine.background import BackgroundMarket
@@ -14,6 +15,9 @@ from .engine.exchange import Exchange, spot_exchange
 from .engine.model import Event, Trade
 from .ledger import Ledger
 from .weights import Limits
+
+if TYPE_CHECKING:
+    from .faces.binance_user import UserStreams
 
 
 def wall_ms() -> int:
@@ -36,6 +40,7 @@ class Venue:
         self.keys = KeyRing(keys or [ApiKey(DEFAULT_KEY, DEFAULT_SECRET)])
         self.limits = Limits(enforced=enforce_limits)
         self.ledger = Ledger()
+        self.users: UserStreams
         self.on_event: list[Callable[[Event], None]] = []
         self.build()
 

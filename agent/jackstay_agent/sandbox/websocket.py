@@ -8,10 +8,11 @@ from urllib.parse import parse_qs, unquote
 import orjson
 from aiohttp import WSMsgType, web
 
+from .faces.binance_user import LISTEN_KEY_LENGTH
 from .streams import Listener, StreamHub, text_frame
 
 FRAME_MAX_BYTES = 4096 * 16
-PATHS = ("/ws", "/stream")
+PATHS = ("/ws", "/stream", "/ws-api/v3")
 
 
 def serves(path: str) -> bool:
@@ -24,7 +25,7 @@ def wanted_streams(path: str, query: str) -> list[str]:
         names = unquote(path[4:]).split("/")
     else:
         names = [name for group in parse_qs(query).get("streams", []) for name in group.split("/")]
-    return [name for name in names if "@" in name]
+    return [name for name in names if "@" in name or len(name) == LISTEN_KEY_LENGTH]
 
 
 async def serve(

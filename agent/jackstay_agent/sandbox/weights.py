@@ -85,6 +85,10 @@ class Limits:
         day.add(now, 1)
         return short.add(now, 1) <= self.orders_10s_max or not self.enforced
 
+    @property
+    def weight_used(self) -> int:
+        return self._weight.used
+
     def headers(self, account: str) -> list[tuple[str, str]]:
         used = str(self._weight.used)
         pairs = [("X-MBX-USED-WEIGHT", used), ("X-MBX-USED-WEIGHT-1M", used)]

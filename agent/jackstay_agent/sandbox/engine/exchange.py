@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
 
-from . import filters
+from . import filters, triggers
 from .book import Book
+from .lists import OrderLists
 from .model import (
     FEE_ACCOUNT,
     MARKET_ACCOUNT,
+    STOP_TYPES,
     ZERO,
     BookChange,
     Event,
     Fill,
     Order,
     OrderChange,
+    OrderList,
     OrderRequest,
     Placed,
     Reject,
@@ -30,6 +33,7 @@ from .model import (
 )
 from .orders import OrderTable
 from .settlement import SpotSettlement
+from .triggers import Triggers
 from .wallet import Wallets
 
 TRADES_KEPT_MAX = 1000
@@ -43,6 +47,7 @@ class Market:
     book: Book
     last_price: Decimal
     trades: deque[Trade]
+    triggers: Triggers = field(default_factory=Triggers)
     # counts level changes: the U/u of depth streams and the lastUpdateId of snapshots
     update_id: int = 1
 
@@ -55,6 +60,7 @@ class Exchange:
         self.settlement = SpotSettlement(self.wallets)
         self.clock = clock
         self.orders = OrderTable()
+        self.lists = OrderLists(self.orders)
         self.markets = {s.name: Market(s, Book(), s.price_start, deque(maxlen=TRADES_KEPT_MAX)) for s in symbols}
         self.next_order_id = 1
         self.next_trade_id = 1
@@ -90,16 +96,79 @@ class Exchange:
         order = self._order(request)
         market_cost = ZERO
         if request.type == "MARKET":
-            quantity, market_cost = self._market_plan(market, request)
+            quantity, market_cost = self._market_plan(market, request.side, request.quantity, request.quote_quantity)
             if request.quote_quantity:
                 order.quantity = quantity
         elif request.type == "LIMIT_MAKER" and self._crosses(market, order):
             raise Reject("would_match")
+        elif request.type in STOP_TYPES:
+            triggers.check(request, market.last_price)
+        return self._accept(market, order, market_cost)
+
+    def _accept(self, market: Market, order: Order, market_cost: Decimal) -> Placed:
+        """Lock its money, then let it wait for its trigger or meet the book; then whatever its trades triggered."""
+        if order.type in STOP_TYPES:
+            order.working, order.working_at = False, 0
         self.settlement.reserve(order, market.symbol, market_cost)
         self.next_order_id += 1
         self.orders.add(order)
         self._changed("NEW", order)
-        return Placed(order, self._execute(market, order))
+        if not order.working:
+            market.triggers.add(order)
+            return Placed(order)
+        fills = self._execute(market, order)
+        self._fire(market)
+        return Placed(order, fills)
+
+    def _fire(self, market: Market) -> None:
+        """Send every conditional order the last price has reached; their own trades may reach further ones."""
+        while len(market.triggers) and (order := market.triggers.next(market.last_price)) is not None:
+            other = self.lists.partner(order)
+            if other is not None and other.is_open:
+                self._remove(market, other, "EXPIRED")
+            try:
+                self._wake(market, order)
+            except Reject:
+                self._finish(market, order, "EXPIRED")
+                continue
+            self._execute(market, order)
+
+    def _wake(self, market: Market, order: Order) -> None:
+        """The trigger was reached: from now on an ordinary order. What it could not lock while waiting it locks now."""
+        order.working, order.working_at = True, self.clock()
+        if not order.locked:
+            cost = ZERO
+            if order.is_market:
+                cost = self._market_plan(market, order.side, order.quantity, ZERO)[1]
+            self.settlement.reserve(order, market.symbol, cost)
+        self.orders.touched.add(order.id)
+
+    def place_pair(self, limit: OrderRequest, stop: OrderRequest, client_id: str) -> tuple[OrderList, Order, Order]:
+        """One-cancels-the-other. The money is locked once, by the leg that needs more of it."""
+        market = self.market(limit.symbol)
+        for request in (limit, stop):
+            filters.check(market.symbol, request, market.last_price)
+            if request.client_id:
+                self.orders.require_free(request.account, request.symbol, request.client_id)
+        above, below = (stop, limit) if limit.side == "BUY" else (limit, stop)
+        if not (above.price or above.stop_price) > market.last_price > (below.price or below.stop_price):
+            raise Reject("bad_list")
+        resting = self._order(limit)
+        if self._crosses(market, resting):
+            raise Reject("would_match")
+        triggers.check(stop, market.last_price)
+        waiting = self._order(stop)
+        waiting.working, waiting.working_at, waiting.id = False, 0, resting.id + 1
+        waiting.client_id = stop.client_id or f"auto{waiting.id:018d}"
+        self.settlement.reserve_pair(resting, waiting, market.symbol)
+        self.next_order_id += 2
+        pair = self.lists.open(resting, waiting, client_id, self.clock())
+        for order in (resting, waiting):
+            self.orders.add(order)
+            self._changed("NEW", order)
+        market.triggers.add(waiting)
+        self._level(market, resting, market.book.side(resting.side).add(resting))
+        return pair, resting, waiting
 
     def _order(self, request: OrderRequest) -> Order:
         now, order_id = self.clock(), self.next_order_id
@@ -129,7 +198,7 @@ class Exchange:
             self._finish(market, order, "EXPIRED")
             return []
         fills = self._match(market, order)
-        if order.is_open and (order.remaining <= 0 or order.type == "MARKET" or order.tif in ("IOC", "FOK")):
+        if order.is_open and (order.remaining <= 0 or order.is_market or order.tif in ("IOC", "FOK")):
             self._finish(market, order, "EXPIRED")
         elif order.is_open:
             self._level(market, order, market.book.side(order.side).add(order))
@@ -147,15 +216,17 @@ class Exchange:
             total += level.total
         return total
 
-    def _market_plan(self, market: Market, request: OrderRequest) -> tuple[Decimal, Decimal]:
+    def _market_plan(
+        self, market: Market, side: str, wanted_quantity: Decimal, wanted_quote: Decimal
+    ) -> tuple[Decimal, Decimal]:
         """(quantity the book can give, what it costs) for a market order, by quantity or by quote amount."""
         quantity = cost = ZERO
         step = market.symbol.step
-        for level in market.book.opposite(request.side).levels():
-            if request.quote_quantity:
-                wanted = ((request.quote_quantity - cost) / level.price).quantize(step, ROUND_DOWN)
+        for level in market.book.opposite(side).levels():
+            if wanted_quote:
+                wanted = ((wanted_quote - cost) / level.price).quantize(step, ROUND_DOWN)
             else:
-                wanted = request.quantity - quantity
+                wanted = wanted_quantity - quantity
             taken = min(wanted, level.total)
             if taken <= 0:
                 break
@@ -166,15 +237,28 @@ class Exchange:
     def _match(self, market: Market, taker: Order) -> list[Fill]:
         fills: list[Fill] = []
         side = market.book.opposite(taker.side)
-        while taker.remaining > 0:
+        while taker.is_open and taker.remaining > 0:
             level = side.best()
             if level is None or not _acceptable(taker, level.price):
                 break
             maker = next(iter(level.orders.values()))
+            if maker.account == taker.account and taker.stp != "NONE":
+                self._prevent(market, taker, maker)
+                continue
             quantity = min(taker.remaining, maker.remaining)
             fills.append(self._trade(market, taker, maker, quantity))
             self._level(market, maker, side.filled(maker, quantity))
         return fills
+
+    def _prevent(self, market: Market, taker: Order, maker: Order) -> None:
+        """Two orders of one account meet and must not trade: the taker's mode says which of them ends."""
+        quantity = min(taker.remaining, maker.remaining)
+        if taker.stp in ("EXPIRE_MAKER", "EXPIRE_BOTH"):
+            self._remove(market, maker, "EXPIRED_IN_MATCH")
+            maker.prevented = quantity
+        if taker.stp in ("EXPIRE_TAKER", "EXPIRE_BOTH"):
+            self._finish(market, taker, "EXPIRED_IN_MATCH")
+            taker.prevented = quantity
 
     def _trade(self, market: Market, taker: Order, maker: Order, quantity: Decimal) -> Fill:
         buyer, seller = (taker, maker) if taker.side == "BUY" else (maker, taker)
@@ -210,12 +294,24 @@ class Exchange:
         if order.status == "FILLED":
             self.settlement.release(order, symbol)
             self.orders.closed(order)
+        if order.list_id >= 0:
+            self._end_partner(self.markets[order.symbol], order, "EXPIRED")
         return fill
+
+    def _end_partner(self, market: Market, order: Order, status: str) -> None:
+        """One leg of a pair acted or ended: so does the other."""
+        other = self.lists.partner(order)
+        if other is not None and other.is_open:
+            self._remove(market, other, status)
 
     def restore(self, order: Order) -> None:
         """Put back an order from an earlier life as it was; its lock is already in the wallets."""
         self.orders.restore(order)
-        if order.is_open:
+        if order.list_id >= 0:
+            self.lists.restore(order)
+        if order.is_open and not order.working:
+            self.market(order.symbol).triggers.add(order)
+        elif order.is_open:
             market = self.market(order.symbol)
             self._level(market, order, market.book.side(order.side).add(order))
 
@@ -228,17 +324,23 @@ class Exchange:
         if not order.is_open:
             raise Reject("not_open", order.status)
         self._remove(market, order, "CANCELED")
+        if order.list_id >= 0:
+            self._end_partner(market, order, "CANCELED")
         return order
 
     def cancel_all(self, account: str, symbol: str) -> list[Order]:
         market = self.market(symbol)
         orders = self.orders.open_of(account, symbol)
         for order in orders:
-            self._remove(market, order, "CANCELED")
+            if order.is_open:
+                self._remove(market, order, "CANCELED")
         return orders
 
     def _remove(self, market: Market, order: Order, status: str) -> None:
-        self._level(market, order, market.book.side(order.side).remove(order))
+        if order.working:
+            self._level(market, order, market.book.side(order.side).remove(order))
+        else:
+            market.triggers.remove(order)
         self._finish(market, order, status)
 
     def _finish(self, market: Market, order: Order, status: str) -> None:
@@ -262,7 +364,7 @@ class Exchange:
 
 def _acceptable(order: Order, price: Decimal) -> bool:
     """Would this order trade at that resting price?"""
-    if order.type == "MARKET":
+    if order.is_market:
         return True
     return price <= order.price if order.side == "BUY" else price >= order.price
 

@@ -13,6 +13,8 @@ ZERO = Decimal(0)
 MARKET_ACCOUNT = "@market"
 FEE_ACCOUNT = "@fees"
 OPEN_STATUSES = frozenset({"NEW", "PARTIALLY_FILLED", "PENDING_NEW"})
+# Orders without a price of their own: they take whatever the book gives.
+MARKET_TYPES = frozenset({"MARKET", "STOP_LOSS", "TAKE_PROFIT", "STOP_MARKET", "TAKE_PROFIT_MARKET"})
 STOP_TYPES = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
 
 
@@ -103,6 +105,10 @@ class Order:
         return self.quantity - self.filled - self.prevented
 
     @property
+    def is_market(self) -> bool:
+        return self.type in MARKET_TYPES
+
+    @property
     def is_open(self) -> bool:
         return self.status in OPEN_STATUSES
 
@@ -171,6 +177,20 @@ class Placed:
 
     order: Order
     fills: list[Fill] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class OrderList:
+    """One-cancels-the-other: `limit` rests and holds the money, `stop` waits; the first to act ends the other."""
+
+    id: int
+    account: str
+    symbol: str
+    client_id: str
+    created_at: int
+    limit: int
+    stop: int
+    status: str = "EXECUTING"
 
 
 Event = Trade | BookChange | OrderChange

@@ -29,6 +29,16 @@ class SpotSettlement:
         self._wallets.lock(order.account, asset, amount)
         order.locked = amount
 
+    def reserve_pair(self, resting: Order, waiting: Order, symbol: Symbol) -> None:
+        """Lock once for two orders of which one will act; the resting one holds it."""
+        if resting.side == "SELL":
+            asset, amount = symbol.base, resting.quantity
+        else:
+            dearer = max(resting.price, waiting.price or waiting.stop_price)
+            asset, amount = symbol.quote, dearer * resting.quantity
+        self._wallets.lock(resting.account, asset, amount)
+        resting.locked = amount
+
     def settle(
         self, symbol: Symbol, buyer: Order, seller: Order, price: Decimal, quantity: Decimal
     ) -> tuple[Decimal, Decimal]:

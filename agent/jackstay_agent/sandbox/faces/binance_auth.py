@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 
@@ -45,7 +44,7 @@ def signed(call: Call, keys: KeyRing, permission: str) -> ApiKey:
 
 
 def verify(key: ApiKey, payload: str, signature: str) -> bool:
-    expected = hmac.new(key.secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
+    expected = hmac.digest(key.secret.encode(), payload.encode(), "sha256").hex()
     return hmac.compare_digest(expected.encode(), signature.encode())
 
 

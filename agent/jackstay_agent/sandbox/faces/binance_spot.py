@@ -5,33 +5,17 @@ Weights are those of Binance's spot documentation (request weight per endpoint, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 from ..answers import Answer, Call, json_answer
 from ..engine.model import Reject
 from ..venue import Venue
+from . import binance_lists as lists
 from . import binance_public as public
 from . import binance_stubs as stubs
 from . import binance_trade as trade
 from .binance_auth import keyed, signed
 from .binance_errors import Refusal, from_reject
-
-Handler = Callable[[Venue, Call], Any]
-
-
-@dataclass(slots=True, frozen=True)
-class Route:
-    """`permission`: "" for public, "key" for a key without signature, else what a signed request needs."""
-
-    handler: Handler
-    weight: int | Callable[[Call], int] = 1
-    permission: str = ""
-
-    def weigh(self, call: Call) -> int:
-        return self.weight if isinstance(self.weight, int) else self.weight(call)
-
+from .binance_route import Route
+from .binance_user import close, keep, start
 
 ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/api/v3/ping"): Route(public.ping),
@@ -52,10 +36,19 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("DELETE", "/api/v3/order"): Route(trade.cancel, 1, "cancel"),
     ("POST", "/api/v3/order/test"): Route(trade.place_test, 1, "trade"),
     ("POST", "/api/v3/order/cancelReplace"): Route(trade.cancel_replace, 1, "trade"),
+    ("POST", "/api/v3/order/oco"): Route(lists.place_oco, 1, "trade"),
+    ("POST", "/api/v3/orderList/oco"): Route(lists.place_oco_new, 1, "trade"),
+    ("GET", "/api/v3/orderList"): Route(lists.query, 4, "read"),
+    ("DELETE", "/api/v3/orderList"): Route(lists.cancel, 1, "cancel"),
+    ("GET", "/api/v3/openOrderList"): Route(lists.open_lists, 6, "read"),
+    ("GET", "/api/v3/allOrderList"): Route(lists.all_lists, 20, "read"),
     ("GET", "/api/v3/openOrders"): Route(trade.open_orders, public.one_weight(6, 80), "read"),
     ("DELETE", "/api/v3/openOrders"): Route(trade.cancel_all, 1, "cancel"),
     ("GET", "/api/v3/allOrders"): Route(trade.all_orders, 20, "read"),
     ("GET", "/api/v3/myTrades"): Route(trade.my_trades, 20, "read"),
+    ("POST", "/api/v3/userDataStream"): Route(lambda venue, call: start(venue.users, call), 2, "key"),
+    ("PUT", "/api/v3/userDataStream"): Route(lambda venue, call: keep(venue.users, call), 2, "key"),
+    ("DELETE", "/api/v3/userDataStream"): Route(lambda venue, call: close(venue.users, call), 2, "key"),
     ("GET", "/sapi/v1/capital/config/getall"): Route(stubs.coins, 10, "read"),
     ("GET", "/sapi/v1/margin/allPairs"): Route(stubs.nothing, 1, "key"),
     ("GET", "/sapi/v1/margin/isolated/allPairs"): Route(stubs.nothing, 10, "key"),

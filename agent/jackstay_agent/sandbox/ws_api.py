@@ -1,0 +1,127 @@
+"""The WebSocket API's door: one JSON request after another on a connection, each with its ledger row and its faults."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import WSMsgType, web
+
+from .answers import Answer, Call
+from .engine.model import Reject
+from .faces import binance_ws_api as face
+from .faces.binance_errors import Refusal
+from .faults import Fault
+from .ledger import Row
+from .streams import Listener, text_frame
+from .wire import reset
+
+if TYPE_CHECKING:
+    from .server import SandboxServer
+
+REQUEST_MAX_BYTES = 64 * 1024
+
+
+class WsApi:
+    """Serves `/ws-api/v3` of one server."""
+
+    def __init__(self, server: SandboxServer) -> None:
+        self._server = server
+
+    async def serve(self, request: web.BaseRequest, connection: int) -> web.WebSocketResponse:
+        """Run one connection until it ends."""
+        socket = web.WebSocketResponse(compress=False, max_msg_size=REQUEST_MAX_BYTES)
+        await socket.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return socket
+        listener = Listener(transport, connection, combined=False)
+        self._server.hub.join(listener, ())
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    await self._one(request, listener, message.data)
+        finally:
+            self._server.hub.leave(listener)
+            self._server.users.unsubscribe(listener)
+        return socket
+
+    async def _one(self, request: web.BaseRequest, listener: Listener, text: str) -> None:
+        server = self._server
+        parsed = face.parse(text, server.venue.clock())
+        if parsed is None:
+            listener.send(_frame({"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON Request"}}))
+            return
+        number, call = parsed
+        row = server.receive(call, listener.connection, "WS")
+        where = ("WS", call.path, row.symbol, row.connection)
+        delay_ms, kind = server.faults.delay_ms(*where) if server.faults.armed else (0.0, "")
+        if delay_ms:
+            row.fault = kind
+            await asyncio.sleep(delay_ms / 1000)
+        fault = server.faults.pick(*where, now=server.venue.clock()) if server.faults.armed else None
+        if fault is not None:
+            self._strike(fault, request, listener, number, call, row)
+            return
+        listener.send(_frame(self._process(listener, number, call, row)))
+
+    def _process(self, listener: Listener, number: Any, call: Call, row: Row) -> dict[str, Any]:
+        call.now = self._server.venue.clock()
+        if call.path.startswith("userDataStream."):
+            told = self._user_stream(listener, number, call)
+        else:
+            told = face.answer(self._server.venue, number, call)
+        outcome = Answer(told["status"], b"", [], call.order_id, call.executed)
+        self._server.decide(row, told["status"], outcome)
+        return told
+
+    def _user_stream(self, listener: Listener, number: Any, call: Call) -> dict[str, Any]:
+        users = self._server.users
+        try:
+            if call.path == "userDataStream.subscribe.signature":
+                face.authenticate(self._server.venue, call, "read")
+                result: dict[str, Any] = {"subscriptionId": users.subscribe(call.account, listener)}
+            elif call.path == "userDataStream.unsubscribe":
+                given = call.params.get("subscriptionId", "")
+                users.unsubscribe(listener, int(given) if given.isdigit() else None)
+                result = {}
+            else:
+                raise Refusal(-1000, f"Unknown method '{call.path}'.")
+        except (Refusal, Reject) as error:
+            return face.refused(number, error)
+        return {"id": number, "status": 200, "result": result}
+
+    def _strike(
+        self, fault: Fault, request: web.BaseRequest, listener: Listener, number: Any, call: Call, row: Row
+    ) -> None:
+        """A fault on one WebSocket request. Kinds that only make sense on HTTP bytes act as a stall."""
+        row.fault = f"{row.fault}+{fault.kind}" if row.fault else fault.kind
+        decide = self._server.decide
+        if fault.kind == "reset_before":
+            decide(row, "reset", None)
+            reset(request)
+        elif fault.kind == "reset_after":
+            self._process(listener, number, call, row)
+            row.status = "reset"
+            reset(request)
+        elif fault.kind == "drop_reply":
+            self._process(listener, number, call, row)
+            row.status = "none"
+        elif fault.kind == "answer":
+            if fault.params["execute"]:
+                self._process(listener, number, call, row)
+            else:
+                decide(row, fault.params["status"], None)
+            listener.send(text_frame(fault.params["body"].encode()))
+        elif fault.kind == "rate_limit":
+            limited = self._server.faults.limited(fault, self._server.venue.limits, self._server.venue.clock())
+            decide(row, limited.status, None)
+            error = orjson.loads(limited.body)
+            listener.send(_frame({"id": number, "status": limited.status, "error": error}))
+        else:
+            decide(row, "none", None)
+
+
+def _frame(value: dict[str, Any]) -> bytes:
+    return text_frame(orjson.dumps(value))
