@@ -530,46 +530,119 @@ def test_queued_outcomes_nobody_collects_stop_the_queue_instead(tmp_path: Path) 
 # -- checkpoints and compaction --------------------------------------------------------------------------------------
 
 
-def test_orders_wait_during_the_hold_and_cancels_do_not(world: World) -> None:
-    """While the worker has the connection orders wait, cancels go on in memory; then it is said and written."""
+def test_orders_flow_while_a_checkpoint_has_the_connection(world: World) -> None:
+    """Begun, queued, marked and answered meanwhile: nobody waits, and all of it is in the file afterwards."""
     worker = Worker()
     box = world.open(worker)
     seq_of(box.begin(order(1)))
+    queued = seq_of(box.enqueue(order(2, symbol="ETHUSDT")))
     assert box.checkpoint()
-    assert isinstance(box.begin(order(2)), Admitted), "syncing the WAL holds nobody up"
     worker.step()
-    assert box.stats()["held"]
-    assert box.begin(order(3)) == Wait()
-    assert box.enqueue(order(4)) == Wait()
-    held = box.begin(cancel(5))
-    assert isinstance(held, Admitted)
-    assert not held.journaled
-    assert not box.checkpoint()
-    box.finish(held.seq, Outcome.OK)
+    assert not box.checkpoint(), "one is under way"
+    commits = box.stats()["commits"]
+    begun = [seq_of(box.begin(order(n, symbol=f"S{n}"))) for n in (3, 4)]
+    away = box.begin(cancel(5))
+    assert isinstance(away, Admitted)
+    assert away.journaled
+    assert isinstance(box.mark_in_flight(queued), Admitted)
+    box.finish(begun[0], Outcome.OK)
     box.flush()
+    assert box.stats()["commits"] == commits
     worker.drain()
-    assert world.freed == 1
-    assert not box.stats()["held"]
-    assert isinstance(box.begin(order(3)), Admitted)
-    world.pass_time(0.02)
-    box.tick()
+    assert (box.stats()["unwritten"], box.stats()["checkpoints"]) == (0, 1)
+    assert side_of(world).stat().st_size == 0
     box.close()
-    assert states_on_disk(world.path)[held.seq] == 10
-    assert box.stats()["checkpoints"] == 1
+    on_disk = states_on_disk(world.path)
+    assert (on_disk[begun[0]], on_disk[begun[1]], on_disk[away.seq], on_disk[queued]) == (10, 1, 1, 1)
+    assert not side_of(world).exists()
 
 
-def test_a_queued_order_waits_for_the_hold_too(world: World) -> None:
-    """mark_in_flight is a first byte's commit."""
+def side_of(world: World) -> Path:
+    return world.path.with_name("outbox.db-side")
+
+
+def killed_in_the_hold(world: World) -> tuple[int, int, int]:
+    """A process that dies while the worker has the connection: begun, queued, and marked in flight meanwhile."""
     worker = Worker()
     box = world.open(worker)
-    seq = seq_of(box.enqueue(order()))
-    quick = seq_of(box.enqueue(cancel(2)))
+    marked = seq_of(box.enqueue(order(1, symbol="ETHUSDT")))
     box.checkpoint()
     worker.step()
-    assert box.mark_in_flight(seq) == Wait()
-    assert isinstance(box.mark_in_flight(quick), Admitted)
+    begun = seq_of(box.begin(order(2)))
+    queued = seq_of(box.enqueue(order(3, symbol="XRPUSDT")))
+    seq_of(box.mark_in_flight(marked))
+    world.kill()
+    return begun, queued, marked
+
+
+def test_what_was_begun_during_a_hold_survives_a_kill(world: World) -> None:
+    """The next process finds it beside the database: maybe-sent unknown, never-sent queued; a second start too."""
+    begun, queued, marked = killed_in_the_hold(world)
+    for _ in range(2):
+        box = world.open()
+        assert [u.seq for u in box.unknowns()] == [marked, begun]
+        assert (due := box.next_due()) is not None
+        assert due.seq == queued
+        box.close()
+    assert world.said("outbox.side_replayed") == [{"rows": 3}]
+
+
+def test_rows_replayed_twice_change_nothing(world: World) -> None:
+    """A side log that comes back after all was settled, collected and compacted revives nothing."""
+    begun, queued, marked = killed_in_the_hold(world)
+    left = side_of(world).read_bytes()
+    box = world.open()
+    box.drop(queued, who="me", why="test")
+    for seq in (begun, marked):
+        box.finish(seq, Outcome.OK)
+    box.flush()
+    box.close()
+    side_of(world).write_bytes(left)
+    box = world.open()
+    assert box.open_intents() == []
+    assert [u.ending.state for u in box.uncollected("bot")] == ["done", "done", "dropped"]
+    box.ack("bot", (begun, queued, marked))
+    world.pass_time(601.0)
+    box.checkpoint()
+    box.close()
+    side_of(world).write_bytes(left)
+    assert world.open().open_intents() == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "rubbish"])
+def test_a_torn_side_log_is_read_up_to_the_tear(world: World, damage: str) -> None:
+    """The whole records before it count; it was never promised what comes after."""
+    begun, _, _ = killed_in_the_hold(world)
+    text = side_of(world).read_bytes()
+    first = 8 + int.from_bytes(text[:4], "little")
+    torn = {
+        "cut": text[: first + 20],
+        "flipped": text[: first + 30] + bytes([text[first + 30] ^ 1]) + text[first + 31 :],
+        "rubbish": text[:first] + b"\0" * 50,
+    }
+    side_of(world).write_bytes(torn[damage])
+    box = world.open()
+    assert [u.seq for u in box.unknowns()] == [begun]
+    assert not side_of(world).exists()
+
+
+def test_a_side_log_that_cannot_be_written_refuses_orders(world: World) -> None:
+    """As on any other sick disk: refused, degraded, cancels in memory; nothing half-written is replayed."""
+    worker = Worker()
+    box = world.open(worker)
+    side_of(world).mkdir()
+    box.checkpoint()
+    worker.step()
+    refused = box.begin(order(1))
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.DISK
+    assert isinstance(box.begin(cancel(2)), Admitted)
+    side_of(world).rmdir()
     worker.drain()
-    assert isinstance(box.mark_in_flight(seq), Admitted)
+    world.pass_time(2.0)
+    box.tick()
+    assert world.said("outbox.healed")
+    assert isinstance(box.begin(order(1)), Admitted)
 
 
 def test_checkpoints_come_by_number_and_when_idle(tmp_path: Path) -> None:

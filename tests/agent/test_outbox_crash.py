@@ -23,7 +23,7 @@ from jackstay_agent.core.evidence import Evidence, Finding, Source
 from jackstay_agent.core.intent import State
 from jackstay_agent.outbox import Accepted, Admitted, Outbox
 from jackstay_protocols.errors import Outcome
-from outbox_world import World, cancel, order
+from outbox_world import Worker, World, cancel, order
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -110,9 +110,21 @@ def script(box: Outbox, say: Say, world: World) -> None:
     assert isinstance(away, Admitted)
     say("sent", away.seq)
     box.checkpoint()
+    if world.worker is not None:  # the sync of the WAL is done, the worker is about to work: the loop goes on
+        world.worker.step()
+    begin(10)
+    late = enqueue(11)
+    assert isinstance(box.mark_in_flight(late), Admitted)
+    say("sent", late)
+    box.finish(late, Outcome.OK)
+    if world.worker is not None:
+        world.worker.drain()
+    flush(late)
     world.pass_time(1_000.0)
     box.checkpoint()
-    begin(10)
+    if world.worker is not None:
+        world.worker.drain()
+    begin(12)
     box.close()
     say("closed", 0)
 
@@ -127,7 +139,8 @@ def run_child(folder: Path, at: int, settings: dict[str, Any]) -> tuple[dict[int
             Killer.at, Killer.count = at, 0
             world = World(folder, **settings)
             world.connect = lambda *a, **k: sqlite3.connect(*a, factory=Killer, **k)
-            script(world.open(), lambda what, seq: os.write(into, f"{what} {seq}\n".encode()) and None, world)
+            worker = Worker() if settings["durability"] == "process" else None
+            script(world.open(worker), lambda what, seq: os.write(into, f"{what} {seq}\n".encode()) and None, world)
             os._exit(0)
         except BaseException as error:
             sys.__stderr__.write(f"{type(error).__name__}: {error}\n")
@@ -191,7 +204,7 @@ def test_at_every_statement_boundary(tmp_path: Path, durability: str) -> None:
 
 def test_at_every_statement_of_the_recovery(tmp_path: Path) -> None:
     """Killed in the middle of starting, again and again, a statement later each time: the last start has it all."""
-    promised, lived = run_child(tmp_path, 90, {"flush_after_s": 60.0})
+    promised, lived = run_child(tmp_path, 90, {"durability": "process", "flush_after_s": 60.0})
     assert not lived
     for at in range(40):
         child = os.fork()

@@ -5,10 +5,10 @@
 Rows, all in one run on one machine, files in one folder:
 
 * begin + finish, open loop at ``rate``/s, checkpoints on the worker happening meanwhile (durability "process"): the
-  time the caller loses in `begin` (waits for a checkpoint included, de-risking apart) and in `finish` with its flush;
+  time the caller loses in `begin` and in `finish` with its flush;
 * the same with durability "disk": from `begin` to ``on_durable``;
 * enqueue throughput, closed loop;
-* a bare SQLite insert of the same payload (WAL, synchronous NORMAL, no index, nothing else);
+* a bare SQLite insert of the same payload (WAL, synchronous NORMAL and FULL, no index, nothing else);
 * persist-queue's SQLiteQueue put of the same payload, if it is installed.
 
 Not a test: numbers depend on the machine; read them as ratios.
@@ -31,7 +31,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "agent"), str(ROOT / "protocols")]
 
-from jackstay_agent.outbox import Admitted, Intent, Outbox, OutboxSettings, Signed, Wait  # noqa: E402
+from jackstay_agent.outbox import Admitted, Intent, Outbox, OutboxSettings, Signed  # noqa: E402
 from jackstay_agent.outbox.runner import loop_runner  # noqa: E402
 from jackstay_protocols.errors import Lane, Outcome  # noqa: E402
 
@@ -62,24 +62,22 @@ def show(name: str, taken_s: list[float], note: str = "") -> None:
 
 async def open_loop(folder: Path, durability: str, rate: float, seconds: float) -> None:
     loop = asyncio.get_running_loop()
-    free = asyncio.Event()
     settings = OutboxSettings(durability=durability)
     with ThreadPoolExecutor(1) as pool:
-        box = Outbox.open(folder / f"{durability}.db", settings, run_blocking=loop_runner(loop, pool), on_free=free.set)
+        box = Outbox.open(folder / f"{durability}.db", settings, run_blocking=loop_runner(loop, pool))
         added: list[float] = []
         lag: list[float] = []
         tasks: set[asyncio.Task[None]] = set()
 
-        async def request(number: int, due_at: float) -> None:
+        async def request(number: int) -> None:
+            wanted = intent(number)
             waited_from = time.perf_counter()
             durable: asyncio.Future[None] | None = None
             done = None
             if durability == "disk":
                 durable = loop.create_future()
                 done = lambda fault: durable.set_result(None)  # noqa: E731
-            while isinstance(admitted := box.begin(intent(number), done), Wait):
-                free.clear()
-                await free.wait()
+            admitted = box.begin(wanted, done)
             assert isinstance(admitted, Admitted), admitted
             if durable is not None:
                 await durable
@@ -105,8 +103,8 @@ async def open_loop(folder: Path, durability: str, rate: float, seconds: float) 
         for number in range(total):
             due_at = started + number / rate
             while (left := due_at - time.perf_counter()) > 0:
-                await asyncio.sleep(left if left > 0.002 else 0)
-            task = asyncio.create_task(request(number, due_at))
+                await asyncio.sleep(left)  # never a spin: it would keep the worker from the interpreter
+            task = asyncio.create_task(request(number))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         await asyncio.gather(*tasks)
@@ -130,20 +128,34 @@ def closed_loop(name: str, put: Callable[[int], object], count: int) -> None:
     show(name, taken, f"{count / sum(taken):,.0f}/s")
 
 
+def direct_closed(folder: Path, count: int) -> None:
+    """The cost alone, without the cold caches of a program that sleeps between orders."""
+    box = Outbox.open(folder / "closed.db")
+    wanted = [intent(number) for number in range(count)]
+
+    def one(number: int) -> None:
+        admitted = box.begin(wanted[number])
+        assert isinstance(admitted, Admitted)
+        box.finish(admitted.seq, Outcome.OK, status=200, reply=REPLY)
+
+    closed_loop("begin + finish, process, closed loop", one, count)
+    box.close()
+
+
 def enqueue(folder: Path, count: int) -> None:
     box = Outbox.open(folder / "queue.db", OutboxSettings(queue_max=10**6, queue_connection_max=10**6))
     closed_loop("enqueue, process", lambda n: box.enqueue(intent(n)), min(count, 9_000))
     box.close()
 
 
-def bare_insert(folder: Path, count: int) -> None:
-    conn = sqlite3.connect(folder / "bare.db", isolation_level=None)
+def bare_insert(folder: Path, count: int, synchronous: str) -> None:
+    conn = sqlite3.connect(folder / f"bare-{synchronous}.db", isolation_level=None)
     conn.execute("PRAGMA journal_mode=WAL")
-    conn.execute("PRAGMA synchronous=NORMAL")
+    conn.execute(f"PRAGMA synchronous={synchronous}")
     conn.execute("CREATE TABLE q (seq INTEGER PRIMARY KEY, body BLOB)")
     body = b"x" * 500
     closed_loop(
-        "bare SQLite insert (autocheckpoint in place)",
+        f"bare SQLite insert, {synchronous}",
         lambda n: conn.execute("INSERT INTO q(body) VALUES (?)", (body,)),
         count,
     )
@@ -172,8 +184,10 @@ def main() -> None:
     try:
         for durability in ("process", "disk"):
             asyncio.run(open_loop(folder, durability, args.rate, args.seconds))
+        direct_closed(folder, 5_000)
         enqueue(folder, 20_000)
-        bare_insert(folder, 20_000)
+        bare_insert(folder, 20_000, "NORMAL")
+        bare_insert(folder, 500, "FULL")
         persist_queue(folder, 2_000)
     finally:
         shutil.rmtree(folder)

@@ -206,3 +206,25 @@ def test_an_operator_resets_gates_and_breakers(sandbox: SandboxProcess, own_agen
         assert done["api.binance.com"]["gates_opened"] == ["ip ip"]
         assert ask_time(client).status == 200
     assert own_agent.events("operator.reset")
+
+
+def test_the_cause_of_a_reported_error_crosses_the_wire(own_agent: AgentProcess) -> None:
+    """What an error was raised from is told with it, nearest first."""
+
+    def fail() -> None:
+        try:
+            try:
+                raise KeyError("row")
+            except KeyError as error:
+                raise ConnectionError("database gone") from error
+        except ConnectionError as error:
+            raise RuntimeError("no position") from error
+
+    with client_for(own_agent) as client:
+        try:
+            fail()
+        except RuntimeError as error:
+            client.report_error(error, component="strategy", operation="rebalance")
+    (told,) = own_agent.events("bot.error")
+    assert told["error_type"] == "RuntimeError"
+    assert told["causes"] == ["ConnectionError: database gone", "KeyError: 'row'"]

@@ -392,6 +392,7 @@ class BotDoor:
                 "error_type": report.error_type,
                 "message": report.message[:500],
                 "severity": report.severity,
+                "causes": report.details.get("causes", []),
             },
         )
         if header.id:

@@ -4,6 +4,7 @@
     admission.py  its own reasons to refuse         recovery.py  what a restart makes of the file
     shelf.py      open intents by what one knows    waiting.py   the queue; lanes.py its order
     store.py      the one SQLite connection         schema.py    the file: made, checked, migrated, set aside
+    sidelog.py    rows during a checkpoint          runner.py    the worker thread of an asyncio program
     rows.py       bytes and checksums               keys.py      the idempotency window
     records.py    the nouns                         settings.py  the bounds
 

@@ -3,7 +3,7 @@
 Single-threaded: every method is called where the outbox lives (the agent's loop) and returns at once; blocking work
 goes through ``run_blocking``. Three callbacks speak for what happens between calls: ``on_event`` (facts for status
 and log), ``on_settled`` (what expired, was dropped or was settled by evidence: waiters wake, bots are told) and
-``on_free`` (a checkpoint is over: those told `Wait` ask again).
+``on_free`` (a sick disk healed: what was refused or held back for it may be tried again).
 
 Refuses to know how to send, whom to ask at the venue, and what an answer means.
 """
@@ -24,7 +24,6 @@ from jackstay_agent.core.intent import OPEN, Event, State
 from jackstay_agent.core.ttl import Stamp, age
 from jackstay_protocols.errors import Outcome, Reason
 
-from .admission import UNJOURNALED_LANES
 from .journal import Journal, Kept
 from .records import Admitted, Duplicate, Ending, Intent, OpenIntent, Refusal, Settled, Uncollected, Unknown, Wait
 from .recovery import stale
@@ -130,8 +129,6 @@ class Outbox(Sending):
             if isinstance(no, Refusal):
                 return no
             wait = wait or no
-            if intent.lane not in UNJOURNALED_LANES and self._journal.held:
-                wait = wait or Wait()
         return wait
 
     # -- what became of it -------------------------------------------------------------------------------------------

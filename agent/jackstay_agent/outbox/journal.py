@@ -21,7 +21,8 @@ from .recovery import Recovered, recover
 from .rows import CODES, Row
 from .schema import Connect, Fault, StoreFault
 from .settings import DISK, OutboxSettings
-from .store import Batch, Done, RunBlocking, Store, Update
+from .sidelog import SideLog
+from .store import Batch, Done, RunBlocking, Store, Update, replay
 
 #: Rows in memory that could not be written yet. Only de-risking adds to them while degraded.
 UNWRITTEN_MAX = 10_000
@@ -66,6 +67,7 @@ class Journal:
         self._checkpoint_at: float | None = None
         self._compacted_to = 0
         self._retired: list[int] = []
+        self._side = SideLog(path.with_name(f"{path.name}-side"))
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
@@ -84,7 +86,7 @@ class Journal:
             disk=self._disk,
             run_blocking=self._run_blocking,
             on_fault=self._degrade,
-            on_free=self._on_free,
+            side=self._side,
         )
         self._store.batch, self._unattached = self._unattached.above(found.seq_max), Batch()
         return found
@@ -100,7 +102,8 @@ class Journal:
                 stamp=stamp,
             )
             try:
-                return conn, recover(conn, now, self._settings.clock_jump_max_s)
+                self._replay_side(conn)
+                return conn, recover(conn, now, self._settings.clock_jump_max_s, self._settings.idempotency_window_s)
             except StoreFault as fault:
                 conn.close()
                 if last or fault.fault is not Fault.DAMAGED:
@@ -109,20 +112,21 @@ class Journal:
                 self._on_event("outbox.set_aside", {"path": str(self._path), "moved_to": str(moved), "why": str(fault)})
         raise AssertionError("unreachable: the second pass returns or raises")
 
-    # -- writing -----------------------------------------------------------------------------------------------------
+    def _replay_side(self, conn: sqlite3.Connection) -> None:
+        """Rows of a process that died during a checkpoint's hold."""
+        if records := self._side.records():
+            replay(conn, records)
+            self._on_event("outbox.side_replayed", {"rows": len(records)})
+        self._side.remove()
 
-    @property
-    def held(self) -> bool:
-        """Orders have to wait: the worker has the connection, and with durability "process" the loop needs it."""
-        return self._store is not None and self._store.busy and not self._disk
+    # -- writing -----------------------------------------------------------------------------------------------------
 
     def insert(self, rows: list[Row], *, unjournaled: bool, done: Done | None) -> Kept:
         """New rows, before their first byte. Raises `StoreFault` unless they may go on in memory (``unjournaled``)."""
         store = self._store
-        if store is None or self.fault is not None or (store.busy and not self._disk):
+        if store is None or self.fault is not None:
             if not unjournaled:
-                assert self.fault is not None, "an order while held: the outbox asks `held` first"
-                raise self.fault
+                raise self.fault or StoreFault(Fault.IO, "there is no file")
             return self._in_memory(rows)
         if self._disk:
             for row in rows:
@@ -132,7 +136,9 @@ class Journal:
             store.commit_soon()
             return Kept.WRITTEN if unjournaled else Kept.COMING
         try:
-            if len(rows) == 1:
+            if store.busy:
+                store.put_aside(inserts=rows)
+            elif len(rows) == 1:
                 store.insert(rows[0])
             else:
                 store.write_now(inserts=rows)
@@ -164,10 +170,9 @@ class Journal:
     def change_now(self, update: Update, *, unjournaled: bool, done: Done | None) -> Kept:
         """The same before a first byte: committed on return, or ``done`` is called when it is. Raises `StoreFault`."""
         store = self._store
-        if store is None or self.fault is not None or (store.busy and not self._disk):
+        if store is None or self.fault is not None:
             if not unjournaled:
-                assert self.fault is not None, "an order while held: the outbox asks `held` first"
-                raise self.fault
+                raise self.fault or StoreFault(Fault.IO, "there is no file")
             self.change(update)
             return Kept.MEMORY
         if self._disk:
@@ -177,7 +182,10 @@ class Journal:
             store.commit_soon()
             return Kept.WRITTEN if unjournaled else Kept.COMING
         try:
-            store.write_now(updates=[update])
+            if store.busy:
+                store.put_aside(updates=[update])
+            else:
+                store.write_now(updates=[update])
         except StoreFault as fault:
             self._degrade(fault)
             if not unjournaled:
@@ -336,7 +344,6 @@ class Journal:
         store = self._store
         return {
             "degraded": None if self.fault is None else str(self.fault),
-            "held": self.held,
             "unwritten": len(self._batch),
             "unjournaled": self.unjournaled,
             "commits": 0 if store is None else store.commits,

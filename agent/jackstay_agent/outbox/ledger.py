@@ -73,16 +73,21 @@ class Ledger:
             self._shelf.put(entry)
             if entry.state is State.RECORDED:
                 self._waiting.add(entry)
-        for entry, collected in found.settled:
-            if entry.state in (State.ABSENT, State.FAILED):
-                self._shelf.remember(entry)
-            if not collected:
-                self._retain(entry)
-        for entry in sorted((*found.entries, *(e for e, _ in found.settled)), key=lambda e: e.seq):
-            since_s = max(0.0, now.wall_s - entry.recorded.wall_s)
-            if entry.intent.key and since_s < self._settings.idempotency_window_s:
-                record = KeyRecord(entry.seq, body_digest(entry.intent), now.boot_s - since_s)
-                self._keys.add(entry.intent.bot_id, entry.intent.key, record)
+        for past in found.settled:
+            if past.entry is not None:
+                self._shelf.remember(past.entry)
+            if not past.collected:
+                self._retain(past.seq, past.bot_id, queued=past.queued)
+        keys = [(p.seq, p.bot_id, p.key, p.digest, p.recorded_wall) for p in found.settled if p.digest]
+        keys += [
+            (e.seq, e.intent.bot_id, e.intent.key, body_digest(e.intent), e.recorded.wall_s)
+            for e in found.entries
+            if e.intent.key
+        ]
+        for seq, bot_id, key, digest, recorded_wall in sorted(keys):
+            since_s = max(0.0, now.wall_s - recorded_wall)
+            if since_s < self._settings.idempotency_window_s:
+                self._keys.add(bot_id, key, KeyRecord(seq, digest, now.boot_s - since_s))
         for seq, why in found.damaged:
             self._totals["damaged_rows"] += 1
             self._on_event("outbox.row_damaged", {"seq": seq, "why": why})
@@ -150,10 +155,10 @@ class Ledger:
         self._journal.change(to_update(entry))
         self._journal.ack((entry.seq,), entry.intent.bot_id)  # the refusal told it already
 
-    def _disk_refusal(self, fault: StoreFault) -> Refusal:
+    def _disk_refusal(self, fault: StoreFault | None) -> Refusal:
         return Refusal(
             Reason.DISK,
-            f"the outbox cannot write ({fault.fault.value}); nothing was sent: free or repair the disk",
+            f"the outbox cannot write ({fault.fault.value if fault else 'disk'}); nothing was sent: free or repair it",
             self._settings.disk_retry_s,
         )
 
@@ -187,7 +192,7 @@ class Ledger:
             entry.ending = ending
             self._journal.change(to_update(entry))
             if after not in OPEN:
-                self._retain(entry)
+                self._retain(entry.seq, entry.intent.bot_id, queued=entry.queued)
         return Settled(
             entry.seq, entry.intent.bot_id, after, entry.ending, why, after not in OPEN, contradiction, entry.queued
         )
@@ -198,11 +203,11 @@ class Ledger:
         late = late_until_at(entry.unknown_at, sent.boot_s, entry.intent.recv_window_s)
         entry.search = Search(late, sent.wall_s, entry.intent.family)
 
-    def _retain(self, entry: Entry) -> None:
+    def _retain(self, seq: int, bot_id: str, *, queued: bool) -> None:
         """Its outcome stays until the bot has acknowledged it."""
-        out = self._collecting.add(entry.intent.bot_id, entry.seq, queued=entry.queued)
+        out = self._collecting.add(bot_id, seq, queued=queued)
         if out is not None:
-            self._journal.ack((out,), entry.intent.bot_id)
+            self._journal.ack((out,), bot_id)
 
     # -- the file's side of it -----------------------------------------------------------------------------------------
 

@@ -92,12 +92,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Not yet: ``behind`` are unknown intents of the same symbol and side; empty means a checkpoint is running.
+    """Not yet: ``behind`` are unknown intents of the same symbol and side.
 
-    Ask again when ``on_free`` was called or one of ``behind`` is settled, within the request's own deadline.
+    Ask again when one of them is settled, within the request's own deadline.
     """
 
-    behind: tuple[int, ...] = ()
+    behind: tuple[int, ...]
 
 
 class Ending(msgspec.Struct, array_like=True):

@@ -15,6 +15,7 @@ from jackstay_agent.core.evidence import Search
 from jackstay_agent.core.intent import OPEN, Event, State, move
 from jackstay_agent.core.ttl import Stamp, is_stale, sendable_s
 
+from .keys import body_digest
 from .records import Ending, Entry, Signed
 from .rows import DamagedRow, Row, from_row
 from .schema import fault_of
@@ -23,16 +24,30 @@ from .store import SELECT
 CHUNK_ROWS = 500
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A settled row, as far as it is still needed: there may be very many."""
+
+    seq: int
+    bot_id: str
+    key: str
+    digest: bytes  # empty if its key's window is over
+    recorded_wall: float
+    queued: bool
+    collected: bool
+    entry: Entry | None  # only where late news is thinkable
+
+
 @dataclass(slots=True)
 class Recovered:
     entries: list[Entry] = field(default_factory=list)
-    settled: list[tuple[Entry, bool]] = field(default_factory=list)  # with: was it collected
+    settled: list[Past] = field(default_factory=list)  # in the order of their numbers
     changed: list[Entry] = field(default_factory=list)
     damaged: list[tuple[int, str]] = field(default_factory=list)
     seq_max: int = 0
 
 
-def recover(conn: sqlite3.Connection, now: Stamp, clock_jump_max_s: float) -> Recovered:
+def recover(conn: sqlite3.Connection, now: Stamp, clock_jump_max_s: float, window_s: float) -> Recovered:
     """Read everything once. Raises `StoreFault` if the file cannot be read. Writes only the damaged rows aside."""
     result = Recovered()
     try:
@@ -44,7 +59,10 @@ def recover(conn: sqlite3.Connection, now: Stamp, clock_jump_max_s: float) -> Re
             except DamagedRow as damage:
                 result.damaged.append((row[0], str(damage)))
                 continue
-            _sort_in(result, entry, collected, now, clock_jump_max_s)
+            if entry.state in OPEN:
+                _bring_up_to_date(result, entry, now, clock_jump_max_s)
+            if entry.state not in OPEN:
+                result.settled.append(_past(entry, collected, now.wall_s - window_s))
         _move_damaged(conn, result.damaged, now.wall_s)
     except sqlite3.Error as error:
         raise fault_of(error) from error
@@ -70,16 +88,19 @@ def _move_damaged(conn: sqlite3.Connection, damaged: list[tuple[int, str]], wall
     conn.execute("COMMIT")
 
 
-def _sort_in(result: Recovered, entry: Entry, collected: bool, now: Stamp, clock_jump_max_s: float) -> None:
-    if entry.state not in OPEN:
-        result.settled.append((entry, collected))
-        return
+def _past(entry: Entry, collected: bool, since_wall: float) -> Past:
+    i, wall = entry.intent, entry.recorded.wall_s
+    digest = body_digest(i) if i.key and wall > since_wall else b""
+    late = entry if entry.state in (State.ABSENT, State.FAILED) else None
+    return Past(entry.seq, i.bot_id, i.key, digest, wall, entry.queued, collected, late)
+
+
+def _bring_up_to_date(result: Recovered, entry: Entry, now: Stamp, clock_jump_max_s: float) -> None:
     before = entry.state
     entry.state = move(f"intent {entry.seq}", before, Event.RESTARTED)
     if entry.state is State.RECORDED and (why := unsendable(entry, now, clock_jump_max_s)):
         entry.state = move(f"intent {entry.seq}", entry.state, Event.TOO_LATE)
         entry.ending = Ending(State.EXPIRED, cause=why, finished_wall=now.wall_s)
-        result.settled.append((entry, False))
     else:
         result.entries.append(entry)
     if entry.state is State.UNKNOWN:

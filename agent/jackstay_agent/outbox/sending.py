@@ -46,7 +46,7 @@ class Sending(Ledger):
         equal = self._admission.rule_one(intent)
         if isinstance(equal, Refusal):
             return equal  # other entries may queue: they wait there
-        return Wait() if self._journal.held and intent.lane not in UNJOURNALED_LANES else None
+        return None
 
     def next_due(
         self,
@@ -95,11 +95,9 @@ class Sending(Ledger):
         if (no := self._admission.room_direct(entry.intent)) is not None:
             return no
         unjournaled = entry.intent.lane in UNJOURNALED_LANES
-        if self._journal.held and not unjournaled:
-            return Wait()
         if not self._is_free(entry):
-            fault = self._journal.fault
-            return self._disk_refusal(fault) if fault is not None else self._admission.rule_one(entry.intent) or Wait()
+            fault, blocked = self._journal.fault, self._admission.rule_one(entry.intent)
+            return self._disk_refusal(fault) if fault is not None or blocked is None else blocked
         self._waiting.leave(entry)
         self._shelf.move(entry, move(f"intent {seq}", entry.state, Event.SENT))
         entry.attempts += 1

@@ -3,8 +3,8 @@
 Two ways of writing. With durability "process" the loop writes the first commit of an intent itself (some 15 µs); what
 follows a reply is batched. With "disk" everything goes into a batch that a worker thread commits with a sync, as many
 intents as came in meanwhile at once (group commit). A checkpoint also runs on the worker. While the worker has the
-connection the loop must not touch it (SQLite's own mutex would block it for milliseconds): `busy` says so, and what the
-loop wants to write meanwhile joins the batch.
+connection the loop must not touch it (SQLite's own mutex would block it for milliseconds): `busy` says so. What the
+loop must have safe meanwhile goes to the side log, and all of it joins the batch.
 
 A failed commit loses nothing: the batch is put back and tried again. Refuses to know what a row means.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,9 @@ from typing import Any, Protocol
 
 from .rows import Row
 from .schema import Fault, StoreFault, fault_of
+from .sidelog import INSERT as INSERT_ASIDE
+from .sidelog import UPDATE as UPDATE_ASIDE
+from .sidelog import SideLog
 
 INSERT = "INSERT INTO intents VALUES (?,?,?,?,?,?,?,?,?,?)"
 #: in a batch: after a commit of doubtful success (an I/O error) the same rows may be written again
@@ -98,14 +101,13 @@ class Store:
         disk: bool,
         run_blocking: RunBlocking,
         on_fault: Callable[[StoreFault], None],
-        on_free: Callable[[], None],
+        side: SideLog,
     ) -> None:
         self._conn = conn
         self._path = path
         self._disk = disk
         self._run_blocking = run_blocking
         self._on_fault = on_fault
-        self._on_free = on_free
         self._lock = threading.Lock()  # held by whoever uses the connection; the loop only ever waits in `read`
         self.batch = Batch()
         self.flying = Batch()  # what the worker is committing now
@@ -115,6 +117,8 @@ class Store:
         self.commits_since_checkpoint = 0
         self.checkpoints = 0
         self._checkpoint_wanted: Callable[[sqlite3.Connection], None] | None = None
+        self._wal_synced = False
+        self.side = side
 
     # -- writing on the loop (durability "process") ------------------------------------------------------------------
 
@@ -138,8 +142,18 @@ class Store:
             return
         self._commit(whole)
         self.batch = Batch()
+        self.side.clear()
         for done in whole.waiting:
             done(None)
+
+    def put_aside(self, inserts: Sequence[Row] = (), updates: Sequence[Update] = ()) -> None:
+        """Safe now although the worker has the connection; committed with the batch. Raises `StoreFault`."""
+        if inserts:
+            self.side.append(INSERT_ASIDE, inserts)
+            self.batch.inserts.update((row[0], row) for row in inserts)
+        for update in updates:
+            self.side.append(UPDATE_ASIDE, [update])
+            self.batch.update(update)
 
     def probe(self) -> None:
         """Whether the disk takes a write at all. Raises `StoreFault`."""
@@ -152,6 +166,10 @@ class Store:
     def _commit(self, batch: Batch) -> None:
         conn = self._conn
         try:
+            if len(batch) == len(batch.inserts) == 1:  # its own transaction: two hand-overs of the interpreter less
+                conn.execute(INSERT_AGAIN, next(iter(batch.inserts.values())))
+                self._count()
+                return
             conn.execute("BEGIN IMMEDIATE")
             if batch.inserts:
                 conn.executemany(INSERT_AGAIN, batch.inserts.values())
@@ -190,8 +208,6 @@ class Store:
         if fault is None:
             for done in batch.waiting:
                 done(None)
-            if self._disk:
-                self.commit_soon()
             return
         waiting, batch.waiting = batch.waiting, []
         self.batch = batch.followed_by(self.batch)
@@ -204,13 +220,19 @@ class Store:
 
         False if the worker has the connection already.
         """
-        if self.busy or self.closed or self._checkpoint_wanted is not None:
+        if (self.busy and not self._disk) or self.closed or self._checkpoint_wanted is not None:
             return False
         self._checkpoint_wanted = before
         self.commits_since_checkpoint = 0
         # the expensive part of a checkpoint's sync is done while orders still flow
-        self._run_blocking(self._sync_wal, lambda _error: self._checkpoint_held())
+        self._run_blocking(self._sync_wal, lambda _error: self._checkpoint_next())
         return True
+
+    def _checkpoint_next(self) -> None:
+        self._wal_synced = True
+        if self.busy:  # a group commit came first: the checkpoint follows it
+            return
+        self._checkpoint_held()
 
     def _sync_wal(self) -> None:
         with suppress(OSError):
@@ -222,11 +244,9 @@ class Store:
                 os.close(fd)
 
     def _checkpoint_held(self) -> None:
-        if self.busy or self.closed:  # a group commit came first, or the end: the next one will do
-            self._checkpoint_wanted = None
+        before, self._checkpoint_wanted, self._wal_synced = self._checkpoint_wanted, None, False
+        if self.closed or before is None:
             return
-        before, self._checkpoint_wanted = self._checkpoint_wanted, None
-        assert before is not None
         batch = self.flying = self.batch
         self.batch = Batch()
 
@@ -255,10 +275,24 @@ class Store:
                 return
             self.busy = False
             then(error)
-            if not self.busy:
-                self._on_free()
+            if error is None:
+                self._go_on()
+            else:  # the owner tries again when it thinks the disk may have recovered
+                self._checkpoint_wanted, self._wal_synced = None, False
 
         self._run_blocking(locked, done)
+
+    def _go_on(self) -> None:
+        """The worker gave the connection back: what waits for it, most important first."""
+        if self._wal_synced:
+            self._checkpoint_held()
+        elif self._disk:
+            self.commit_soon()
+        elif self.side.bytes:
+            try:
+                self.write_now()
+            except StoreFault as fault:
+                self._on_fault(fault)
 
     # -- reading and closing -----------------------------------------------------------------------------------------
 
@@ -297,15 +331,39 @@ class Store:
                 if left:
                     self._commit(left)
                     self.batch = Batch()
+                self.side.remove()
                 self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             except StoreFault as caught:
                 fault = caught
             except sqlite3.Error as error:
                 fault = fault_of(error)
             self._conn.close()
+            self.side.close()
         for done in left.waiting:
             done(None if self.batch is not left else fault)
         return fault
+
+
+def replay(conn: sqlite3.Connection, records: Iterable[tuple[str, tuple[Any, ...]]]) -> None:
+    """Write what the side log holds, as if the process had not died. Raises `StoreFault`.
+
+    If it was committed already nothing changes: rows that are there, or were there and are compacted, are left alone,
+    and only a row that is still RECORDED is moved on (the log holds no other updates).
+    """
+    try:
+        conn.execute("BEGIN IMMEDIATE")
+        high = conn.execute("SELECT coalesce(max(value), 0) FROM meta WHERE name='seq_high'").fetchone()[0]
+        for kind, values in records:
+            if kind == UPDATE_ASIDE:
+                conn.execute(f"{UPDATE} AND state=0", values)
+            elif values[0] > high:
+                conn.execute(INSERT.replace("INSERT", "INSERT OR IGNORE", 1), values)
+        conn.execute("COMMIT")
+    except sqlite3.Error as error:
+        with suppress(sqlite3.Error):
+            if conn.in_transaction:
+                conn.execute("ROLLBACK")
+        raise fault_of(error) from error
 
 
 def _as_fault(error: BaseException | None) -> StoreFault | None:

@@ -156,6 +156,10 @@ class Profile:
             return found
         return ASKING if method in ASKING_METHODS else UNLISTED
 
+    def listed(self) -> list[tuple[str, str]]:
+        """(method, path) of every route the profile names."""
+        return list(self._routes)
+
     def expects_json(self, route: Route) -> bool:
         return self.promises_json if route.json is None else route.json
 
