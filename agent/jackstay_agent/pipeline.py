@@ -273,7 +273,7 @@ def _drop(ticket: Ticket, reply: Reply[HttpAnswer | HttpFailure]) -> None:
     """The caller of a question left: free its connection's place and end its flight."""
     ticket.abandon()
     reply.set(
-        HttpFailure(Reason.TIMEOUT, sent=ticket.written, detail="the caller left", connection_id=None, elapsed_s=0.0)
+        HttpFailure(Cause.CANCELLED, sent=ticket.written, detail="the caller left", connection_id=None, elapsed_s=0.0)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -228,3 +229,22 @@ def test_the_cause_of_a_reported_error_crosses_the_wire(own_agent: AgentProcess)
     (told,) = own_agent.events("bot.error")
     assert told["error_type"] == "RuntimeError"
     assert told["causes"] == ["ConnectionError: database gone", "KeyError: 'row'"]
+
+
+def test_calls_nobody_waits_for_trip_no_breaker(sandbox: SandboxProcess, own_agent: AgentProcess) -> None:
+    """Cancellation is neither success nor failure: ten abandoned questions in a row change nothing."""
+    sandbox.admin.fault("stall", route="GET /api/v3/time")
+
+    async def leave() -> None:
+        async with jackstay.AsyncClient(own_agent.name, runtime_dir=own_agent.runtime_dir, bot_id="leaver") as client:
+            for _ in range(10):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(client.request("GET", f"{HOST}/api/v3/time", deadline_s=30), 0.1)
+
+    asyncio.run(leave())
+    limit_at = time.monotonic() + 5
+    while own_agent.status()["in_flight"]:
+        assert time.monotonic() < limit_at
+    breaker = own_agent.status()["upstreams"][HOST]["breaker"]
+    assert (breaker["state"], breaker["failed"]) == ("closed", 0)
+    assert breaker["ignored"] == 10

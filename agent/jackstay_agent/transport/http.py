@@ -81,7 +81,9 @@ class HttpFailure:
 
     __slots__ = ("cause", "connection_id", "detail", "elapsed_s", "sent")
 
-    def __init__(self, cause: Reason, *, sent: bool, detail: str, connection_id: int | None, elapsed_s: float) -> None:
+    def __init__(
+        self, cause: Reason | str, *, sent: bool, detail: str, connection_id: int | None, elapsed_s: float
+    ) -> None:
         self.cause = cause
         self.sent = sent
         self.detail = detail
