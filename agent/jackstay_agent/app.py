@@ -156,6 +156,7 @@ class Agent:
             host,
             profile,
             self.config.errors.breakers.get("api_calls", DEFAULT_BREAKERS["api_calls"]),
+            self.config.errors.retry,
             clock=self._ports.clock,
             random=self._ports.random,
             on_event=self.event,

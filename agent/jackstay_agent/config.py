@@ -23,7 +23,7 @@ from .core.pool import PoolSettings
 from .error_settings import ErrorSettings
 from .feed_settings import FeedSettings
 from .transport.endpoint import Endpoint
-from .venues.profile import Profile, shipped_profiles
+from .venues.profile import Profile, shipped_profiles, user_profiles
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +36,7 @@ class AgentSection(Section, frozen=True, kw_only=True):
     allow_uids: list[int] = []  # besides the agent's own uid and root
     socket_group: str = ""  # sockets and folder readable by this group
     allow_hosts: list[str] = msgspec.field(default_factory=lambda: ["*"])  # hosts a bot may reach, shell patterns
+    profiles_dir: str = ""  # a folder of your own venue profiles; they override shipped ones by name
     upstreams_max: int = 64  # distinct origins; each has its own pool
     drain_timeout_s: float = 5.0  # how long a stop waits for requests in flight
     allow_reroute_with_live_credentials: bool = False
@@ -266,6 +267,11 @@ class Config(Section, frozen=True, kw_only=True):
 def profiles_of(config: Config) -> dict[str, Profile]:
     """The shipped profiles under the operator's own limits. Raises ValidationError on an unknown venue or budget."""
     profiles = shipped_profiles()
+    if config.agent.profiles_dir:
+        folder = Path(config.agent.profiles_dir)
+        if not folder.is_dir():
+            raise ValidationError(f"[agent] profiles_dir = {str(folder)!r} is no folder")
+        profiles |= user_profiles(folder)
     for name, venue in config.venues.items():
         profile = profiles.get(venue.profile or name)
         if profile is None:

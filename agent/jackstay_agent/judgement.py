@@ -18,7 +18,7 @@ from .core.breaker import Refusal as BreakerRefusal
 from .core.loop_stop import LoopStop
 from .core.rate_headers import HeaderReader
 from .core.rate_limit import Admit, Ask, GateScope, Limiter, Refuse, Wait
-from .core.retry import RetryBudget
+from .core.retry import RetryBudget, RetrySettings
 from .core.verdict import BreakerMark, Verdict
 from .venues.profile import Profile, Route
 
@@ -51,6 +51,7 @@ class Judgement:
         name: str,
         profile: Profile,
         breaker: BreakerSettings,
+        retry: RetrySettings,
         *,
         clock: Callable[[], float],
         random: chance.Random,
@@ -60,7 +61,7 @@ class Judgement:
         self.profile = profile
         self.breaker = Breaker(breaker, name=name)
         self.limiter = Limiter(profile.budgets)
-        self.retry_budget = RetryBudget()
+        self.retry_budget = RetryBudget(retry)
         self.loop_stop = LoopStop()
         self._headers = HeaderReader(profile.header_rules)
         self._limits = {rule.name: rule.limit for rule in profile.budgets}

@@ -21,6 +21,9 @@ WARNINGS = frozenset(
         "feed.lost",
         "feed.stale",
         "feed.subscribe_failed",
+        "feed.dial_failed",
+        "feed.gap",
+        "bot.gone",
         "pool.dial_failed",
         "loop.lagged",
         "bot.error",
@@ -31,7 +34,7 @@ WARNINGS = frozenset(
         "bot.stalled",
     }
 )
-ERRORS = frozenset({"request.broken", "agent.stop_timeout", "outbox.corrupt", "outbox.disk"})
+ERRORS = frozenset({"request.broken", "agent.stop_timeout"})
 
 
 def make_logger(level: str, form: str) -> Any:

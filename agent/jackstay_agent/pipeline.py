@@ -258,7 +258,7 @@ class Pipeline:
             {
                 "bot": call.peer.session.bot_id,
                 "error": f"{type(error).__name__}: {error}",
-                "url": call.message.target[:80],
+                "url": call.message.target.partition("?")[0][:80],
             },
         )
         call.refuse(Reason.INTERNAL, f"a fault of the agent: {type(error).__name__}; its log has the details")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jackstay_agent.config import Config, ConfigError
+from jackstay_agent.config import Config, ConfigError, profiles_of
 
 
 def problems(text: str) -> list[str]:
@@ -95,3 +95,13 @@ def test_an_unreadable_file_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "bin.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
         Config.load(tmp_path / "bin.toml")
+
+
+def test_own_venue_profiles_override_shipped_ones(tmp_path: Path) -> None:
+    """A folder of profiles is read and checked with the configuration; a missing folder is named."""
+    (tmp_path / "v.toml").write_text('name = "binance"\nhosts = ["my.test"]\n', encoding="utf-8")
+    config = Config.from_toml(f'[agent]\nprofiles_dir = "{tmp_path}"')
+    assert profiles_of(config)["binance"].hosts == {"my.test"}
+    assert any("profiles_dir" in problem for problem in problems('[agent]\nprofiles_dir = "/no/such/folder"'))
+    (tmp_path / "bad.toml").write_text("name = 5", encoding="utf-8")
+    assert any("bad.toml" in problem for problem in problems(f'[agent]\nprofiles_dir = "{tmp_path}"'))

@@ -53,6 +53,7 @@ from .door import DoorLike, PeerCredentials, Sent
 
 WAITING_BYTES_PER_PEER_MAX = 8 * 1024 * 1024  # replies kept for a peer that does not read
 RETRY_SLOW_S = 0.005
+FORGET_BOT_S = 3600.0  # a bot that left is shown this long
 
 EventSink = Callable[[str, dict[str, Any]], None]
 
@@ -485,8 +486,19 @@ class BotDoor:
                 self._drop_peer(peer.identity)
 
     def sweep(self) -> None:
-        """Now and then: forget the sockets of processes that are gone, so that memory follows the living."""
+        """Now and then: forget the sockets of processes that are gone, so that memory follows the living; tell of a bot
+        that ended without a goodbye, and forget its name after a while.
+        """
         self._forget_gone_peers()
+        now = self._clock()
+        for session in list(self._primaries.values()):
+            if session.goodbye is None and self._process_gone(session.pid):
+                session.goodbye = Goodbye("its process ended without a goodbye")
+                session.said_goodbye_at = now
+                session.seen_as = Liveness.GONE
+                self._on_event("bot.gone", {"bot": session.bot_id, "pid": session.pid})
+            elif session.goodbye is not None and now - session.said_goodbye_at > FORGET_BOT_S:
+                del self._primaries[session.bot_id]
 
     def watch(self) -> None:
         """Compare each bot's lease with the clock and tell of every change (observe only: nothing is done to it)."""

@@ -371,3 +371,16 @@ def test_a_lane_hint_travels_as_a_word(world: World) -> None:
     frame = encode(Request("GET", "https://x.test/", lane=Lane.QUERY), id=7, when=int((world.now + 1) * 1e6))
     world.bots.on_frame(b"p1", frame.replace(b"\xa5query", b"\xa5qqqqq"))
     assert refusal(world.door.sent[-1][2]).reason == "bad_frame"
+
+
+def test_a_bot_that_dies_without_a_word_is_told_once_and_forgotten_later(world: World) -> None:
+    """Its process is gone: an event, shown as gone for a while, then its name is free and costs nothing."""
+    world.hello()
+    world.gone.add(42)
+    world.bots.sweep()
+    world.bots.sweep()
+    assert [name for name, _ in world.events].count("bot.gone") == 1
+    assert world.bots.bots()[0]["state"] == "gone"
+    world.now += 3601
+    world.bots.sweep()
+    assert world.bots.bots() == []
