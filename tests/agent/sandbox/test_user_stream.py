@@ -11,11 +11,11 @@ from typing import Any
 
 import ccxt.pro
 import pytest
-from redirect import redirect_async
-from sandbox_client import KEY, SECRET, Plain, limit_order
 from websockets.asyncio.client import ClientConnection, connect
 
 from jackstay_agent.sandbox import SandboxProcess
+from redirect import redirect_async
+from sandbox_client import KEY, SECRET, Plain, limit_order
 
 KEYS = {"apiKey": KEY, "secret": SECRET}
 
