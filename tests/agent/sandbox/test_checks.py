@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-from sandbox_client import Plain, limit_order
-
 from jackstay_agent.sandbox import SandboxProcess
+from sandbox_client import Plain, limit_order
 
 
 def found(sandbox: SandboxProcess) -> set[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sandbox_client import Plain
-
 from jackstay_agent.sandbox import SandboxProcess
+from sandbox_client import Plain
 
 PAGE = Path(__file__).parents[3] / "docs" / "SANDBOX.md"
 

@@ -34,8 +34,14 @@ def test_sync(sandbox: SandboxProcess) -> None:
         assert client.get_open_orders()[0]["orderId"] == order["orderId"]
         assert client.cancel_order(symbol="BTCUSDT", orderId=order["orderId"])["status"] == "CANCELED"
         pair = client.create_oco_order(
-            symbol="BTCUSDT", side="SELL", quantity="0.1", aboveType="LIMIT_MAKER", abovePrice="51000", belowType="STOP_LOSS", belowStopPrice="49000"
-        )  # fmt: skip
+            symbol="BTCUSDT",
+            side="SELL",
+            quantity="0.1",
+            aboveType="LIMIT_MAKER",
+            abovePrice="51000",
+            belowType="STOP_LOSS",
+            belowStopPrice="49000",
+        )
         assert [leg["type"] for leg in pair["orderReports"]] == ["LIMIT_MAKER", "STOP_LOSS"]
         assert client.order_market_sell(symbol="BTCUSDT", quantity="0.01")["status"] == "FILLED"
         assert len(client.get_my_trades(symbol="BTCUSDT")) == 1
@@ -75,8 +81,14 @@ def test_conditional_orders_over_http(sandbox: SandboxProcess) -> None:
         client.order_market_sell(symbol="BTCUSDT", quantity="0.01")
         assert client.get_order(symbol="BTCUSDT", orderId=stop["orderId"])["status"] == "FILLED"
         pair = client.create_oco_order(
-            symbol="BTCUSDT", side="SELL", quantity="0.1", aboveType="LIMIT_MAKER", abovePrice="52000", belowType="STOP_LOSS", belowStopPrice="47000"
-        )  # fmt: skip
+            symbol="BTCUSDT",
+            side="SELL",
+            quantity="0.1",
+            aboveType="LIMIT_MAKER",
+            abovePrice="52000",
+            belowType="STOP_LOSS",
+            belowStopPrice="47000",
+        )
         assert [each["orderListId"] for each in client.get_open_oco_orders()] == [pair["orderListId"]]
         gone = client._delete("orderList", True, data={"symbol": "BTCUSDT", "orderListId": pair["orderListId"]})
         assert gone["listOrderStatus"] == "ALL_DONE"
