@@ -36,6 +36,7 @@ class Admin:
             ("GET", "/admin/orders"): self._orders,
             ("GET", "/admin/balances"): self._balances,
             ("GET", "/admin/status"): self._status,
+            ("POST", "/admin/mark"): self._mark,
             ("POST", "/admin/reset"): self._reset,
             ("POST", "/admin/streams"): self._streams,
             ("POST", "/admin/market"): self._market,
@@ -108,6 +109,13 @@ class Admin:
             "limits": {"enforced": server.venue.limits.enforced},
             "prices": {name: str(market.last_price) for name, market in server.venue.spot.markets.items()},
         }  # fmt: skip
+
+    def _mark(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """A line in the ledger, so that "after this" can be judged: `gate` and `open` are read by the checks."""
+        name = str(asked.get("name") or "")
+        if not name:
+            raise BadRequest("a mark needs a name, such as gate or open")
+        return {"seq": self._server.mark(name).seq}
 
     def _reset(self, asked: dict[str, Any]) -> dict[str, Any]:
         self._server.reset()

@@ -38,6 +38,9 @@ class Call:
     key: str = ""
     order_id: int | str | None = None
     executed: bool = False
+    # a fault: orders younger than this are not to be seen by this query
+    hidden_ms: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def form(text: str) -> dict[str, str]:

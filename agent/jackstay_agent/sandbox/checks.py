@@ -25,13 +25,64 @@ def is_placing(row: Row) -> bool:
     return (row.method, row.path) in PLACING
 
 
+UNKNOWN = frozenset({"reset", "none", 408, 500, 502, 503, 504, 520})
+MARK = "MARK"
+
+
 def run(rows: Iterable[Row]) -> dict[str, list[dict[str, Any]]]:
     """Every check by name; an empty list means nothing was found."""
-    placing = [row for row in rows if is_placing(row)]
+    everything = list(rows)
+    placing = [row for row in everything if is_placing(row)]
+    twice = _sent_twice(placing)
     return {
-        "sent_twice": _sent_twice(placing),
-        "executed_twice": [found for found in _sent_twice(placing) if found["executed"] > 1],
+        "sent_twice": twice,
+        "executed_twice": [found for found in twice if found["executed"] > 1],
+        "equal_while_unknown": _equal_while_unknown(everything),
+        "after_gate": _after_gate(everything),
+        "older_than_ttl": [_brief(row) | {"age_ms": row.age_ms} for row in everything if _stale(row)],
+        "foreign_order_touched": [_brief(row) for row in everything if "foreign" in row.notes],
+        "protective_order_cancelled": [_brief(row) for row in everything if "protective" in row.notes],
+        "position_enlarged": [_brief(row) for row in everything if "enlarged" in row.notes],
     }
+
+
+def _brief(row: Row) -> dict[str, Any]:
+    return {"seq": row.seq, "method": row.method, "path": row.path, "client_order_id": row.client_order_id}
+
+
+def _stale(row: Row) -> bool:
+    """Received later than its own recvWindow allows: somebody held it back too long."""
+    return row.age_ms is not None and row.ttl_ms is not None and row.age_ms > row.ttl_ms
+
+
+def _after_gate(rows: list[Row]) -> list[dict[str, Any]]:
+    """Placements received after a `gate` mark and before an `open` mark (marks are set over the administration)."""
+    found, shut = [], False
+    for row in rows:
+        if row.method == MARK:
+            shut = {"gate": True, "open": False}.get(row.path, shut)
+        elif shut and is_placing(row):
+            found.append(_brief(row))
+    return found
+
+
+def _equal_while_unknown(rows: list[Row]) -> list[dict[str, Any]]:
+    """An equal order under another name while nobody had asked what became of the first one."""
+    unknown: dict[tuple[str, str, str], Row] = {}
+    found = []
+    for row in rows:
+        if is_placing(row) and row.intent:
+            name = (row.api_key, row.symbol, row.intent)
+            first = unknown.get(name)
+            if first is not None and first.client_order_id != row.client_order_id:
+                found.append(_brief(row) | {"unknown_seq": first.seq, "executed": [first.executed, row.executed]})
+            if row.status in UNKNOWN:
+                unknown[name] = row
+        elif row.status == 200 and row.lane == "query":
+            # any answered look at orders settles what was unknown for that key and symbol
+            for key in [k for k in unknown if k[0] == row.api_key and row.symbol in ("", k[1])]:
+                del unknown[key]
+    return found
 
 
 def _sent_twice(placing: list[Row]) -> list[dict[str, Any]]:

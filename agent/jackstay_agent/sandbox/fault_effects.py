@@ -132,6 +132,12 @@ async def _oversize(fault: Fault, request: web.BaseRequest, row: Row, process: P
     return RawStream(pieces())
 
 
+async def _reply_twice(f: Fault, request: web.BaseRequest, row: Row, process: Process, decide: Decide) -> RawAnswer:
+    answer = process()
+    decide(row, answer.status, answer)
+    return RawAnswer(answer_bytes(answer) * 2)
+
+
 def _run(fault: Fault, row: Row, process: Process, decide: Decide) -> Answer:
     """Execute the request if the fault says so, and write the outcome down as the client will see it begin."""
     if fault.params["execute"]:
@@ -151,6 +157,7 @@ _EFFECTS: dict[str, Callable[..., Any]] = {
     "answer": _answer,
     "truncate": _truncate,
     "drip": _drip,
+    "reply_twice": _reply_twice,
     "endless_headers": _endless_headers,
     "endless_body": _endless_body,
     "oversize": _oversize,

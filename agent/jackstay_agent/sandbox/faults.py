@@ -12,11 +12,12 @@ from random import Random
 from typing import Any
 
 from .answers import Answer, json_answer
+from .faces.binance_meanings import MEANINGS
 from .weights import Limits
 
 # Each kind with the parameters it takes and their defaults; None means the parameter must be given.
 KINDS: dict[str, dict[str, Any]] = {
-    "latency": {"ms": 100.0, "jitter_ms": 0.0},
+    "latency": {"ms": 100.0, "jitter_ms": 0.0, "distribution": "uniform"},
     "reset_before": {},
     "reset_after": {},
     "drop_reply": {},
@@ -35,10 +36,18 @@ KINDS: dict[str, dict[str, Any]] = {
     "endless_headers": {"execute": True},
     "endless_body": {"execute": True},
     "oversize": {"bytes": 64 * 1024 * 1024, "execute": True},
+    "reply_twice": {},
+    "venue_error": {"name": None, "execute_probability": 0.5},
+    "hidden": {"ms": 1000.0},
     "stream_silence": {},
     "stream_reset": {},
+    "stream_drop": {"stream": "", "match": {}},
+    "stream_duplicate": {"stream": "", "match": {}},
+    "stream_reorder": {"stream": "", "match": {}},
+    "stream_delay": {"stream": "", "match": {}, "ms": 500.0},
 }
-STREAM_KINDS = frozenset({"stream_silence", "stream_reset"})
+STREAM_KINDS = frozenset(kind for kind in KINDS if kind.startswith("stream_"))
+DISTRIBUTIONS = ("uniform", "exponential", "lognormal")
 FAULTS_MAX = 1000
 
 
@@ -93,6 +102,7 @@ class FaultBox:
         if unknown:
             raise ValueError(f"unknown parameter {sorted(unknown)[0]!r} for {kind}: expected {sorted(KINDS[kind])}")
         fault.params = {**KINDS[kind], **spec}
+        _check_params(fault)
         self._next_id += 1
         self._faults[fault.id] = fault
         return fault
@@ -120,9 +130,34 @@ class FaultBox:
         """How long this request must wait, and the id of the fault that says so."""
         for fault in list(self._faults.values()):
             if fault.kind == "latency" and self._strikes(fault, method, path, symbol, connection):
-                jitter = float(fault.params["jitter_ms"])
-                return float(fault.params["ms"]) + self._chance.uniform(0, jitter), fault.kind
+                return float(fault.params["ms"]) + self._jitter(fault), fault.kind
         return 0.0, ""
+
+    def _jitter(self, fault: Fault) -> float:
+        """A drawn delay on top: uniform up to the jitter, or exponential or log-normal around it (long tails)."""
+        jitter = float(fault.params["jitter_ms"])
+        if not jitter:
+            return 0.0
+        if fault.params["distribution"] == "exponential":
+            return self._chance.expovariate(1 / jitter)
+        if fault.params["distribution"] == "lognormal":
+            return self._chance.lognormvariate(math.log(jitter), 1.0)
+        return self._chance.uniform(0, jitter)
+
+    def chance(self, probability: float) -> bool:
+        return self._chance.random() < probability
+
+    def pick_stream(self, stream: str, message: dict[str, Any]) -> Fault | None:
+        """The fault that strikes this stream message, or none."""
+        for fault in list(self._faults.values()):
+            if fault.kind not in STREAM_KINDS or "stream" not in fault.params:
+                continue
+            wanted: dict[str, Any] = fault.params["match"]
+            if not stream.startswith(fault.params["stream"]) or any(message.get(k) != v for k, v in wanted.items()):
+                continue
+            if self._strikes(fault, fault.method, fault.path, fault.symbol, fault.connection):
+                return fault
+        return None
 
     def pick(self, method: str, path: str, symbol: str, connection: int, now: int) -> Fault | None:
         """The fault that strikes this request, or none. Counts it."""
@@ -165,6 +200,17 @@ class FaultBox:
             if fault.count <= 0:
                 del self._faults[fault.id]
         return True
+
+
+def _check_params(fault: Fault) -> None:
+    """What can be wrong with a kind's own parameters. ValueError says what was expected."""
+    given = fault.params
+    if fault.kind == "venue_error" and given["name"] not in MEANINGS:
+        raise ValueError(f"name is {given['name']!r}: expected one of {', '.join(MEANINGS)}")
+    if given.get("distribution", "uniform") not in DISTRIBUTIONS:
+        raise ValueError(f"distribution is {given['distribution']!r}: expected one of {', '.join(DISTRIBUTIONS)}")
+    if not isinstance(given.get("match", {}), dict):
+        raise ValueError(f"match is {given['match']!r}: expected an object of message fields and their values")
 
 
 def route_matches(wanted: str, path: str, *, exact: bool) -> bool:

@@ -7,7 +7,7 @@ Administration requests are never in here.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 ROWS_KEPT_MAX = 500_000
@@ -33,6 +33,13 @@ class Row:
     status: int | str = ""
     executed: bool = False
     order_id: int | str | None = None
+    # what the order asks for, in words, so that equal orders under different names can be told
+    intent: str = ""
+    # how old the request says it is, in milliseconds; and how old it may become (recvWindow)
+    age_ms: int | None = None
+    ttl_ms: int | None = None
+    # what the engine noticed: "foreign" (another key's order), "protective" (a stop), "enlarged" (a position grew)
+    notes: list[str] = field(default_factory=list)
 
 
 class Ledger:

@@ -100,6 +100,10 @@ class SandboxAdmin:
     def save(self) -> None:
         self.request("POST", "/admin/state/save")
 
+    def mark(self, name: str) -> int:
+        """Set a mark in the ledger (`gate`, `open`, or any name); returns its sequence number."""
+        return int(self.request("POST", "/admin/mark", {"name": name})["seq"])
+
     def reset(self) -> None:
         """Orders, balances, faults, ledger and counters as on the first day."""
         self.request("POST", "/admin/reset")

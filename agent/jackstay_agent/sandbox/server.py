@@ -20,6 +20,7 @@ from .admin import Admin
 from .answers import Answer, Call, form
 from .engine.model import Event, OrderChange
 from .faces import binance_spot
+from .faces.binance_meanings import MEANINGS
 from .faces.binance_streams import BinanceStreams
 from .faces.binance_user import UserStreams
 from .fault_effects import answer_bytes, strike
@@ -63,7 +64,7 @@ class SandboxServer:
         self.venue = venue
         self.state = state
         self.faults = FaultBox(venue.seed)
-        self.hub = StreamHub(self.faults.silent)
+        self.hub = StreamHub(self.faults)
         self.streams = BinanceStreams(venue, self.hub)
         self.users = venue.users = UserStreams(venue, self.hub)
         self.ws_api = WsApi(self)
@@ -173,11 +174,22 @@ class SandboxServer:
             symbol=params.get("symbol", ""),
             api_key=self.venue.keys.alias(call.headers.get("X-MBX-APIKEY") or params.get("apiKey", "")),
             lane=_lane(call),
+            intent=_intent(params),
+            age_ms=_age_ms(params, call.now),
+            ttl_ms=int(window) if (window := params.get("recvWindow", "")).isdigit() else None,
+            notes=call.notes,
             digest=hashlib.blake2b(text, digest_size=8).hexdigest(),
         )
         self.venue.ledger.receive(row)
         if self.state is not None:
             self.state.flush()
+        return row
+
+    def mark(self, name: str) -> Row:
+        """An administrator's mark among the ledger's rows."""
+        row = Row(self.venue.ledger.next_seq, time.monotonic(), time.time(), 0, "MARK", name, "", "", "", "")
+        self.venue.ledger.receive(row)
+        self.saved()
         return row
 
     def _process(self, call: Call) -> Answer:
@@ -207,6 +219,11 @@ class SandboxServer:
         row.fault = f"{row.fault}+{fault.kind}" if row.fault else fault.kind
         if fault.kind == "rate_limit":
             return self._rate_limited(fault, row)
+        if fault.kind == "hidden":
+            call.hidden_ms = int(fault.params["ms"])
+            return None
+        if fault.kind == "venue_error":
+            return self._venue_error(fault, call, row)
         return await strike(fault, request, row, lambda: self._process(call), self.decide)
 
     async def _wait(self, delay_s: float, call: Call, row: Row, *, upgrade: bool) -> None:
@@ -223,6 +240,14 @@ class SandboxServer:
     def _rate_limited(self, fault: Fault, row: Row) -> RawAnswer:
         answer = self.faults.limited(fault, self.venue.limits, self.venue.clock())
         self.decide(row, answer.status, answer)
+        return RawAnswer(answer_bytes(answer))
+
+    def _venue_error(self, fault: Fault, call: Call, row: Row) -> RawAnswer:
+        """One of the venue's own troubled answers; the ones that mean "unknown" sometimes execute the request."""
+        meaning = MEANINGS[fault.params["name"]]
+        executed = meaning.unknown and self.faults.chance(fault.params["execute_probability"])
+        self.decide(row, meaning.status, self._process(call) if executed else None)
+        answer = Answer(meaning.status, meaning.body, [("Content-Type", meaning.content_type)])
         return RawAnswer(answer_bytes(answer))
 
     async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
@@ -260,6 +285,18 @@ class SandboxServer:
             now = time.monotonic()
             self.streams.count(now - before)
             before = now
+
+
+def _intent(params: dict[str, str]) -> str:
+    if "side" not in params:
+        return ""
+    names = ("side", "type", "quantity", "quoteOrderQty", "price", "stopPrice")
+    return " ".join(params[name] for name in names if name in params)
+
+
+def _age_ms(params: dict[str, str], now: int) -> int | None:
+    sent = params.get("timestamp", "")
+    return now - int(sent) if sent.isdigit() else None
 
 
 def _lane(call: Call) -> str:

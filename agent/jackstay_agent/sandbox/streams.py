@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
+
+from .faults import Fault, FaultBox
 
 BACKLOG_MAX_BYTES = 16 * 1024 * 1024
 STREAMS_PER_CONNECTION_MAX = 1024
@@ -37,6 +39,8 @@ class Listener:
         self.streams: dict[str, None] = {}
         self.sent = 0
         self.next_subscription = 0
+        # WebSocket API: private streams come wrapped with the subscription's number
+        self.subscriptions: dict[str, int] = {}
 
     def send(self, frame: bytes) -> None:
         transport = self.transport
@@ -49,10 +53,11 @@ class Listener:
 
 
 class StreamHub:
-    """Subscriptions by stream name. `silent` is asked before anything is sent."""
+    """Subscriptions by stream name. The faults are asked before anything is sent."""
 
-    def __init__(self, silent: Callable[[], bool]) -> None:
-        self._silent = silent
+    def __init__(self, faults: FaultBox) -> None:
+        self._faults = faults
+        self._held: dict[str, dict[str, Any]] = {}
         self._by_stream: dict[str, dict[Listener, None]] = defaultdict(dict)
         self.listeners: set[Listener] = set()
         self.sent = 0
@@ -80,23 +85,45 @@ class StreamHub:
             if not there:
                 del self._by_stream[stream]
 
-    def is_silent(self) -> bool:
-        return self._silent()
-
     def wanted(self, stream: str) -> bool:
         return stream in self._by_stream
 
     def publish(self, stream: str, message: dict[str, Any]) -> None:
-        """Send one message to everyone who listens to the stream."""
+        """Send one message to everyone who listens to the stream, unless a fault has other plans with it."""
         listeners = self._by_stream.get(stream)
-        if not listeners or self._silent():
+        if not listeners or self._faults.silent():
             return
+        if self._faults.armed and (fault := self._faults.pick_stream(stream, message)) is not None:
+            self._trouble(fault, stream, message)
+            return
+        self._deliver(stream, message)
+        held = self._held.pop(stream, None)
+        if held is not None:
+            self._deliver(stream, held)
+
+    def _trouble(self, fault: Fault, stream: str, message: dict[str, Any]) -> None:
+        if fault.kind == "stream_duplicate":
+            self._deliver(stream, message)
+            self._deliver(stream, message)
+        elif fault.kind == "stream_reorder":
+            held = self._held.pop(stream, None)
+            self._held[stream] = message
+            if held is not None:
+                self._deliver(stream, held)
+        elif fault.kind == "stream_delay":
+            loop = asyncio.get_running_loop()
+            loop.call_later(fault.params["ms"] / 1000, self._deliver, stream, message)
+
+    def _deliver(self, stream: str, message: dict[str, Any]) -> None:
         data = orjson.dumps(message)
         plain = wrapped = b""
-        for listener in list(listeners):
+        for listener in list(self._by_stream.get(stream, ())):
             if listener.combined:
                 wrapped = wrapped or text_frame(b'{"stream":"%s","data":%s}' % (stream.encode(), data))
                 listener.send(wrapped)
+            elif listener.subscriptions.get(stream) is not None:
+                number = listener.subscriptions[stream]
+                listener.send(text_frame(b'{"subscriptionId":%d,"event":%s}' % (number, data)))
             else:
                 plain = plain or text_frame(data)
                 listener.send(plain)

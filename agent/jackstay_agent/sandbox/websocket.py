@@ -25,7 +25,12 @@ def wanted_streams(path: str, query: str) -> list[str]:
         names = unquote(path[4:]).split("/")
     else:
         names = [name for group in parse_qs(query).get("streams", []) for name in group.split("/")]
-    return [name for name in names if "@" in name or len(name) == LISTEN_KEY_LENGTH]
+    return [name for name in names if is_stream(name)]
+
+
+def is_stream(name: str) -> bool:
+    """Names a client may ask for: market streams, and listen keys (which one must know)."""
+    return "@" in name or len(name) == LISTEN_KEY_LENGTH
 
 
 async def serve(
@@ -60,7 +65,7 @@ def command(hub: StreamHub, listener: Listener, text: str) -> dict[str, Any]:
     if not isinstance(params, list) or not all(isinstance(name, str) for name in params[:1]):
         return _error(2, "Invalid request: params must be an array of strings", number)
     if method == "SUBSCRIBE":
-        for stream in params:
+        for stream in filter(is_stream, params):
             hub.subscribe(listener, stream)
         return {"result": None, "id": number}
     if method == "UNSUBSCRIBE":

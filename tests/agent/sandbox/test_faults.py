@@ -8,7 +8,7 @@ import time
 import pytest
 
 from jackstay_agent.sandbox import SandboxProcess, SandboxRefused
-from sandbox_client import Plain, read_until_end
+from sandbox_client import Plain, limit_order, read_until_end
 
 ORDER = "POST /api/v3/order"
 
@@ -197,3 +197,38 @@ def test_bad_faults_are_refused(sandbox: SandboxProcess, wrong: dict[str, object
     """A fault that makes no sense is refused with what was expected."""
     with pytest.raises(SandboxRefused, match="expected"):
         sandbox.admin.request("POST", "/admin/faults", wrong)
+
+
+def test_reply_twice(sandbox: SandboxProcess) -> None:
+    """The same answer is written twice, although the order was executed once."""
+    data, _, row = strike(sandbox, "reply_twice", timeout_s=0.3)
+    assert data.count(b"HTTP/1.1 200 OK") == 2
+    assert (row["executed"], len(sandbox.admin.orders())) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "may_execute"),
+    [("-1007", 504, True), ("503", 503, True), ("-1008", 503, False), ("503-unavailable", 503, False)],
+)
+def test_venue_errors_keep_their_meaning(sandbox: SandboxProcess, name: str, status: int, may_execute: bool) -> None:
+    """Answers that mean "unknown" sometimes hide an executed order, failures never do."""
+    sandbox.admin.fault("venue_error", route=ORDER, name=name)
+    plain = Plain(sandbox)
+    answers = [plain.call("POST", "/api/v3/order", limit_order(quantity="0.001"))[0] for _ in range(20)]
+    assert set(answers) == {status}
+    executed = [row["executed"] for row in sandbox.admin.ledger(path="/api/v3/order")]
+    assert len(sandbox.admin.orders()) == sum(executed)
+    assert set(executed) == ({True, False} if may_execute else {False})
+
+
+def test_hidden_orders_appear_late(sandbox: SandboxProcess) -> None:
+    """While queries lag behind the engine a young order is not found, although it is there."""
+    plain = Plain(sandbox)
+    plain.place("young")
+    named = {"symbol": "BTCUSDT", "origClientOrderId": "young"}
+    hidden = sandbox.admin.fault("hidden", route="GET /api/v3/*", ms=60_000)
+    assert plain.call("GET", "/api/v3/order", named)[1]["code"] == -2013
+    assert plain.call("GET", "/api/v3/openOrders")[1] == []
+    sandbox.admin.clear(hidden)
+    assert plain.call("GET", "/api/v3/order", named)[1]["clientOrderId"] == "young"
+    assert [row["fault"] for row in sandbox.admin.ledger(method="GET")] == ["hidden", "hidden", ""]

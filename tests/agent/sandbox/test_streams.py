@@ -156,3 +156,27 @@ async def test_upgrades_can_be_refused(moving: SandboxProcess) -> None:
     with pytest.raises(websockets.InvalidStatus):
         await connect(moving.ws_url)
     assert [(row["path"], row["status"]) for row in moving.admin.ledger(method="WS")][-1] == ("/ws", 503)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("stream_drop", [-1, 0, 2]),
+        ("stream_duplicate", [-1, 0, 1, 1, 2]),
+        ("stream_reorder", [-1, 0, 2, 1, 3]),
+        ("stream_delay", [-1, 0, 2, 3]),
+    ],
+)
+async def test_stream_troubles(moving: SandboxProcess, kind: str, expected: list[int]) -> None:
+    """One message is dropped, doubled, swapped with the next, or late."""
+    moving.admin.clear()
+    moving.admin.seq_rate(100)
+    async with connect(f"{moving.ws_url}/btcusdt@seq") as socket:
+        target = (await first(socket, 1))[0]["n"] + 20
+        moving.admin.fault(kind, stream="btcusdt@seq", match={"n": target}, count=1)
+        numbers: list[int] = []
+        while not numbers or numbers[-1] < target + 5:
+            numbers += [message["n"] for message in await first(socket, 1)]
+    start = numbers.index(target - 2)
+    assert [number - target + 1 for number in numbers[start : start + len(expected)]] == expected

@@ -89,7 +89,7 @@ async def test_listen_keys_end(sandbox: SandboxProcess) -> None:
 
 @pytest.mark.asyncio
 async def test_ws_api_orders(sandbox: SandboxProcess) -> None:
-    """Orders are placed, found and cancelled over the WebSocket API; false signatures are refused."""
+    """Orders are placed, found and cancelled over the WebSocket API, and the ledger has it all."""
     async with connect(api(sandbox)) as socket:
         await ask(socket, "order.place", limit_order("ws"))
         placed = await hear(socket)

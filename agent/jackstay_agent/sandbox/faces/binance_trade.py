@@ -87,8 +87,15 @@ def find(venue: Venue, call: Call) -> Order:
         raise from_reject(reject, looking_up=True) from None
 
 
+def visible(call: Call, order: Order) -> bool:
+    """False while a fault hides young orders from queries."""
+    return not call.hidden_ms or order.created_at <= call.now - call.hidden_ms
+
+
 def query(venue: Venue, call: Call) -> dict[str, Any]:
     order = find(venue, call)
+    if not visible(call, order):
+        raise Refusal(-2013, "Order does not exist.")
     call.order_id = order.id
     return views.order_json(order)
 
@@ -104,14 +111,24 @@ def cancel(venue: Venue, call: Call) -> dict[str, Any]:
     except Reject as reject:
         raise from_reject(reject, cancelling=True) from None
     call.executed, call.order_id = True, order.id
+    note_cancel(call, order)
     return views.canceled_json(order, cancel_id or f"cancel{order.id:016d}")
+
+
+def note_cancel(call: Call, order: Order) -> None:
+    """What a judge wants to know of a cancel: was it another key's order, was it there to protect?"""
+    if order.owner and order.owner != call.key:
+        call.notes.append("foreign")
+    if order.stop_price:
+        call.notes.append("protective")
 
 
 def open_orders(venue: Venue, call: Call) -> list[Any]:
     symbol = symbol_of(call.params) if call.params.get("symbol") else None
     if symbol:
         venue.spot.market(symbol)
-    return [views.order_json(order) for order in venue.spot.orders.open_of(call.account, symbol)]
+    orders = venue.spot.orders.open_of(call.account, symbol)
+    return [views.order_json(order) for order in orders if visible(call, order)]
 
 
 def cancel_all(venue: Venue, call: Call) -> list[Any]:
@@ -121,6 +138,8 @@ def cancel_all(venue: Venue, call: Call) -> list[Any]:
     if not orders:
         raise Refusal(-2011, "Unknown order sent.")
     call.executed = True
+    for order in orders:
+        note_cancel(call, order)
     return [views.canceled_json(order, f"cancel{order.id:016d}") for order in orders]
 
 
@@ -140,7 +159,10 @@ def all_orders(venue: Venue, call: Call) -> list[Any]:
     rows = [
         views.order_json(order)
         for order in venue.spot.orders.all_of(call.account, symbol)
-        if order.id >= (first or 0) and order.created_at >= start and (end is None or order.created_at <= end)
+        if visible(call, order)
+        and order.id >= (first or 0)
+        and order.created_at >= start
+        and (end is None or order.created_at <= end)
     ]
     return _page(call, rows, from_first=first is not None or start > 0)
 

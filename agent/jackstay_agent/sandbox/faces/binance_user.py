@@ -10,11 +10,9 @@ from collections import defaultdict
 from random import Random
 from typing import Any
 
-import orjson
-
 from ..answers import Call
 from ..engine.model import ZERO, Order, OrderChange
-from ..streams import Listener, StreamHub, text_frame
+from ..streams import Listener, StreamHub
 from ..venue import Venue
 from . import binance_views as views
 from .binance_errors import Refusal, mandatory
@@ -32,7 +30,6 @@ class UserStreams:
         self._hub = hub
         self._chance = Random(f"listen-keys-{venue.seed}")
         self._keys: dict[str, tuple[str, int]] = {}
-        self._subscribers: dict[str, dict[tuple[Listener, int], None]] = defaultdict(dict)
         self.listen_key_ttl_ms = LISTEN_KEY_TTL_MS
         self.sent = 0
 
@@ -73,16 +70,20 @@ class UserStreams:
     # subscriptions -----------------------------------------------------------------------------------------------
 
     def subscribe(self, account: str, listener: Listener) -> int:
-        number = listener.next_subscription
-        listener.next_subscription += 1
-        self._subscribers[account][listener, number] = None
-        return number
+        """Subscribe a WebSocket API connection; subscribing twice is one subscription."""
+        stream = _private(account)
+        if stream not in listener.subscriptions:
+            listener.subscriptions[stream] = listener.next_subscription
+            listener.next_subscription += 1
+            self._hub.subscribe(listener, stream)
+        return listener.subscriptions[stream]
 
     def unsubscribe(self, listener: Listener, number: int | None = None) -> None:
         """End one subscription of this connection, or all of them."""
-        for subscribers in self._subscribers.values():
-            for each in [e for e in subscribers if e[0] is listener and number in (None, e[1])]:
-                del subscribers[each]
+        for stream, each in list(listener.subscriptions.items()):
+            if number in (None, each):
+                del listener.subscriptions[stream]
+                self._hub.unsubscribe(listener, stream)
 
     # events ------------------------------------------------------------------------------------------------------
 
@@ -106,7 +107,7 @@ class UserStreams:
             self._tell(account, {"e": "outboundAccountPosition", "E": now, "u": now, "B": rows})
 
     def _heard(self, account: str) -> bool:
-        return bool(self._subscribers.get(account)) or any(
+        return self._hub.wanted(_private(account)) or any(
             owner == account and self._hub.wanted(key) for key, (owner, _) in self._keys.items()
         )
 
@@ -115,12 +116,12 @@ class UserStreams:
         for key, (owner, until) in self._keys.items():
             if owner == account and until > now:
                 self._hub.publish(key, message)
-        if self._hub.is_silent():
-            return
-        data = orjson.dumps(message)
-        for listener, number in self._subscribers.get(account, ()):
-            listener.send(text_frame(b'{"subscriptionId":%d,"event":%s}' % (number, data)))
-            self._hub.sent += 1
+        self._hub.publish(_private(account), message)
+
+
+def _private(account: str) -> str:
+    """The stream name of an account's signature subscriptions; no client can ask for it by name (it has no `@`)."""
+    return f"account:{account}"
 
 
 def execution_report(change: OrderChange) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""The ledger's ready verdicts: each finds its wrongdoing and nothing else."""
+
+from __future__ import annotations
+
+import time
+
+from jackstay_agent.sandbox import SandboxProcess
+from sandbox_client import Plain, limit_order
+
+
+def found(sandbox: SandboxProcess) -> set[str]:
+    return {name for name, rows in sandbox.admin.checks().items() if rows}
+
+
+def test_good_behaviour_is_not_accused(sandbox: SandboxProcess) -> None:
+    """Placing, querying and cancelling one's own orders finds nothing."""
+    plain = Plain(sandbox)
+    for name in ("one", "two"):
+        plain.place(name)
+    plain.call("GET", "/api/v3/openOrders")
+    plain.call("DELETE", "/api/v3/openOrders", {"symbol": "BTCUSDT"})
+    assert found(sandbox) == set()
+
+
+def test_sent_twice(sandbox: SandboxProcess) -> None:
+    """A client order id received twice is found, and whether both were executed."""
+    plain = Plain(sandbox)
+    plain.place("twice")
+    plain.place("twice")
+    assert found(sandbox) == {"sent_twice"}
+    plain.call("DELETE", "/api/v3/order", {"symbol": "BTCUSDT", "origClientOrderId": "twice"})
+    plain.place("twice")
+    assert found(sandbox) == {"sent_twice", "executed_twice"}
+
+
+def test_equal_while_unknown(sandbox: SandboxProcess) -> None:
+    """An equal order under a new name is found while the first one's fate was not looked up, and only then."""
+    plain = Plain(sandbox)
+    sandbox.admin.fault("answer", route="POST /api/v3/order", count=2, status=504, execute=True)
+    plain.place("first")
+    plain.call("GET", "/api/v3/order", {"symbol": "BTCUSDT", "origClientOrderId": "first"})
+    plain.place("second")
+    assert found(sandbox) == set()
+    plain.place("third")
+    assert found(sandbox) == {"equal_while_unknown"}
+
+
+def test_after_the_gate(sandbox: SandboxProcess) -> None:
+    """A placement between the marks `gate` and `open` is found."""
+    plain = Plain(sandbox)
+    sandbox.admin.mark("gate")
+    plain.place("late")
+    sandbox.admin.mark("open")
+    plain.place("fine")
+    assert [row["client_order_id"] for row in sandbox.admin.checks()["after_gate"]] == ["late"]
+
+
+def test_older_than_its_ttl(sandbox: SandboxProcess) -> None:
+    """A request that arrives after its own window is found."""
+    plain = Plain(sandbox)
+    plain.call(
+        "POST", "/api/v3/order", limit_order("old") | {"timestamp": int(time.time() * 1000) - 5000, "recvWindow": 1000}
+    )
+    assert found(sandbox) == {"older_than_ttl"}
+
+
+def test_protective_and_foreign_cancels() -> None:
+    """Cancelling a stop, and cancelling what another key of the account placed, are found."""
+    keys = ("--account", "one:s1:shared", "--account", "two:s2:shared")
+    with SandboxProcess(quiet=True, extra_args=keys) as sandbox:
+        one, two = Plain(sandbox, "one", "s1"), Plain(sandbox, "two", "s2")
+        stop = {"symbol": "BTCUSDT", "side": "SELL", "type": "STOP_LOSS", "quantity": "0.1", "stopPrice": "40000"}
+        order = one.call("POST", "/api/v3/order", stop)[1]
+        two.call("DELETE", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": order["orderId"]})
+        assert found(sandbox) == {"foreign_order_touched", "protective_order_cancelled"}
