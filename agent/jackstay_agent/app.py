@@ -39,6 +39,7 @@ from .venues.profile import Profile
 TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
 SWEEP_EVERY_TICKS = 40
+STOP_AFTER_ANSWER_S = 0.1
 
 
 def version() -> str:
@@ -313,7 +314,8 @@ class Agent:
 
     def _verb_stop(self, _args: dict[str, Any], who: PeerCredentials | None) -> dict[str, Any]:
         self.event("operator.stop", {"uid": who.uid if who else None})
-        self._ports.loop.call_soon(self.request_stop)
+        # A moment later: a peer that hears of the closing before it has read the answer loses the answer (measured).
+        self._ports.loop.call_later(STOP_AFTER_ANSWER_S, self.request_stop)
         return {"stopping": True, "in_flight": self.bots.in_flight()}
 
 

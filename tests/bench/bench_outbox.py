@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import json
 import shutil
 import sqlite3
 import sys
@@ -54,10 +55,15 @@ def intent(number: int, lane: Lane = Lane.ORDER) -> Intent:
     )  # fmt: skip
 
 
+ROWS: list[dict[str, object]] = []
+
+
 def show(name: str, taken_s: list[float], note: str = "") -> None:
     us = sorted(t * 1e6 for t in taken_s)
     at = [us[min(len(us) - 1, int(len(us) * q))] for q in (0.5, 0.99, 0.999)]
     print(f"{name:46} p50 {at[0]:8.1f}  p99 {at[1]:8.1f}  p99.9 {at[2]:8.1f}  max {us[-1]:8.0f} µs  n={len(us)} {note}")
+    figures = {"p50_us": round(at[0], 1), "p99_us": round(at[1], 1), "p999_us": round(at[2], 1)}
+    ROWS.append({"bench": "outbox", "way": name, **figures, "note": note})
 
 
 async def open_loop(folder: Path, durability: str, rate: float, seconds: float) -> None:
@@ -179,6 +185,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rate", type=float, default=1000.0)
     parser.add_argument("--dir", type=Path, default=None)
+    parser.add_argument("--json", type=Path, default=None, help="write the rows to this file")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-outbox-", dir=args.dir))
     try:
@@ -191,6 +198,8 @@ def main() -> None:
         persist_queue(folder, 2_000)
     finally:
         shutil.rmtree(folder)
+    if args.json:
+        args.json.write_text(json.dumps(ROWS, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

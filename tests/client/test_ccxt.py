@@ -61,7 +61,7 @@ class Sync:
     name = "sync"
 
     def __init__(self, runtime: Path) -> None:
-        self.client = jackstay.Client("fake", runtime_dir=runtime, bot_id="bot", connect_timeout_s=0.2)
+        self.client = jackstay.Client("fake", runtime_dir=runtime, bot_id="bot", connect_timeout_s=1.0)
         self.exchange = jackstay.attach(ccxt.binance(SETTINGS), self.client)
 
     def run(self, verb: str, *args: Any, **options: Any) -> Any:
@@ -78,7 +78,7 @@ class Async:
 
     def __init__(self, runtime: Path) -> None:
         self.loop = asyncio.new_event_loop()
-        self.client = jackstay.AsyncClient("fake", runtime_dir=runtime, bot_id="bot", connect_timeout_s=0.2)
+        self.client = jackstay.AsyncClient("fake", runtime_dir=runtime, bot_id="bot", connect_timeout_s=1.0)
         self.exchange = self.loop.run_until_complete(self._make())
 
     async def _make(self) -> Any:

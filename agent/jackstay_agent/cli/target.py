@@ -64,6 +64,6 @@ def load_config(name: str, path: Path | None) -> tuple[Config, Path | None]:
         return Config.load(path), path
     for folder in (endpoints.SYSTEM_CONFIG, endpoints.user_config(os.environ)):
         candidate = folder / f"{name}.toml"
-        if candidate.exists():
+        if os.access(candidate, os.R_OK):  # a folder that may not be entered holds no configuration of ours
             return Config.load(candidate), candidate
     return Config(), None
