@@ -222,3 +222,16 @@ def test_the_log_forgets_an_old_place_of_a_repeated_message() -> None:
     assert merge.take("a", m(1)) == [m(1)]
     assert merge.take("a", m(1)) == [m(1)]
     assert merge.take("a", m(2)) == [m(2)]
+
+
+def test_a_line_that_skips_what_others_brought_finds_its_place_again() -> None:
+    """A message further on in the log moves the line forward; nothing is doubled."""
+    merge = Merge()
+    merge.join("a")
+    merge.take("a", m(1))
+    merge.join("b")
+    merge.take("b", m(1))
+    for number in (2, 3, 4):
+        merge.take("a", m(number))
+    assert merge.take("b", m(4)) == []
+    assert merge.take("b", m(5)) == [m(5)]
