@@ -242,6 +242,9 @@ class HttpPool:
         if self._draining:
             self._finish_failed(ticket, Reason.DRAINING, "the pool is closing", sent=False)
             return ticket
+        if deadline_at <= ticket.submitted_at:
+            self._finish_failed(ticket, Reason.TIMEOUT, "the deadline was over before it could be sent", sent=False)
+            return ticket
         connection = self._pick()
         if connection is not None:
             self._in_flight.add(ticket)
@@ -318,8 +321,11 @@ class HttpPool:
         self._live.discard(connection)
         if connection in self._ready:
             self._ready.remove(connection)
-        if self.clock() - connection.opened_at >= self.settings.healthy_after_s:
+        now = self.clock()
+        if now - connection.opened_at >= self.settings.healthy_after_s:
             self._plan.healthy()
+        elif connection.served == 0:
+            self._plan.failed(now, self._random.random())  # taken and hung up: as good as no connection, so back off
         if not self._draining:
             self._dial_as_needed()
 
@@ -454,6 +460,10 @@ class HttpPool:
         except DialError as error:
             self._connecting -= 1
             self._dial_failed(error)
+            return
+        except Exception as error:  # whatever a dial raises, those who wait for it hear of it
+            self._connecting -= 1
+            self._dial_failed(DialError(Reason.REFUSED, f"{type(error).__name__}: {error}"))
             return
         except BaseException:
             self._connecting -= 1

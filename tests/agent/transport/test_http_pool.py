@@ -600,3 +600,53 @@ def test_an_endpoint_knows_its_names() -> None:
     assert Endpoint.parse("https://bücher.test").host == "xn--bcher-kva.test"
     routed = Endpoint.parse("wss://x.test").routed("http://127.0.0.1:9")
     assert (routed.dial_scheme, routed.host, routed.routed_elsewhere) == ("ws", "x.test", True)
+
+
+@pytest.mark.asyncio
+async def test_a_passed_deadline_is_not_written_even_on_a_warm_connection() -> None:
+    """Nothing stale is sent: the request fails as not sent, the venue never sees it."""
+    server = answering(OK)
+    await server.start()
+    async with pool_for(server) as pool:
+        answer(await ask(pool))
+        failed = failure(await ask(pool, b"POST", target=b"/stale", within_s=-0.001))
+        assert (failed.cause, failed.sent) == (Reason.TIMEOUT, False)
+        answer(await ask(pool))
+    assert not any(b"/stale" in request for request in server.requests)
+
+
+@pytest.mark.asyncio
+async def test_a_venue_that_takes_calls_and_hangs_up_is_not_hammered() -> None:
+    """An accepted connection that ends without an answer backs off like a refused one."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    server = Server(talk)
+    await server.start()
+    async with pool_for(server, connections_min=1, backoff_min_s=0.05) as pool:
+        await ask(pool, within_s=0.5)
+        await asyncio.sleep(0.3)  # a stretch of time in which a hammer would strike
+        assert server.connections <= 20
+
+
+@pytest.mark.asyncio
+async def test_whatever_a_dial_raises_the_waiters_hear_of_it() -> None:
+    """An unexpected error of the dial port is a failure at once, not a silence until the deadline."""
+
+    async def broken(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("no such thing as a network")
+
+    pool = HttpPool(
+        Endpoint.parse("http://127.0.0.1:1"),
+        PoolSettings(connections_min=0),
+        loop=asyncio.get_running_loop(),
+        clock=boot_s,
+        random=random.Random(1),
+        dial=broken,
+        resolve=resolve,
+    )
+    failed = failure(await ask(pool))
+    assert not failed.sent
+    assert "no such thing" in failed.detail
+    await pool.close(0.1)
