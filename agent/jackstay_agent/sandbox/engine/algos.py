@@ -92,9 +92,10 @@ class AlgoTable:
         """The first algo order (by id) this price fires."""
         for algo in self.algos.values():
             asked = algo.request
-            if algo.is_open and asked.symbol == symbol:
-                if reached(asked.side, asked.type, asked.stop_price, last_price):
-                    return algo
+            if not algo.is_open or asked.symbol != symbol:
+                continue
+            if reached(asked.side, asked.type, asked.stop_price, last_price):
+                return algo
         return None
 
     def changed(self, algo: Algo, status: str, now: int) -> None:

@@ -94,7 +94,7 @@ class FuturesSettlement:
             raise Reject("reduce_only")
         if order.account == MARKET_ACCOUNT or order.reduce_only:
             return
-        enlarging = max(order.quantity - room, ZERO)
+        enlarging = max(order.remaining - room, ZERO)
         price = order.price or (market_cost / order.quantity if order.quantity else ZERO)
         margin = enlarging * price / self.leverage(order.account, symbol.name)
         if margin > self.available(order.account):
