@@ -12,6 +12,7 @@ from aiohttp import web
 from . import checks
 from .engine.model import MARKET_ACCOUNT
 from .faces import binance_views as views
+from .faces import usdm_views
 from .wire import RawAnswer, head
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Admin:
             ("GET", "/admin/checks"): lambda asked: checks.run(self._server.venue.ledger.rows()),
             ("GET", "/admin/orders"): self._orders,
             ("GET", "/admin/balances"): self._balances,
+            ("GET", "/admin/positions"): self._positions,
             ("GET", "/admin/status"): self._status,
             ("POST", "/admin/mark"): self._mark,
             ("POST", "/admin/reset"): self._reset,
@@ -81,14 +83,19 @@ class Admin:
         return self._server.venue.ledger.query(since=int(asked.get("since") or 0), **filters)  # type: ignore[arg-type]
 
     def _orders(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        usdm = asked.get("market") == "usdm"
+        exchange, view = (
+            (self._server.usdm if usdm else self._server.venue).exchange,
+            (usdm_views.order_json if usdm else views.order_json),
+        )
         return [
-            views.order_json(order) | {"account": order.account}
-            for order in self._server.venue.spot.orders.all_of(asked.get("account"), asked.get("symbol"))
+            view(order) | {"account": order.account}
+            for order in exchange.orders.all_of(asked.get("account"), asked.get("symbol"))
             if order.account != MARKET_ACCOUNT
         ]
 
     def _balances(self, asked: dict[str, Any]) -> dict[str, Any]:
-        wallets = self._server.venue.spot.wallets
+        wallets = self._server.venue.exchange.wallets
         return {
             account: {
                 asset: {"free": views.amount(balance.free), "locked": views.amount(balance.locked)}
@@ -107,7 +114,7 @@ class Admin:
                         for each in server.hub.listeners],
             "faults": server.faults.views(),
             "limits": {"enforced": server.venue.limits.enforced},
-            "prices": {name: str(market.last_price) for name, market in server.venue.spot.markets.items()},
+            "prices": {name: str(market.last_price) for name, market in server.venue.exchange.markets.items()},
         }  # fmt: skip
 
     def _mark(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -128,21 +135,30 @@ class Admin:
         self._server.streams.seq_rate = float(rate)
         return {"seq_rate": rate}
 
+    def _positions(self, asked: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        futures = self._server.usdm.futures
+        return {
+            account: [usdm_views.position_json(futures, each) for each in futures.positions.positions(account)]
+            for account in futures.wallets.accounts()
+            if not account.startswith("@")
+        }
+
     def _market(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Move a symbol's price: the background market quotes around it from its next step, which is taken now."""
         from decimal import Decimal, InvalidOperation
 
         symbol, text = str(asked.get("symbol")), str(asked.get("price"))
-        if symbol not in self._server.venue.spot.markets:
+        if symbol not in self._server.venue.exchange.markets:
             raise BadRequest(f"unknown symbol {symbol!r}")
         try:
             price = Decimal(text)
         except InvalidOperation:
             raise BadRequest(f"price is {text!r}: expected a number") from None
-        self._server.venue.background.follow(symbol, price)
-        self._server.venue.tick()
+        for venue in (self._server.venue, self._server.usdm):
+            venue.background.follow(symbol, price)
+            venue.tick()
         self._server.saved()
-        return {"symbol": symbol, "price": str(self._server.venue.spot.markets[symbol].last_price)}
+        return {"symbol": symbol, "price": str(self._server.venue.exchange.markets[symbol].last_price)}
 
     def _save(self, asked: dict[str, Any]) -> dict[str, Any]:
         if self._server.state is None:

@@ -79,8 +79,13 @@ class SandboxAdmin:
         """Verdicts over the ledger by name; an empty list means nothing was found."""
         return dict(self.request("GET", "/admin/checks"))
 
-    def orders(self) -> list[dict[str, Any]]:
-        return list(self.request("GET", "/admin/orders"))
+    def orders(self, market: str = "spot") -> list[dict[str, Any]]:
+        """Every order of every account, as the venue shows them; `market` is spot or usdm."""
+        return list(self.request("GET", f"/admin/orders?market={market}"))
+
+    def positions(self) -> dict[str, list[dict[str, Any]]]:
+        """Open futures positions by account."""
+        return dict(self.request("GET", "/admin/positions"))
 
     def balances(self) -> dict[str, dict[str, dict[str, str]]]:
         """account -> asset -> {"free", "locked"}, amounts as strings."""

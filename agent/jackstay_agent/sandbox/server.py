@@ -19,10 +19,11 @@ from . import websocket
 from .admin import Admin
 from .answers import Answer, Call, form
 from .engine.model import Event, OrderChange
-from .faces import binance_spot
+from .faces import binance_spot, usdm
 from .faces.binance_meanings import MEANINGS
 from .faces.binance_streams import BinanceStreams
 from .faces.binance_user import UserStreams
+from .faces.usdm_user import UsdmUserStreams
 from .fault_effects import answer_bytes, strike
 from .faults import Fault, FaultBox
 from .ledger import Row
@@ -33,6 +34,7 @@ from .wire import RawAnswer, reset
 from .ws_api import WsApi
 
 TURN_S = 0.1
+USDM_PREFIX = "/fstream"
 COUNT_S = 0.02
 BODY_MAX_BYTES = 1024 * 1024
 
@@ -67,6 +69,14 @@ class SandboxServer:
         self.hub = StreamHub(self.faults)
         self.streams = BinanceStreams(venue, self.hub)
         self.users = venue.users = UserStreams(venue, self.hub)
+        self.usdm = Venue(
+            kind="usdm", seed=venue.seed, clock=venue.clock, enforce_limits=venue.limits.enforced, beside=venue
+        )
+        self.usdm_hub = StreamHub(self.faults)
+        self.usdm_streams = BinanceStreams(self.usdm, self.usdm_hub)
+        self.usdm_users = UsdmUserStreams(self.usdm, self.usdm_hub)
+        self.usdm.users = self.usdm_users
+        self.usdm.on_event += [self.usdm_streams.event, self._tell_usdm_owner]
         self.ws_api = WsApi(self)
         self.admin = Admin(self)
         self._tick_s = 0.0 if quiet else tick_s
@@ -80,6 +90,7 @@ class SandboxServer:
         if self.state is not None:
             self.state.load()
         self.venue.open_books()
+        self.usdm.open_books()
         self.saved()
         runner = web.ServerRunner(self._http, shutdown_timeout=0.2)
         await runner.setup()
@@ -107,7 +118,11 @@ class SandboxServer:
         """Publish what happened and put it into the state file, before anybody is answered."""
         self.venue.publish()
         self.streams.after_batch()
-        self.users.balances_changed(self.venue.spot.wallets.touched)
+        self.users.balances_changed(self.venue.exchange.wallets.touched)
+        self.usdm.publish()
+        self.usdm_streams.after_batch()
+        self.usdm_users.after_batch()
+        self.usdm.forget_changes(ledger=False)
         if self.state is not None:
             self.state.flush()
         else:
@@ -117,11 +132,17 @@ class SandboxServer:
         if isinstance(event, OrderChange):
             self.users.order_changed(event)
 
+    def _tell_usdm_owner(self, event: Event) -> None:
+        if isinstance(event, OrderChange):
+            self.usdm_users.order_changed(event)
+
     def reset(self) -> None:
         """As on the first day; connections stay, faults go."""
         self.faults.clear()
         self.venue.reset()
+        self.usdm.reset()
         self.streams.rebuilt()
+        self.usdm_streams.rebuilt()
         if self.state is not None:
             self.state.save()
 
@@ -195,6 +216,8 @@ class SandboxServer:
     def _process(self, call: Call) -> Answer:
         """Ask the face; never raises."""
         call.now = self.venue.clock()
+        if call.path.startswith("/fapi/"):
+            return usdm.answer(self.usdm, call)
         return binance_spot.answer(self.venue, call)
 
     def decide(self, row: Row, status: int | str, answer: Answer | None) -> None:
@@ -251,7 +274,7 @@ class SandboxServer:
         return RawAnswer(answer_bytes(answer))
 
     async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
-        if not websocket.serves(call.path):
+        if not websocket.serves(call.path.removeprefix(USDM_PREFIX)):
             answer = Answer(404, b"", [])
             self.decide(row, 404, answer)
             return RawAnswer(answer_bytes(answer, keep_alive=False), close=True)
@@ -260,7 +283,8 @@ class SandboxServer:
         try:
             if call.path == "/ws-api/v3":
                 return await self.ws_api.serve(request, row.connection)
-            return await websocket.serve(request, call.path, call.query, self.hub, row.connection)
+            hub = self.usdm_hub if _is_usdm(call) else self.hub
+            return await websocket.serve(request, call.path.removeprefix(USDM_PREFIX), call.query, hub, row.connection)
         finally:
             del self._sockets[row.seq]
 
@@ -270,13 +294,15 @@ class SandboxServer:
         while True:
             await asyncio.sleep(self._tick_s)
             self.venue.tick()
+            self.usdm.tick()
             self.saved()
 
     async def _turns(self) -> None:
         while True:
             await asyncio.sleep(TURN_S)
-            self.streams.turn()
-            self.users.expire()
+            for streams, users in ((self.streams, self.users), (self.usdm_streams, self.usdm_users)):
+                streams.turn()
+                users.expire()
 
     async def _counts(self) -> None:
         before = time.monotonic()
@@ -284,7 +310,15 @@ class SandboxServer:
             await asyncio.sleep(COUNT_S)
             now = time.monotonic()
             self.streams.count(now - before)
+            self.usdm_streams.count(now - before)
             before = now
+            if self.usdm.futures.countdowns and self.usdm.futures.fire_countdowns():
+                self.saved()
+
+
+def _is_usdm(call: Call) -> bool:
+    """Futures streams have a host of their own, which a redirected client still names; or say so in the path."""
+    return call.path.startswith(USDM_PREFIX) or call.headers.get("Host", "").startswith("fstream")
 
 
 def _intent(params: dict[str, str]) -> str:

@@ -61,7 +61,7 @@ class StateFile:
             self._handle = None
 
     def _changed(self) -> Iterator[bytes]:
-        exchange = self._venue.spot
+        exchange = self._venue.exchange
         for order_id in sorted(exchange.orders.touched):
             order = exchange.orders.get(order_id)
             if order is not None and order.account != MARKET_ACCOUNT:
@@ -76,7 +76,7 @@ class StateFile:
             yield self._counters()
 
     def _whole(self) -> Iterator[bytes]:
-        exchange = self._venue.spot
+        exchange = self._venue.exchange
         yield self._counters()
         for order in exchange.orders.all_of():
             if order.account != MARKET_ACCOUNT:
@@ -90,11 +90,11 @@ class StateFile:
             yield _line("row", asdict(row))
 
     def _balance(self, account: str, asset: str) -> bytes:
-        balance = self._venue.spot.wallets.of(account, asset)
+        balance = self._venue.exchange.wallets.of(account, asset)
         return _line("balance", [account, asset, str(balance.free), str(balance.locked)])
 
     def _counters(self) -> bytes:
-        exchange = self._venue.spot
+        exchange = self._venue.exchange
         prices = {name: str(market.last_price) for name, market in exchange.markets.items()}
         return _line("counters", [exchange.next_order_id, exchange.next_trade_id, prices])
 
@@ -102,7 +102,7 @@ class StateFile:
         """Apply every whole line; the last word wins."""
         orders: dict[int, Order] = {}
         rows: dict[int, Row] = {}
-        exchange = self._venue.spot
+        exchange = self._venue.exchange
         lines = [line for line in self._path.read_bytes().split(b"\n") if line]
         for line in lines:
             try:
@@ -128,14 +128,14 @@ class StateFile:
         return bool(lines)
 
     def _count(self, value: list[Any]) -> None:
-        exchange = self._venue.spot
+        exchange = self._venue.exchange
         exchange.next_order_id, exchange.next_trade_id = value[0], value[1]
         for name, price in value[2].items():
             exchange.markets[name].last_price = Decimal(price)
 
     def _free_background(self) -> None:
         """The background market's orders are gone, so nothing of its money is locked."""
-        wallets = self._venue.spot.wallets
+        wallets = self._venue.exchange.wallets
         for asset, balance in wallets.assets(MARKET_ACCOUNT).items():
             wallets.unlock(MARKET_ACCOUNT, asset, balance.locked)
 

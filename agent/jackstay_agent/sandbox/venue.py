@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from .accounts import DEFAULT_ACCOUNT, DEFAULT_KEY, DEFAULT_SECRET, FUNDS, ApiKe
 from .engine.background import BackgroundMarket
 from .engine.candles import Candles
 from .engine.exchange import Exchange, spot_exchange
+from .engine.futures import FuturesExchange, futures_exchange
 from .engine.model import Event, Trade
 from .ledger import Ledger
 from .weights import Limits
@@ -25,33 +25,52 @@ def wall_ms() -> int:
 
 
 class Venue:
-    """Everything a face needs. `clock` gives milliseconds since the epoch; `seed` decides all chance."""
+    """One market of the exchange, spot or usdm, with all a face needs. Several share keys and ledger.
+
+    `clock` gives milliseconds since the epoch; `seed` decides all chance.
+    """
 
     def __init__(
         self,
         *,
+        kind: str = "spot",
         seed: int = 1,
         keys: list[ApiKey] | None = None,
         enforce_limits: bool = True,
         clock: Callable[[], int] = wall_ms,
+        beside: Venue | None = None,
     ) -> None:
+        self.kind = kind
         self.seed = seed
         self.clock = clock
-        self.keys = KeyRing(keys or [ApiKey(DEFAULT_KEY, DEFAULT_SECRET)])
-        self.limits = Limits(enforced=enforce_limits)
-        self.ledger = Ledger()
+        self.keys: KeyRing = beside.keys if beside else KeyRing(keys or [ApiKey(DEFAULT_KEY, DEFAULT_SECRET)])
+        self.ledger: Ledger = beside.ledger if beside else Ledger()
+        spot = kind == "spot"
+        # request weight a minute and orders per ten seconds: Binance spot and USDⓈ-M limits
+        self.limits = Limits(
+            enforced=enforce_limits, weight_max=6000 if spot else 2400, orders_10s_max=100 if spot else 300
+        )
         self.users: UserStreams
         self.on_event: list[Callable[[Event], None]] = []
         self.build()
 
-    def build(self, funds: dict[str, dict[str, Decimal]] | None = None) -> None:
-        """A fresh engine: no orders, every account with its first funds, books quoted by the background market."""
-        self.spot: Exchange = spot_exchange(self.clock, funds or self._first_funds())
-        self.background = BackgroundMarket(self.spot, Random(self.seed))
-        self.candles = {name: Candles() for name in self.spot.markets}
+    def build(self) -> None:
+        """A fresh engine: no orders, every account with its first funds."""
+        self.exchange: Exchange = self._fresh()
+        self.background = BackgroundMarket(self.exchange, Random(f"{self.kind}-{self.seed}"))
+        self.candles = {name: Candles() for name in self.exchange.markets}
 
-    def _first_funds(self) -> dict[str, dict[str, Decimal]]:
-        return {account: dict(FUNDS) for account in [*self.keys.accounts(), DEFAULT_ACCOUNT]}
+    def _fresh(self) -> Exchange:
+        accounts = sorted({*self.keys.accounts(), DEFAULT_ACCOUNT})
+        if self.kind == "usdm":
+            return futures_exchange(self.clock, accounts, FUNDS["USDT"])
+        return spot_exchange(self.clock, {account: dict(FUNDS) for account in accounts})
+
+    @property
+    def futures(self) -> FuturesExchange:
+        """The engine of the usdm market."""
+        assert isinstance(self.exchange, FuturesExchange)
+        return self.exchange
 
     def open_books(self) -> None:
         self.background.seed_books()
@@ -71,15 +90,16 @@ class Venue:
 
     def publish(self) -> None:
         """Hand everything that happened since the last call to the listeners (streams, state, candles)."""
-        for event in self.spot.drain():
+        for event in self.exchange.drain():
             if isinstance(event, Trade):
                 self.candles[event.symbol].add(event)
             for listener in self.on_event:
                 listener(event)
 
-    def forget_changes(self) -> None:
+    def forget_changes(self, *, ledger: bool = True) -> None:
         """Everything changed so far is saved, or nobody wants it saved."""
-        self.spot.orders.touched.clear()
-        self.spot.orders.new_fills.clear()
-        self.spot.wallets.touched.clear()
-        self.ledger.touched.clear()
+        self.exchange.orders.touched.clear()
+        self.exchange.orders.new_fills.clear()
+        self.exchange.wallets.touched.clear()
+        if ledger:
+            self.ledger.touched.clear()

@@ -32,7 +32,7 @@ from .model import (
     Trade,
 )
 from .orders import OrderTable
-from .settlement import SpotSettlement
+from .settlement import Settlement, SpotSettlement
 from .triggers import Triggers
 from .wallet import Wallets
 
@@ -57,7 +57,7 @@ class Exchange:
 
     def __init__(self, symbols: list[Symbol], clock: Callable[[], int]) -> None:
         self.wallets = Wallets()
-        self.settlement = SpotSettlement(self.wallets)
+        self.settlement: Settlement = SpotSettlement(self.wallets)
         self.clock = clock
         self.orders = OrderTable()
         self.lists = OrderLists(self.orders)
@@ -189,6 +189,8 @@ class Exchange:
             stp=request.stp,
             list_id=request.list_id,
             owner=request.owner,
+            position_side=request.position_side,
+            reduce_only=request.reduce_only,
             working_at=now,
         )
 
@@ -246,9 +248,29 @@ class Exchange:
                 self._prevent(market, taker, maker)
                 continue
             quantity = min(taker.remaining, maker.remaining)
+            if taker.reduce_only or maker.reduce_only:
+                quantity = self._within_positions(market, taker, maker, quantity)
+                if not quantity:
+                    continue
             fills.append(self._trade(market, taker, maker, quantity))
             self._level(market, maker, side.filled(maker, quantity))
         return fills
+
+    def _within_positions(self, market: Market, taker: Order, maker: Order, quantity: Decimal) -> Decimal:
+        """A reduce-only order trades no more than its position, and expires at none. Zero: look anew."""
+        if maker.reduce_only:
+            room = self.settlement.room_to_reduce(maker)
+            if not room:
+                self._remove(market, maker, "EXPIRED")
+                return ZERO
+            quantity = min(quantity, room)
+        if taker.reduce_only:
+            room = self.settlement.room_to_reduce(taker)
+            if not room:
+                self._finish(market, taker, "EXPIRED")
+                return ZERO
+            quantity = min(quantity, room)
+        return quantity
 
     def _prevent(self, market: Market, taker: Order, maker: Order) -> None:
         """Two orders of one account meet and must not trade: the taker's mode says which of them ends."""
@@ -281,7 +303,7 @@ class Exchange:
         fill = Fill(
             trade.id, order.id, symbol.name, order.side, trade.price, trade.quantity,
             trade.buyer_fee if bought else trade.seller_fee,
-            symbol.base if bought else symbol.quote,
+            symbol.base if bought and not self.settlement.fees_in_quote else symbol.quote,
             bought == trade.buyer_is_maker, trade.at,
         )  # fmt: skip
         order.filled += trade.quantity

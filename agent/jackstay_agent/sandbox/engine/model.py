@@ -70,6 +70,9 @@ class OrderRequest:
     stp: str = "NONE"
     list_id: int = -1
     owner: str = ""
+    position_side: str = "BOTH"
+    reduce_only: bool = False
+    close_position: bool = False
 
 
 @dataclass(slots=True)
@@ -99,6 +102,8 @@ class Order:
     working: bool = True
     working_at: int = 0
     prevented: Decimal = ZERO
+    position_side: str = "BOTH"
+    reduce_only: bool = False
 
     @property
     def remaining(self) -> Decimal:

@@ -6,11 +6,31 @@ Fees are taken from what is received, as on Binance without BNB, rounded down to
 from __future__ import annotations
 
 from decimal import ROUND_DOWN, Decimal
+from typing import Protocol
 
 from .model import FEE_ACCOUNT, MARKET_ACCOUNT, ZERO, Order, Symbol
 from .wallet import Wallets
 
 CENT = Decimal("0.00000001")
+
+
+class Settlement(Protocol):
+    """What the engine asks of whoever moves the money."""
+
+    fee_rate: Decimal
+    fees_in_quote: bool
+
+    def reserve(self, order: Order, symbol: Symbol, market_cost: Decimal) -> None: ...
+
+    def reserve_pair(self, resting: Order, waiting: Order, symbol: Symbol) -> None: ...
+
+    def room_to_reduce(self, order: Order) -> Decimal: ...
+
+    def settle(
+        self, symbol: Symbol, buyer: Order, seller: Order, price: Decimal, quantity: Decimal
+    ) -> tuple[Decimal, Decimal]: ...
+
+    def release(self, order: Order, symbol: Symbol) -> None: ...
 
 
 class SpotSettlement:
@@ -19,6 +39,7 @@ class SpotSettlement:
     def __init__(self, wallets: Wallets, fee_rate: Decimal = Decimal("0.001")) -> None:
         self._wallets = wallets
         self.fee_rate = fee_rate
+        self.fees_in_quote = False
 
     def reserve(self, order: Order, symbol: Symbol, market_cost: Decimal) -> None:
         """Lock what the order may spend; a market buy locks what the book says it will cost."""
@@ -38,6 +59,10 @@ class SpotSettlement:
             asset, amount = symbol.quote, dearer * resting.quantity
         self._wallets.lock(resting.account, asset, amount)
         resting.locked = amount
+
+    def room_to_reduce(self, order: Order) -> Decimal:
+        """Spot has no positions to reduce."""
+        return order.remaining
 
     def settle(
         self, symbol: Symbol, buyer: Order, seller: Order, price: Decimal, quantity: Decimal

@@ -76,13 +76,13 @@ def _common(call: Call) -> dict[str, Any]:
 
 def _place(venue: Venue, call: Call, limit: OrderRequest, stop: OrderRequest) -> dict[str, Any]:
     count_order(venue, call)
-    pair, *legs = venue.spot.place_pair(limit, stop, client_id_of(call.params, "listClientOrderId"))
+    pair, *legs = venue.exchange.place_pair(limit, stop, client_id_of(call.params, "listClientOrderId"))
     call.executed, call.order_id = True, pair.id
     return list_json(venue, pair) | {"orderReports": [views.placed_json(leg, [], "RESULT") for leg in legs]}
 
 
 def list_json(venue: Venue, pair: OrderList) -> dict[str, Any]:
-    is_open = venue.spot.lists.is_open(pair)
+    is_open = venue.exchange.lists.is_open(pair)
     return {
         "orderListId": pair.id,
         "contingencyType": "OCO",
@@ -91,7 +91,7 @@ def list_json(venue: Venue, pair: OrderList) -> dict[str, Any]:
         "listClientOrderId": pair.client_id,
         "transactionTime": pair.created_at,
         "symbol": pair.symbol,
-        "orders": [_name(leg) for leg in venue.spot.lists.legs(pair)],
+        "orders": [_name(leg) for leg in venue.exchange.lists.legs(pair)],
     }
 
 
@@ -104,7 +104,7 @@ def _find(venue: Venue, call: Call, client_name: str) -> OrderList:
     if list_id is None and not client_id:
         raise mandatory("orderListId")
     try:
-        return venue.spot.lists.find(call.account, list_id, client_id)
+        return venue.exchange.lists.find(call.account, list_id, client_id)
     except Reject as reject:
         raise from_reject(reject) from None
 
@@ -118,19 +118,19 @@ def query(venue: Venue, call: Call) -> dict[str, Any]:
 
 def cancel(venue: Venue, call: Call) -> dict[str, Any]:
     pair = _find(venue, call, "listClientOrderId")
-    legs = venue.spot.lists.legs(pair)
+    legs = venue.exchange.lists.legs(pair)
     resting = next((leg for leg in legs if leg.is_open), None)
     if resting is None:
         raise Refusal(-2011, "Unknown order list sent.")
-    venue.spot.cancel(call.account, pair.symbol, resting.id)
+    venue.exchange.cancel(call.account, pair.symbol, resting.id)
     call.executed, call.order_id = True, pair.id
     return list_json(venue, pair) | {"orderReports": [views.canceled_json(leg, f"cancel{leg.id:016d}") for leg in legs]}
 
 
 def open_lists(venue: Venue, call: Call) -> list[Any]:
-    lists = venue.spot.lists
+    lists = venue.exchange.lists
     return [list_json(venue, pair) for pair in lists.all_of(call.account) if lists.is_open(pair)]
 
 
 def all_lists(venue: Venue, call: Call) -> list[Any]:
-    return [list_json(venue, pair) for pair in venue.spot.lists.all_of(call.account)]
+    return [list_json(venue, pair) for pair in venue.exchange.lists.all_of(call.account)]

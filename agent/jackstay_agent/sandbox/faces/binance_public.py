@@ -29,7 +29,9 @@ def server_time(venue: Venue, call: Call) -> dict[str, Any]:
 
 
 def exchange_info(venue: Venue, call: Call) -> dict[str, Any]:
-    names = _names(venue, call) if call.params.get("symbol") or call.params.get("symbols") else list(venue.spot.markets)
+    names = (
+        _names(venue, call) if call.params.get("symbol") or call.params.get("symbols") else list(venue.exchange.markets)
+    )
     limits = venue.limits
     return {
         "timezone": "UTC",
@@ -41,7 +43,7 @@ def exchange_info(venue: Venue, call: Call) -> dict[str, Any]:
             {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61_000},
         ],
         "exchangeFilters": [],
-        "symbols": [views.symbol_json(venue.spot.markets[name].symbol) for name in names],
+        "symbols": [views.symbol_json(venue.exchange.markets[name].symbol) for name in names],
     }
 
 
@@ -58,8 +60,8 @@ def _names(venue: Venue, call: Call) -> list[str]:
     elif call.params.get("symbol"):
         names = [symbol_of(call.params)]
     else:
-        return list(venue.spot.markets)
-    if any(name not in venue.spot.markets for name in names):
+        return list(venue.exchange.markets)
+    if any(name not in venue.exchange.markets for name in names):
         raise Refusal(-1121, "Invalid symbol.")
     return names
 
@@ -70,7 +72,7 @@ def _limit(call: Call, default: int, most: int) -> int:
 
 
 def depth(venue: Venue, call: Call) -> dict[str, Any]:
-    market = venue.spot.market(symbol_of(call.params))
+    market = venue.exchange.market(symbol_of(call.params))
     limit = _limit(call, 100, 5000)
     return {
         "lastUpdateId": market.update_id,
@@ -86,12 +88,12 @@ def depth_weight(call: Call) -> int:
 
 
 def trades(venue: Venue, call: Call) -> list[Any]:
-    market = venue.spot.market(symbol_of(call.params))
+    market = venue.exchange.market(symbol_of(call.params))
     return [views.trade_json(trade) for trade in list(market.trades)[-_limit(call, 500, 1000) :]]
 
 
 def aggregate_trades(venue: Venue, call: Call) -> list[Any]:
-    market = venue.spot.market(symbol_of(call.params))
+    market = venue.exchange.market(symbol_of(call.params))
     first = whole(call.params, "fromId") or 0
     start, end = whole(call.params, "startTime") or 0, whole(call.params, "endTime")
     found = [t for t in market.trades if t.id >= first and t.at >= start and (end is None or t.at <= end)]
@@ -100,7 +102,7 @@ def aggregate_trades(venue: Venue, call: Call) -> list[Any]:
 
 
 def klines(venue: Venue, call: Call) -> list[Any]:
-    market = venue.spot.market(symbol_of(call.params))
+    market = venue.exchange.market(symbol_of(call.params))
     interval = call.params.get("interval", "")
     if not interval:
         raise mandatory("interval")
@@ -113,20 +115,22 @@ def klines(venue: Venue, call: Call) -> list[Any]:
 
 
 def ticker_24h(venue: Venue, call: Call) -> Any:
-    return _one_or_all(call, [_day_json(venue, venue.spot.markets[name], call.now) for name in _names(venue, call)])
+    return _one_or_all(call, [_day_json(venue, venue.exchange.markets[name], call.now) for name in _names(venue, call)])
 
 
 def ticker_price(venue: Venue, call: Call) -> Any:
     names = _names(venue, call)
-    return _one_or_all(call, [{"symbol": n, "price": views.amount(venue.spot.markets[n].last_price)} for n in names])
+    return _one_or_all(
+        call, [{"symbol": n, "price": views.amount(venue.exchange.markets[n].last_price)} for n in names]
+    )
 
 
 def book_ticker(venue: Venue, call: Call) -> Any:
-    return _one_or_all(call, [_best_json(venue.spot.markets[name]) for name in _names(venue, call)])
+    return _one_or_all(call, [_best_json(venue.exchange.markets[name]) for name in _names(venue, call)])
 
 
 def average_price(venue: Venue, call: Call) -> dict[str, Any]:
-    market = venue.spot.market(symbol_of(call.params))
+    market = venue.exchange.market(symbol_of(call.params))
     return {"mins": 5, "price": views.amount(market.last_price), "closeTime": call.now}
 
 

@@ -5,16 +5,15 @@ Weights are those of Binance's spot documentation (request weight per endpoint, 
 
 from __future__ import annotations
 
-from ..answers import Answer, Call, json_answer
-from ..engine.model import Reject
+from ..answers import Answer, Call
 from ..venue import Venue
 from . import binance_lists as lists
 from . import binance_public as public
 from . import binance_stubs as stubs
 from . import binance_trade as trade
-from .binance_auth import keyed, signed
-from .binance_errors import Refusal, from_reject
+from .binance_errors import from_reject
 from .binance_route import Route
+from .binance_serve import serve
 from .binance_user import close, keep, start
 
 ROUTES: dict[tuple[str, str], Route] = {
@@ -54,10 +53,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/sapi/v1/margin/isolated/allPairs"): Route(stubs.nothing, 10, "key"),
     ("GET", "/sapi/v1/system/status"): Route(stubs.system_status),
     ("GET", "/dapi/v1/exchangeInfo"): Route(stubs.no_symbols),
-    ("GET", "/fapi/v1/exchangeInfo"): Route(stubs.no_symbols),
     ("GET", "/eapi/v1/exchangeInfo"): Route(stubs.no_symbols),
 }
-_ADVICE = "Please use WebSocket Streams for live updates"
 PREFIXES = ("/api/", "/sapi/", "/dapi/", "/fapi/", "/eapi/")
 
 
@@ -66,49 +63,5 @@ def serves(path: str) -> bool:
 
 
 def answer(venue: Venue, call: Call) -> Answer:
-    """Serve one request; never raises. Headers carry the weights as Binance sends them."""
-    route = ROUTES.get((call.method, call.path))
-    verdict = venue.limits.spend(call.now, route.weigh(call) if route else 1)
-    if verdict is not None:
-        reply = _limited(venue, verdict.status, verdict.banned_until)
-        reply.headers.append(("Retry-After", str(verdict.retry_after_s)))
-    elif route is None:
-        reply = _unknown_path(call)
-    else:
-        reply = _serve(venue, call, route)
-    reply.headers.extend(venue.limits.headers(call.account))
-    reply.executed, reply.order_id = call.executed, call.order_id
-    return reply
-
-
-def _serve(venue: Venue, call: Call, route: Route) -> Answer:
-    try:
-        if route.permission == "key":
-            keyed(call, venue.keys)
-        elif route.permission:
-            signed(call, venue.keys, route.permission)
-        return json_answer(route.handler(venue, call))
-    except trade.CancelReplaceFailed as failed:
-        return json_answer({"code": failed.code, "msg": failed.message, "data": failed.data}, failed.status)
-    except Refusal as refusal:
-        return refusal.answer()
-    except Reject as reject:
-        return from_reject(reject).answer()
-
-
-def _limited(venue: Venue, status: int, banned_until: int) -> Answer:
-    if status == 418:
-        text = f"Way too much request weight used; IP banned until {banned_until}. {_ADVICE} to avoid bans."
-    else:
-        text = f"Too much request weight used; current limit is {venue.limits.weight_max} request weight per 1 MINUTE. "
-        text += f"{_ADVICE} to avoid polling the API."
-    return json_answer({"code": -1003, "msg": text}, status)
-
-
-def _unknown_path(call: Call) -> Answer:
-    """A path nobody serves is a 404; a known path with another method a 405, as Binance's front answers."""
-    if any(path == call.path for _, path in ROUTES):
-        return Answer(
-            405, b"<html><body><h2>405 Method Not Allowed</h2></body></html>", [("Content-Type", "text/html")]
-        )
-    return Answer(404, b"<html><body><h2>404 Not found</h2></body></html>", [("Content-Type", "text/html")])
+    """Serve one request; never raises."""
+    return serve(venue, call, ROUTES, from_reject)

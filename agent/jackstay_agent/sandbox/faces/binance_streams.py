@@ -39,8 +39,8 @@ class BinanceStreams:
     def rebuilt(self) -> None:
         """The engine was built anew: forget what was seen of the old one."""
         for speed in ("fast", "slow"):
-            self._pending[speed] = {name: {} for name in self._venue.spot.markets}
-            self._first_ids[speed] = dict.fromkeys(self._venue.spot.markets, 0)
+            self._pending[speed] = {name: {} for name in self._venue.exchange.markets}
+            self._first_ids[speed] = dict.fromkeys(self._venue.exchange.markets, 0)
         self._best.clear()
         self._touched: set[str] = set()
 
@@ -71,7 +71,7 @@ class BinanceStreams:
             low = name.lower()
             if not self._hub.wanted(f"{low}@bookTicker"):
                 continue
-            market = self._venue.spot.markets[name]
+            market = self._venue.exchange.markets[name]
             best = (market.book.bids.depth(1), market.book.asks.depth(1))
             if best == self._best.get(name) or not all(best):
                 continue
@@ -87,7 +87,7 @@ class BinanceStreams:
     def turn(self) -> None:
         """Every 100 ms: depth and partial depth; every second: the slow depth, klines and tickers."""
         self._turns += 1
-        for name in self._venue.spot.markets:
+        for name in self._venue.exchange.markets:
             self._depth(name, "fast", ("@depth@100ms",))
             self._partial(name, "@100ms")
             if self._turns % SLOW_EVERY == 0:
@@ -108,14 +108,14 @@ class BinanceStreams:
         sides: dict[str, list[list[str]]] = {"BUY": [], "SELL": []}
         for (side, price), quantity in changes.items():
             sides[side].append([views.amount(price), views.amount(quantity)])
-        last = self._venue.spot.markets[name].update_id
+        last = self._venue.exchange.markets[name].update_id
         message = {"e": "depthUpdate", "E": self._venue.clock(), "s": name, "U": first, "u": last,
                    "b": sides["BUY"], "a": sides["SELL"]}  # fmt: skip
         for stream in streams:
             self._hub.publish(stream, message)
 
     def _partial(self, name: str, suffix: str) -> None:
-        book = self._venue.spot.markets[name]
+        book = self._venue.exchange.markets[name]
         for count in PARTIAL_DEPTHS:
             stream = f"{name.lower()}@depth{count}{suffix}"
             if self._hub.wanted(stream):
@@ -164,7 +164,7 @@ class BinanceStreams:
         self._seq_due += self.seq_rate * elapsed_s
         due = min(int(self._seq_due), SEQ_BURST_MAX)
         self._seq_due -= int(self._seq_due)
-        for name in self._venue.spot.markets:
+        for name in self._venue.exchange.markets:
             stream, first = f"{name.lower()}@seq", self._seq.get(name, 0) + 1
             self._seq[name] = first + due - 1
             if self._hub.wanted(stream):

@@ -13,7 +13,7 @@ COIN_NAMES = {"BTC": "Bitcoin", "ETH": "Ethereum", "USDT": "TetherUS", "BNB": "B
 
 def coins(venue: Venue, call: Call) -> list[Any]:
     """GET /sapi/v1/capital/config/getall: the account's coins, none of which can be withdrawn."""
-    wallet = venue.spot.wallets.assets(call.account)
+    wallet = venue.exchange.wallets.assets(call.account)
     return [
         {
             "coin": coin,

@@ -19,10 +19,10 @@ def account(venue: Venue, call: Call) -> dict[str, Any]:
     only_funded = call.params.get("omitZeroBalances") == "true"
     balances = [
         {"asset": asset, "free": views.amount(balance.free), "locked": views.amount(balance.locked)}
-        for asset, balance in sorted(venue.spot.wallets.assets(call.account).items())
+        for asset, balance in sorted(venue.exchange.wallets.assets(call.account).items())
         if balance.total or not only_funded
     ]
-    rate = venue.spot.settlement.fee_rate
+    rate = venue.exchange.settlement.fee_rate
     return {
         "makerCommission": int(rate * 10_000),
         "takerCommission": int(rate * 10_000),
@@ -52,13 +52,13 @@ def count_order(venue: Venue, call: Call) -> None:
 
 def place(venue: Venue, call: Call) -> dict[str, Any]:
     request = order_request(call.params, call.account, call.key)
-    venue.spot.market(request.symbol)
+    venue.exchange.market(request.symbol)
     count_order(venue, call)
     return _place(venue, call, request)
 
 
 def _place(venue: Venue, call: Call, request: OrderRequest) -> dict[str, Any]:
-    placed = venue.spot.place(request)
+    placed = venue.exchange.place(request)
     call.executed, call.order_id = True, placed.order.id
     default = "FULL" if request.type in ("MARKET", "LIMIT") else "ACK"
     kind = call.params.get("newOrderRespType", default)
@@ -66,7 +66,7 @@ def _place(venue: Venue, call: Call, request: OrderRequest) -> dict[str, Any]:
 
 
 def place_test(venue: Venue, call: Call) -> dict[str, Any]:
-    venue.spot.test(order_request(call.params, call.account, call.key))
+    venue.exchange.test(order_request(call.params, call.account, call.key))
     return {}
 
 
@@ -75,14 +75,14 @@ def _named(venue: Venue, call: Call) -> tuple[str, int | None, str | None]:
     order_id, client_id = whole(call.params, "orderId"), call.params.get("origClientOrderId")
     if order_id is None and not client_id:
         raise Refusal(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
-    venue.spot.market(symbol)
+    venue.exchange.market(symbol)
     return symbol, order_id, client_id
 
 
 def find(venue: Venue, call: Call) -> Order:
     symbol, order_id, client_id = _named(venue, call)
     try:
-        return venue.spot.orders.find(call.account, symbol, order_id, client_id)
+        return venue.exchange.orders.find(call.account, symbol, order_id, client_id)
     except Reject as reject:
         raise from_reject(reject, looking_up=True) from None
 
@@ -104,10 +104,10 @@ def cancel(venue: Venue, call: Call) -> dict[str, Any]:
     symbol, order_id, client_id = _named(venue, call)
     cancel_id = client_id_of(call.params)
     try:
-        found = venue.spot.orders.find(call.account, symbol, order_id, client_id)
+        found = venue.exchange.orders.find(call.account, symbol, order_id, client_id)
         if (only := call.params.get("cancelRestrictions")) and found.status != only.removeprefix("ONLY_"):
             raise Refusal(-2011, "Order was not canceled due to cancel restrictions.")
-        order = venue.spot.cancel(call.account, symbol, order_id, client_id)
+        order = venue.exchange.cancel(call.account, symbol, order_id, client_id)
     except Reject as reject:
         raise from_reject(reject, cancelling=True) from None
     call.executed, call.order_id = True, order.id
@@ -126,15 +126,15 @@ def note_cancel(call: Call, order: Order) -> None:
 def open_orders(venue: Venue, call: Call) -> list[Any]:
     symbol = symbol_of(call.params) if call.params.get("symbol") else None
     if symbol:
-        venue.spot.market(symbol)
-    orders = venue.spot.orders.open_of(call.account, symbol)
+        venue.exchange.market(symbol)
+    orders = venue.exchange.orders.open_of(call.account, symbol)
     return [views.order_json(order) for order in orders if visible(call, order)]
 
 
 def cancel_all(venue: Venue, call: Call) -> list[Any]:
     symbol = symbol_of(call.params)
-    venue.spot.market(symbol)
-    orders = venue.spot.cancel_all(call.account, symbol)
+    venue.exchange.market(symbol)
+    orders = venue.exchange.cancel_all(call.account, symbol)
     if not orders:
         raise Refusal(-2011, "Unknown order sent.")
     call.executed = True
@@ -154,11 +154,11 @@ def _page(call: Call, rows: list[Any], *, from_first: bool) -> list[Any]:
 
 def all_orders(venue: Venue, call: Call) -> list[Any]:
     symbol = symbol_of(call.params)
-    venue.spot.market(symbol)
+    venue.exchange.market(symbol)
     first, (start, end) = whole(call.params, "orderId"), _span(call)
     rows = [
         views.order_json(order)
-        for order in venue.spot.orders.all_of(call.account, symbol)
+        for order in venue.exchange.orders.all_of(call.account, symbol)
         if visible(call, order)
         and order.id >= (first or 0)
         and order.created_at >= start
@@ -169,11 +169,11 @@ def all_orders(venue: Venue, call: Call) -> list[Any]:
 
 def my_trades(venue: Venue, call: Call) -> list[Any]:
     symbol = symbol_of(call.params)
-    venue.spot.market(symbol)
+    venue.exchange.market(symbol)
     first, (start, end) = whole(call.params, "fromId"), _span(call)
     rows = [
         views.fill_json(fill)
-        for fill in venue.spot.orders.fills_of(call.account, symbol, whole(call.params, "orderId"))
+        for fill in venue.exchange.orders.fills_of(call.account, symbol, whole(call.params, "orderId"))
         if fill.trade_id >= (first or 0) and fill.at >= start and (end is None or fill.at <= end)
     ]
     return _page(call, rows, from_first=first is not None or start > 0)
@@ -190,7 +190,7 @@ def cancel_replace(venue: Venue, call: Call) -> dict[str, Any]:
         raise Refusal(
             -1102, "Param 'cancelOrigClientOrderId' or 'cancelOrderId' must be sent, but both were empty/null!"
         )
-    venue.spot.market(request.symbol)
+    venue.exchange.market(request.symbol)
     canceled, cancel_data = _try_cancel(venue, call, request.symbol, order_id, client_id)
     result = {"cancelResult": "SUCCESS" if canceled else "FAILURE", "newOrderResult": "NOT_ATTEMPTED",
               "cancelResponse": cancel_data, "newOrderResponse": None}  # fmt: skip
@@ -224,7 +224,7 @@ def _try_cancel(
     venue: Venue, call: Call, symbol: str, order_id: int | None, client_id: str | None
 ) -> tuple[bool, dict[str, Any]]:
     try:
-        order = venue.spot.cancel(call.account, symbol, order_id, client_id)
+        order = venue.exchange.cancel(call.account, symbol, order_id, client_id)
     except Reject as reject:
         refusal = from_reject(reject, cancelling=True)
         return False, {"code": refusal.code, "msg": refusal.message}

@@ -99,7 +99,7 @@ class UserStreams:
                 accounts[account].append(asset)
         now = self._venue.clock()
         for account, assets in accounts.items():
-            balances = self._venue.spot.wallets.assets(account)
+            balances = self._venue.exchange.wallets.assets(account)
             rows = [
                 {"a": asset, "f": views.amount(balances[asset].free), "l": views.amount(balances[asset].locked)}
                 for asset in assets
@@ -156,17 +156,24 @@ def start(users: UserStreams, call: Call) -> dict[str, Any]:
 
 
 def keep(users: UserStreams, call: Call) -> dict[str, Any]:
-    users.keep(call.account, _key_of(call))
+    users.keep(call.account, _key_of(users, call))
     return {}
+
+
+def keep_or_renew(users: UserStreams, call: Call) -> dict[str, Any]:
+    """USDⓈ-M keeps the account's one key alive without being told which."""
+    return {"listenKey": users.start(call.account)}
 
 
 def close(users: UserStreams, call: Call) -> dict[str, Any]:
-    users.close(call.account, _key_of(call))
+    users.close(call.account, _key_of(users, call))
     return {}
 
 
-def _key_of(call: Call) -> str:
+def _key_of(users: UserStreams, call: Call) -> str:
     key = call.params.get("listenKey", "")
+    if not key and call.path == "/fapi/v1/listenKey":
+        return users.start(call.account)
     if not key:
         raise mandatory("listenKey")
     return key
