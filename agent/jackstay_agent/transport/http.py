@@ -321,11 +321,8 @@ class HttpPool:
         self._live.discard(connection)
         if connection in self._ready:
             self._ready.remove(connection)
-        now = self.clock()
-        if now - connection.opened_at >= self.settings.healthy_after_s:
+        if self.clock() - connection.opened_at >= self.settings.healthy_after_s:
             self._plan.healthy()
-        elif connection.served == 0:
-            self._plan.failed(now, self._random.random())  # taken and hung up: as good as no connection, so back off
         if not self._draining:
             self._dial_as_needed()
 

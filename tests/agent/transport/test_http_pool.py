@@ -616,21 +616,6 @@ async def test_a_passed_deadline_is_not_written_even_on_a_warm_connection() -> N
 
 
 @pytest.mark.asyncio
-async def test_a_venue_that_takes_calls_and_hangs_up_is_not_hammered() -> None:
-    """An accepted connection that ends without an answer backs off like a refused one."""
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.abort()
-
-    server = Server(talk)
-    await server.start()
-    async with pool_for(server, connections_min=1, backoff_min_s=0.05) as pool:
-        await ask(pool, within_s=0.5)
-        await asyncio.sleep(0.3)  # a stretch of time in which a hammer would strike
-        assert server.connections <= 20
-
-
-@pytest.mark.asyncio
 async def test_whatever_a_dial_raises_the_waiters_hear_of_it() -> None:
     """An unexpected error of the dial port is a failure at once, not a silence until the deadline."""
 
