@@ -176,7 +176,11 @@ class Ways:
         self.venue = ScriptedVenue(folder, self._answer)
         # rows are one failure after the other: without a breaker and its patience each is judged alone
         routes = "\n".join(f'"{host}" = "{self.venue.url}"' for _, host in KINDS.values())
-        self.agent = AgentProcess(f"[upstreams]\n{routes}\n[errors.breakers.api_calls]\nfailure_threshold = 100000\n")
+        self.agent = AgentProcess(
+            f"[upstreams]\n{routes}\n[errors.breakers.api_calls]\nfailure_threshold = 100000\n"
+            # each row ends its connection: on a quick machine the dial budget would be spent, and orders would wait
+            "[connections]\ndials_per_window_max = 10000\n"
+        )
         self.agent.start()
 
     def forget(self) -> None:
