@@ -38,8 +38,9 @@ class OrderStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderState:
-    """An order as the venue describes it. ``type`` and ``side`` in lower case; None: the venue did not say.
+    """An order as the venue describes it. ``type`` and ``side`` in lower case; None or "": the venue does not say.
 
+    Symbol and status always stand, side, type and quantity wherever the venue has them (an order list has none).
     ``price`` and ``stop_price`` are None where the venue lists zero (a market order has none). ``average_price`` is
     the venue's, or its filled value over its filled quantity. ``venue_status`` is its own word.
     """
@@ -49,7 +50,7 @@ class OrderState:
     symbol: str
     side: str
     type: str
-    quantity: Decimal
+    quantity: Decimal | None
     status: OrderStatus
     venue_status: str
     price: Decimal | None = None
@@ -220,9 +221,9 @@ class Reader:
             client_id=client_id,
             venue_id=venue_id,
             symbol=at.need_text("symbol"),
-            side=self._side(at),
-            type=at.need_text("type").lower(),
-            quantity=at.need_money("quantity"),
+            side=self._side(at) if at.reads("side") else "",
+            type=at.need_text("type").lower() if at.reads("type") else "",
+            quantity=at.need_money("quantity") if at.reads("quantity") else None,
             status=OrderStatus(self._statuses.get(word.lower(), "other")),
             venue_status=word,
             price=at.money("price") or None,
@@ -260,10 +261,6 @@ class Reader:
             raise Broken("the balance has neither free nor total")
         if total is None and free is not None and locked is not None:
             total = free + locked
-        elif locked is None and free is not None and total is not None:
-            locked = total - free
-        elif free is None and locked is not None and total is not None:
-            free = total - locked
         return Balance(at.need_text("asset"), free, locked, total)
 
     def position(self, item: Any) -> Position:
@@ -312,7 +309,7 @@ class Reader:
         found = {}
         for name, path in self._context.items():
             value = find(path, item)
-            text = _text(name, find(path, document) if value is None else value)
+            text = as_text(name, find(path, document) if value is None else value)
             if text:
                 found[name] = text
         return found
@@ -331,8 +328,12 @@ class _At:
         path = self._paths.get(name)
         return None if path is None else find(path, self._item)
 
+    def reads(self, name: str) -> bool:
+        """The profile says where it stands, so it has to stand there."""
+        return name in self._paths
+
     def text(self, name: str) -> str:
-        return _text(name, self._value(name))
+        return as_text(name, self._value(name))
 
     def need_text(self, name: str) -> str:
         found = self.text(name)
@@ -341,7 +342,7 @@ class _At:
         return found
 
     def money(self, name: str) -> Decimal | None:
-        return _money(name, self._value(name))
+        return as_money(name, self._value(name))
 
     def need_money(self, name: str) -> Decimal:
         found = self.money(name)
@@ -364,7 +365,7 @@ class _At:
 _FLAGS: Final = {"true": True, "false": False}
 
 
-def _text(name: str, value: Any) -> str:
+def as_text(name: str, value: Any) -> str:
     match value:
         case None:
             return ""
@@ -380,7 +381,7 @@ def _text(name: str, value: Any) -> str:
             raise Broken(f"{name} is a {type(value).__name__}; text is expected")
 
 
-def _money(name: str, value: Any) -> Decimal | None:
+def as_money(name: str, value: Any) -> Decimal | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):

@@ -136,6 +136,19 @@ class ClientIdData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prefix: str = "js-"
 
 
+class DeadmanData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The venue's dead-man switch (operation ``deadman``; a window of 0 switches it off).
+
+    ``scope``: account, or symbol where it is armed per symbol. ``kills_conditional``: whether stops die with it;
+    unverified counts as yes.
+    """
+
+    scope: str = "account"
+    kills_conditional: str = "unverified"
+    window_min_s: float = 1.0
+    window_max_s: float = 86_400.0
+
+
 class FamilyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One kind of orders: how they are written in a placing request, found, and declared absent.
 
@@ -176,6 +189,20 @@ def check_signing(signing: SigningData, complain: Complain) -> None:
         complain("signing.scheme", f"{signing.scheme!r} is no signing scheme; {nearest(signing.scheme, SIGNERS)}")
     if not 0 < signing.recv_window_ms <= 60_000:
         complain("signing.recv_window_ms", f"{signing.recv_window_ms}; 1 to 60000 milliseconds are expected")
+
+
+def check_deadman(deadman: DeadmanData, has_operation: bool, complain: Complain) -> None:
+    if deadman.scope not in ("account", "symbol"):
+        complain("deadman.scope", f"{deadman.scope!r}; account or symbol is expected")
+    if deadman.kills_conditional not in ("yes", "no", "unverified"):
+        complain("deadman.kills_conditional", f"{deadman.kills_conditional!r}; yes, no or unverified is expected")
+    if not 0 < deadman.window_min_s <= deadman.window_max_s:
+        complain(
+            "deadman.window_min_s",
+            f"{deadman.window_min_s}; above 0 and not above window_max_s, {deadman.window_max_s}, is expected",
+        )
+    if not has_operation:
+        complain("deadman", "the profile has no operation deadman")
 
 
 def check_operation(

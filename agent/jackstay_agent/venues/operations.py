@@ -168,6 +168,8 @@ class Operations:
         except Broken as error:
             # a status alone is an answer too, but never one that says "does not exist"
             return Unreadable(str(error)) if 200 <= status < 300 else Denied(status)
+        if self._table.code_required and not (isinstance(document, dict) and self._table.code_key in document):
+            return Unreadable(f"the answer has no {self._table.code_key!r}, which every answer of the venue has")
         told = self._told(document)
         if told.code or not 200 <= status < 300:
             return self._refusal(operation, family, status, told)

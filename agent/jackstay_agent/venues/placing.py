@@ -19,7 +19,7 @@ import msgspec
 
 from jackstay_protocols.errors import Reason, ValidationError
 
-from .answers import Broken, Unreadable, _money, _text, decode
+from .answers import Broken, Unreadable, as_money, as_text, decode
 from .operation_data import FamilyData
 from .outgoing import OutgoingRequest, Pairs, encoded, pairs_of
 
@@ -108,18 +108,18 @@ class PlacingRoute:
         names = self._data.fields
 
         def text(name: str) -> str:
-            return _text(name, item.get(names[name])) if name in names else ""
+            return as_text(name, item.get(names[name])) if name in names else ""
 
         def money(name: str) -> Decimal | None:
-            return _money(name, item.get(names[name])) if name in names else None
+            return as_money(name, item.get(names[name])) if name in names else None
 
         side, symbol, kind = text("side").lower(), text("symbol"), text("type").lower()
-        if side not in ("buy", "sell") or not symbol or not kind:
+        if side not in ("buy", "sell") or not symbol or not (kind or "type" not in names):
             raise Broken("an order without symbol, side or type")
         reduce_only = text("reduce_only").lower()
         shared = document if isinstance(document, dict) else {}
         context = {
-            name: _text(name, item.get(theirs, shared.get(theirs))) for name, theirs in self._data.context.items()
+            name: as_text(name, item.get(theirs, shared.get(theirs))) for name, theirs in self._data.context.items()
         }
         return PlacedOrder(
             family=self.family,

@@ -11,6 +11,7 @@ That is the careful side: such a request is never resent, and a 2xx that is not 
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from ..core.outcome_tables import TABLES
 from ..core.rate_headers import HeaderRule
 from ..core.rate_rule import BudgetRule
 from .operation_data import (
+    DeadmanData,
     FamilyData,
     OperationData,
     ReaderData,
     SigningData,
+    check_deadman,
     check_family,
     check_operation,
     check_reader,
@@ -89,6 +92,7 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     readers: dict[str, ReaderData] = {}
     families: dict[str, FamilyData] = {}
     operations: dict[str, OperationData] = {}
+    deadman: DeadmanData | None = None
 
 
 class Profile:
@@ -141,6 +145,8 @@ class Profile:
 
         data = self.data
         check_signing(data.signing, complain)
+        if data.deadman is not None:
+            check_deadman(data.deadman, "deadman" in data.operations, complain)
         for name, reader in data.readers.items():
             check_reader(f"readers.{name}", reader, complain)
         extra = frozenset(name for family in data.families.values() for name in family.context)
@@ -232,6 +238,12 @@ def load_profile(text: str, origin: str) -> Profile:
 
 def shipped_profiles() -> dict[str, Profile]:
     """The profiles that come with the agent, by name."""
+    return dict(_shipped())
+
+
+@cache
+def _shipped() -> dict[str, Profile]:
+    # read once: they do not change while the agent runs, and TOML takes milliseconds each
     found = {}
     for entry in resources.files("jackstay_agent.venues").iterdir():
         if entry.name.endswith(".toml"):
