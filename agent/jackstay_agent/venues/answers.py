@@ -16,15 +16,12 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, Final, Protocol, TypeAlias
 
-import msgspec
-
 from .operation_data import TIME_UNITS, ReaderData
+from .outgoing import json_document
 
 ITEMS_MAX = 20_000  # the longest list a venue gives (open orders of a market maker) with room to spare
 TEXT_MAX = 256  # no id, symbol or word of a venue is longer
 DIGITS_MAX = 64  # of a number; a billion digits would be an attack
-
-_decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 
 class OrderStatus(StrEnum):
@@ -169,8 +166,8 @@ class Broken(Exception):
 def decode(body: bytes) -> Any:
     """A JSON document with fractions as Decimal. Raises Broken saying what the body is instead."""
     try:
-        return _decoder.decode(body)
-    except (ValueError, RecursionError, InvalidOperation):  # msgspec's errors are ValueErrors
+        return json_document(body)
+    except ValueError:
         raise Broken("the body is no JSON document") from None
 
 

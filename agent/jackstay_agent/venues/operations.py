@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
 from jackstay_protocols.errors import Reason, ValidationError
 
 from ..core.answer_body import NOTHING, Told, told_by, told_by_items
@@ -37,7 +35,7 @@ from .answers import (
 )
 from .credentials import Credentials
 from .operation_data import OPERATIONS, READS, FamilyData, OperationData, nearest
-from .outgoing import FORM, JSON, OutgoingRequest, encoded
+from .outgoing import FORM, JSON, OutgoingRequest, encoded, json_bytes
 from .placing import PlacedOrder, PlacingRoute, refuse_signed
 from .profile import Profile
 from .signing import SIGNERS, Stamp
@@ -134,9 +132,7 @@ class Operations:
         elif where == "form":
             built = OutgoingRequest(operation.method, path, [(b"Content-Type", FORM)], encoded(_texts(params)).encode())
         else:
-            built = OutgoingRequest(
-                operation.method, path, [(b"Content-Type", JSON)], msgspec.json.encode(dict(params))
-            )
+            built = OutgoingRequest(operation.method, path, [(b"Content-Type", JSON)], json_bytes(dict(params)))
         return self.sign(built) if operation.signed else built
 
     def sign(self, request: OutgoingRequest) -> OutgoingRequest:

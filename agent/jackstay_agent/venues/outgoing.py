@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
+
+import msgspec
 
 from jackstay_protocols.errors import ValidationError
 
 Pairs = list[tuple[str, str]]
 Headers = list[tuple[bytes, bytes]]
+
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_encoder = msgspec.json.Encoder(decimal_format="number")
 
 FORM = b"application/x-www-form-urlencoded"
 JSON = b"application/json"
@@ -53,6 +60,19 @@ class OutgoingRequest:
         """Its body is a form: it says so, or says nothing and does not look like JSON."""
         kind = self.header(b"content-type").lower()
         return FORM in kind or (not kind and self.body[:1] not in (b"{", b"["))
+
+
+def json_document(body: bytes) -> Any:
+    """A JSON document with fractions as Decimal, digit for digit. Raises ValueError."""
+    try:
+        return _decoder.decode(body)
+    except (ValueError, RecursionError, InvalidOperation) as error:  # msgspec's errors are ValueErrors
+        raise ValueError(f"no JSON document: {type(error).__name__}") from None
+
+
+def json_bytes(document: Any) -> bytes:
+    """The document without blanks, Decimals as numbers."""
+    return _encoder.encode(document)
 
 
 def pairs_of(text: str | bytes) -> Pairs:

@@ -15,17 +15,13 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from jackstay_protocols.errors import Reason, ValidationError
 
 from .answers import Broken, Unreadable, as_money, as_text, decode
 from .operation_data import FamilyData
-from .outgoing import OutgoingRequest, Pairs, encoded, pairs_of
+from .outgoing import OutgoingRequest, Pairs, encoded, json_bytes, pairs_of
 
 ORDERS_MAX = 200  # no venue takes more in one batch
-
-_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +150,9 @@ def _written(
 ) -> OutgoingRequest:
     """The request with its orders changed: only what has to be written anew is."""
     if request.body and not request.is_form:
-        return replace(request, body=_encoder.encode(document))
+        return replace(request, body=json_bytes(document))
     if keys:  # the list inside the form
-        document[keys[0]] = _encoder.encode(items).decode()
+        document[keys[0]] = json_bytes(items).decode()
     query, body = pairs_of(request.query), pairs_of(request.body)
     if body or (request.method in ("POST", "PUT") and not query):
         return replace(request, body=encoded(_merged(body, document, skip=dict(query))).encode())

@@ -5,21 +5,24 @@ signed anew after a restart. Time and nonce are arguments: the caller corrects t
 the nonce (core/nonce). No scheme here needs more than the standard library; Ed25519 and RSA keys would, and are refused
 by name.
 
-Sources: binance-spot-api-docs rest-api.md "SIGNED endpoint security" (2026-07).
+Sources, 2026-07: binance-spot-api-docs rest-api.md "SIGNED endpoint security"; Bybit v5 guide "Authentication"; OKX v5
+"REST Authentication"; Kraken "Spot REST Authentication".
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from jackstay_protocols.errors import Reason, ValidationError
 
 from .credentials import Credentials
-from .outgoing import FORM, OutgoingRequest, with_headers, without
+from .outgoing import FORM, JSON, OutgoingRequest, json_bytes, json_document, with_headers, without
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +98,117 @@ class BinanceHmac:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class BybitV5:
+    """HMAC-SHA256 in hex over time, key, window and the query (GET) or the body (POST) as they leave; in headers."""
+
+    needs_nonce: bool = False
+    needs_passphrase: bool = False
+
+    def sign(self, request: OutgoingRequest, keys: Credentials, stamp: Stamp) -> OutgoingRequest:
+        _refuse_private_key(keys)
+        said = request.header(b"X-BAPI-RECV-WINDOW")
+        window = _shorter(said.decode("latin-1"), stamp.recv_window_ms)
+        signed = request.body if request.method == "POST" else request.query.encode()
+        payload = f"{stamp.now_ms}{keys.key}{window}".encode() + signed
+        own = [
+            (b"X-BAPI-API-KEY", keys.key.encode()),
+            (b"X-BAPI-TIMESTAMP", str(stamp.now_ms).encode()),
+            (b"X-BAPI-RECV-WINDOW", str(window).encode()),
+            (b"X-BAPI-SIGN", hmac.new(keys.secret.encode(), payload, hashlib.sha256).hexdigest().encode()),
+        ]
+        if request.body:
+            own.append((b"Content-Type", JSON))
+        return replace(request, headers=with_headers(request.headers, *own))
+
+
+@dataclass(frozen=True, slots=True)
+class OkxV5:
+    """HMAC-SHA256 in Base64 over ISO time, method, path with query, and body; the key's passphrase goes along.
+
+    OKX takes a request up to 30 s after its timestamp (error 50102), whatever window a caller would like.
+    """
+
+    needs_nonce: bool = False
+    needs_passphrase: bool = True
+
+    def sign(self, request: OutgoingRequest, keys: Credentials, stamp: Stamp) -> OutgoingRequest:
+        seconds, ms = divmod(stamp.now_ms, 1000)
+        at = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        payload = f"{at}{request.method}{target}".encode() + request.body
+        digest = hmac.new(keys.secret.encode(), payload, hashlib.sha256).digest()
+        own = [
+            (b"OK-ACCESS-KEY", keys.key.encode()),
+            (b"OK-ACCESS-PASSPHRASE", keys.passphrase.encode()),
+            (b"OK-ACCESS-TIMESTAMP", at.encode()),
+            (b"OK-ACCESS-SIGN", base64.b64encode(digest)),
+        ]
+        if request.method != "GET":
+            own.append((b"Content-Type", JSON))
+        return replace(request, headers=with_headers(request.headers, *own))
+
+
+@dataclass(frozen=True, slots=True)
+class KrakenSpot:
+    """HMAC-SHA512 in Base64 over path and SHA-256(nonce, body); the nonce stands first in the form or JSON body.
+
+    Nonces rise per key, so signed requests must leave in the order in which they were signed.
+    """
+
+    needs_nonce: bool = True
+    needs_passphrase: bool = False
+
+    def sign(self, request: OutgoingRequest, keys: Credentials, stamp: Stamp) -> OutgoingRequest:
+        if stamp.nonce <= 0:
+            raise ValidationError(f"nonce {stamp.nonce}; one above zero is expected from the key's source of nonces")
+        try:
+            secret = base64.b64decode(keys.secret, validate=True)
+        except ValueError:
+            raise ValidationError(f"credentials from {keys.origin}: a Kraken secret is Base64; copy it again") from None
+        nonce = str(stamp.nonce)
+        body, kind = self._body(request, nonce)
+        digest = hashlib.sha256(nonce.encode() + body).digest()
+        signature = hmac.new(secret, request.path.encode() + digest, hashlib.sha512).digest()
+        own = [
+            (b"API-Key", keys.key.encode()),
+            (b"API-Sign", base64.b64encode(signature)),
+            (b"Content-Type", kind),
+        ]
+        return replace(request, headers=with_headers(request.headers, *own), body=body)
+
+    @staticmethod
+    def _body(request: OutgoingRequest, nonce: str) -> tuple[bytes, bytes]:
+        if request.is_form:
+            try:
+                form = without(request.body.decode("ascii"), frozenset({"nonce"}))
+            except UnicodeDecodeError:
+                raise ValidationError("the form has characters beyond ASCII; percent-encoding is expected") from None
+            return (f"nonce={nonce}&{form}" if form else f"nonce={nonce}").encode(), FORM
+        try:
+            document = json_document(request.body)
+        except ValueError:
+            raise ValidationError("the body is neither a form nor a JSON document") from None
+        if not isinstance(document, dict):
+            raise ValidationError("the JSON body is no object; the nonce has to stand in one")
+        document.pop("nonce", None)
+        return json_bytes({"nonce": nonce, **document}), JSON
+
+
 _BINANCE_OWN: Final = frozenset({"timestamp", "recvWindow", "signature"})
 
 
 def _window_ms(text: str, most: int) -> int:
     for pair in text.split("&"):
         name, _, value = pair.partition("=")
-        if name == "recvWindow" and value.isdecimal() and len(value) < 8:
-            return min(int(value), most)
+        if name == "recvWindow":
+            return _shorter(value, most)
     return most
+
+
+def _shorter(said: str, most: int) -> int:
+    """A window the request already names, if it is one and shorter than ours."""
+    return min(int(said), most) if said.isascii() and said.isdecimal() and 0 < len(said) < 8 else most
 
 
 def _refuse_private_key(keys: Credentials) -> None:
@@ -118,4 +223,7 @@ def _refuse_private_key(keys: Credentials) -> None:
 SIGNERS: Final[Mapping[str, Signer]] = {
     "none": Unsigned(),
     "binance_hmac": BinanceHmac(),
+    "bybit_v5": BybitV5(),
+    "okx_v5": OkxV5(),
+    "kraken_spot": KrakenSpot(),
 }
