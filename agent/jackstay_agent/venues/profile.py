@@ -11,6 +11,7 @@ That is the careful side: such a request is never resent, and a 2xx that is not 
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,19 @@ from jackstay_protocols.errors import Lane, ValidationError
 from ..core.outcome_tables import TABLES
 from ..core.rate_headers import HeaderRule
 from ..core.rate_rule import BudgetRule
+from .operation_data import (
+    DeadmanData,
+    FamilyData,
+    OperationData,
+    ReaderData,
+    SigningData,
+    check_deadman,
+    check_family,
+    check_operation,
+    check_reader,
+    check_signing,
+    problem_error,
+)
 
 ASKING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -74,13 +88,18 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_header: str = ""  # which header carries the API key
     budgets: dict[str, Budget] = {}
     routes: dict[str, Route] = {}
+    signing: SigningData = SigningData()
+    readers: dict[str, ReaderData] = {}
+    families: dict[str, FamilyData] = {}
+    operations: dict[str, OperationData] = {}
+    deadman: DeadmanData | None = None
 
 
 class Profile:
     """A validated profile, ready for look-ups."""
 
     def __init__(self, data: ProfileData) -> None:
-        self._data = data
+        self.data = data
         self.name = data.name
         self.hosts = frozenset(data.hosts)
         self.base_url = data.base_url
@@ -115,21 +134,59 @@ class Profile:
                     " only cancels and reduce-only requests may travel there"
                 )
             self._routes[method, path] = route
+        self._check_operations()
+
+    def _check_operations(self) -> None:
+        """All mistakes in the tables about operations at once. JMESPaths are checked where they are first used."""
+        problems: list[str] = []
+
+        def complain(where: str, what: str) -> None:
+            problems.append(f"{where}: {what}")
+
+        data = self.data
+        check_signing(data.signing, complain)
+        if data.deadman is not None:
+            check_deadman(data.deadman, "deadman" in data.operations, complain)
+        for name, reader in data.readers.items():
+            check_reader(f"readers.{name}", reader, complain)
+        extra = frozenset(name for family in data.families.values() for name in family.context)
+        tables = [("operations", data.operations)]
+        for name, family in data.families.items():
+            where = f"families.{name}"
+            check_family(where, family, {*data.operations, *family.operations}, complain)
+            tables.append((f"{where}.operations", family.operations))
+            for key in family.places:
+                method, _, path = key.partition(" ")
+                if not self.route(method, path).is_order:
+                    complain(f"{where}.places", f"{key!r} is no placing route; list it in [routes] with kind place")
+        for where, operations in tables:
+            for name, operation in operations.items():
+                here = f"{where}.{name}"
+                check_operation(here, name, operation, data.readers, extra, complain)
+                route = self.route(operation.method, operation.path)
+                if route.is_order:
+                    complain(
+                        here,
+                        f"{operation.method} {operation.path} is a {route.kind} route: a profile holds no template that"
+                        " places an order; if it places none, list it in [routes] with what it does",
+                    )
+        if problems:
+            raise problem_error(data.name, problems)
 
     def with_limits(self, limits: dict[str, float]) -> Profile:
         """The same profile with the account's own allowances; 0 switches a budget off. Raises ValidationError."""
-        unknown = sorted(set(limits) - set(self._data.budgets))
+        unknown = sorted(set(limits) - set(self.data.budgets))
         if unknown:
             raise ValidationError(
                 f"limits of venue {self.name}: unknown budget {', '.join(unknown)};"
-                f" known: {', '.join(sorted(self._data.budgets)) or 'none'}"
+                f" known: {', '.join(sorted(self.data.budgets)) or 'none'}"
             )
         budgets = {
             name: msgspec.structs.replace(budget, limit=limits.get(name, budget.limit))
-            for name, budget in self._data.budgets.items()
+            for name, budget in self.data.budgets.items()
             if limits.get(name, budget.limit) > 0
         }
-        return Profile(msgspec.structs.replace(self._data, budgets=budgets))
+        return Profile(msgspec.structs.replace(self.data, budgets=budgets))
 
     def _add_budget(self, profile: str, name: str, budget: Budget) -> None:
         if budget.scope not in ("ip", "key") or budget.counts not in ("weight", "orders"):
@@ -181,6 +238,12 @@ def load_profile(text: str, origin: str) -> Profile:
 
 def shipped_profiles() -> dict[str, Profile]:
     """The profiles that come with the agent, by name."""
+    return dict(_shipped())
+
+
+@cache
+def _shipped() -> dict[str, Profile]:
+    # read once: they do not change while the agent runs, and TOML takes milliseconds each
     found = {}
     for entry in resources.files("jackstay_agent.venues").iterdir():
         if entry.name.endswith(".toml"):

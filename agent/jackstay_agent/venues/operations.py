@@ -1,0 +1,324 @@
+"""A venue's normalised order operations: build the question, read the answer. Who sends it is the caller's business.
+
+`request` fills a profile's template and signs it; `read` makes normalised values of the answer's bytes; `read_place`
+and `with_client_ids` understand the bot's own placing requests. Nothing here can place an order: no profile holds a
+template for it, and the loader refuses one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from jackstay_protocols.errors import Reason, ValidationError
+
+from ..core.answer_body import NOTHING, Told, told_by, told_by_items
+from ..core.evidence import Patience
+from ..core.outcome_tables import TABLES
+from .answers import (
+    ITEMS_MAX,
+    Answer,
+    Broken,
+    Denied,
+    Done,
+    NotFound,
+    NotOpen,
+    OrderState,
+    Reader,
+    Unreadable,
+    compiled,
+    decode,
+    find,
+)
+from .credentials import Credentials
+from .operation_data import OPERATIONS, READS, FamilyData, OperationData, nearest
+from .outgoing import FORM, JSON, OutgoingRequest, encoded, json_bytes
+from .placing import PlacedOrder, PlacingRoute, refuse_signed
+from .profile import Profile
+from .signing import SIGNERS, Stamp
+
+MESSAGE_MAX = 200  # characters of a venue's words that are kept
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\??\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """How an order of a family is found. ``ask``: operations in turn; all must say absent. ``late_s``: recvWindow."""
+
+    how: str
+    ask: tuple[str, ...]
+    patience: Patience
+    late_s: float | None
+
+
+class Operations:
+    """One venue's operations with one key. ``wall_ms``: the venue's time in Unix ms; ``nonce``: the next one for it.
+
+    Raises ValidationError where the profile's JMESPaths are wrong, or the credentials do not suit the scheme.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        credentials: Credentials | None,
+        *,
+        wall_ms: Callable[[], int],
+        nonce: Callable[[int], int] | None = None,
+    ) -> None:
+        self.profile = profile
+        self._keys = credentials
+        self._wall_ms = wall_ms
+        self._nonce = nonce
+        self._signing = profile.data.signing
+        self._signer = SIGNERS[self._signing.scheme]
+        self._table = TABLES[profile.table]
+        if credentials is not None and self._signer.needs_passphrase and not credentials.passphrase:
+            raise ValidationError(f"credentials from {credentials.origin}: {profile.name} keys need a passphrase too")
+        if credentials is not None and self._signer.needs_nonce and nonce is None:
+            raise ValidationError(f"{profile.name} wants nonces; a source of increasing ones is expected")
+        self._readers: dict[str, Reader] = {}
+        self._at: dict[str, Any] = {}
+        self._places: dict[tuple[str, str], PlacingRoute] = {}
+        for name, family in profile.data.families.items():
+            for route, path in family.places.items():
+                method, _, route_path = route.partition(" ")
+                self._places[method, route_path] = PlacingRoute(name, family, path)
+
+    # ---- what there is
+
+    @property
+    def families(self) -> Mapping[str, FamilyData]:
+        return self.profile.data.families
+
+    def names(self, family: str = "") -> list[str]:
+        """The operations there are, for this family."""
+        own = self.families[family].operations if family in self.families else {}
+        return sorted({*self.profile.data.operations, *own})
+
+    def has(self, name: str, family: str = "") -> bool:
+        return self._find(name, family) is not None
+
+    def lookup(self, family: str) -> Lookup:
+        """How an order of this family is found, and when its absence is believed."""
+        data = self.families.get(family)
+        if data is None:
+            return Lookup("none", (), Patience(), None)
+        patience = Patience(
+            visibility_delay_s=data.visibility_delay_s,
+            not_found_needed=data.not_founds,
+            spacing_s=data.spacing_s,
+            lists_prove_absence=data.lists_prove_absence,
+        )
+        return Lookup(data.lookup, tuple(data.ask), patience, data.ttl_s)
+
+    # ---- asking
+
+    def request(self, name: str, *, family: str = "", **given: str | int) -> OutgoingRequest:
+        """The request of an operation, signed if it has to be. Raises ValidationError saying what is missing."""
+        operation = self._operation(name, family)
+        values = self._values(name, operation, given)
+        params = [
+            (key, filled) for key, value in operation.params.items() if (filled := _fill(value, values)) is not None
+        ]
+        path = _PLACEHOLDER.sub(lambda found: quote(str(values[found.group(1)]), safe=""), operation.path)
+        where = operation.body or ("query" if operation.method in ("GET", "DELETE") else "form")
+        if where == "query" or not params:
+            target = f"{path}?{encoded(_texts(params))}" if params else path
+            built = OutgoingRequest(operation.method, target)
+        elif where == "form":
+            built = OutgoingRequest(operation.method, path, [(b"Content-Type", FORM)], encoded(_texts(params)).encode())
+        else:
+            built = OutgoingRequest(operation.method, path, [(b"Content-Type", JSON)], json_bytes(dict(params)))
+        return self.sign(built) if operation.signed else built
+
+    def sign(self, request: OutgoingRequest) -> OutgoingRequest:
+        """A request signed with the agent's key, also a bot's that sends unsigned ones. Raises ValidationError."""
+        if self._keys is None:
+            raise ValidationError(
+                f"{self.profile.name}: no key is configured for this venue; give [venues.{self.profile.name}] one",
+                reason=Reason.NO_SIGNER,
+            )
+        now_ms = self._wall_ms()
+        nonce = self._nonce(now_ms) if self._nonce is not None and self._signer.needs_nonce else 0
+        return self._signer.sign(request, self._keys, Stamp(now_ms, self._signing.recv_window_ms, nonce))
+
+    # ---- reading
+
+    def read(
+        self,
+        name: str,
+        status: int,
+        body: bytes,
+        *,
+        family: str = "",
+        asked: Mapping[str, str | int] | None = None,
+    ) -> Answer:
+        """Normalised values of an answer. ``asked``: what was asked for; an order with another id is Unreadable."""
+        operation = self._operation(name, family)
+        try:
+            document = decode(body)
+        except Broken as error:
+            # a status alone is an answer too, but never one that says "does not exist"
+            return Unreadable(str(error)) if 200 <= status < 300 else Denied(status)
+        if self._table.code_required and not (isinstance(document, dict) and self._table.code_key in document):
+            return Unreadable(f"the answer has no {self._table.code_key!r}, which every answer of the venue has")
+        told = self._told(document)
+        if told.code or not 200 <= status < 300:
+            return self._refusal(operation, family, status, told)
+        try:
+            return self._values_of(operation, name, family, document, dict(asked or {}))
+        except Broken as error:
+            return Unreadable(str(error))
+
+    def _told(self, document: Any) -> Told:
+        told = told_by(document, self._table)
+        if told.code and told.code in self._table.batch_codes:
+            items = [each for each in told_by_items(document, self._table) if each.code not in ("", "0")]
+            return items[0] if items else told
+        return NOTHING if told.code in self._table.ok_codes else told
+
+    def _refusal(self, operation: OperationData, family: str, status: int, told: Told) -> Answer:
+        code, message = told.code, "".join(each for each in told.message[:MESSAGE_MAX] if each.isprintable())
+        own = self.families.get(family)
+        about_orders = own is not None and bool(operation.one_of)
+        if status < 500 and status not in (401, 403, 418, 429):
+            closed = [*operation.codes_closed, *(own.codes_closed if own is not None and about_orders else ())]
+            if _means(told, closed):
+                return NotOpen(code, message)
+            absent = [*operation.codes_absent, *(own.codes_absent if own is not None and about_orders else ())]
+            if _means(told, absent):
+                return NotFound(code, message)
+        return Denied(status, code, message, clock=_means(told, self._signing.clock_errors))
+
+    def _values_of(
+        self, operation: OperationData, name: str, family: str, document: Any, asked: Mapping[str, str | int]
+    ) -> Answer:
+        gives = OPERATIONS[name]
+        found = find(self._path(operation.at), document)
+        if gives in ("done", "any"):
+            return Done(found)
+        reader = self._reader(operation.reader)
+        kind = READS[gives]
+        if gives == "order":
+            return self._one_order(operation, reader, found, document, family, asked)
+        if gives in ("time", "status"):
+            return reader.time(found) if kind == "time" else reader.status(found)
+        if not isinstance(found, list) or len(found) > ITEMS_MAX:
+            raise Broken(f"a list of at most {ITEMS_MAX} items is expected at {operation.at!r}")
+        if kind == "order":
+            return [reader.order(each, document, family) for each in found]
+        if kind == "fill":
+            return [reader.fill(each) for each in found]
+        if kind == "balance":
+            return [reader.balance(each) for each in found]
+        return [reader.position(each) for each in found]
+
+    def _one_order(
+        self,
+        operation: OperationData,
+        reader: Reader,
+        found: Any,
+        document: Any,
+        family: str,
+        asked: Mapping[str, str | int],
+    ) -> OrderState | NotFound:
+        if isinstance(found, list):
+            if not found and operation.empty_is_absent:
+                return NotFound(message="the venue's list of orders with that id is empty")
+            if len(found) != 1:
+                raise Broken(f"{len(found)} orders where one is expected")
+            found = found[0]
+        order = reader.order(found, document, family)
+        for key in ("client_id", "venue_id"):
+            wanted = str(asked.get(key, ""))
+            if wanted and getattr(order, key) != wanted:
+                raise Broken(f"the venue answered with another order: its {key} is not the one asked for")
+        return order
+
+    # ---- the bot's own requests
+
+    def read_place(self, request: OutgoingRequest) -> list[PlacedOrder] | Unreadable | None:
+        """The orders of a bot's placing request; None: the profile knows no placing route of that method and path."""
+        place = self._places.get((request.method, request.path))
+        return None if place is None else place.read(request)
+
+    def with_client_ids(self, request: OutgoingRequest, ids: Sequence[str]) -> OutgoingRequest:
+        """The unsigned request with these client ids, one per order. Raises ValidationError."""
+        refuse_signed(request)
+        place = self._places.get((request.method, request.path))
+        if place is None:
+            raise ValidationError(f"{self.profile.name}: {request.method} {request.path} is no known placing request")
+        return place.with_client_ids(request, ids)
+
+    # ---- inside
+
+    def _find(self, name: str, family: str) -> OperationData | None:
+        own = self.families.get(family)
+        if own is not None and name in own.operations:
+            return own.operations[name]
+        return self.profile.data.operations.get(name)
+
+    def _operation(self, name: str, family: str) -> OperationData:
+        if family and family not in self.families:
+            raise ValidationError(f"{self.profile.name}: no order family {family!r}; {nearest(family, self.families)}")
+        found = self._find(name, family)
+        if found is None:
+            raise ValidationError(f"{self.profile.name}: no operation {name!r}; {nearest(name, self.names(family))}")
+        return found
+
+    def _values(self, name: str, operation: OperationData, given: Mapping[str, str | int]) -> Mapping[str, str | int]:
+        must, may = operation.wanted()
+        missing = sorted(must - given.keys())
+        if missing:
+            raise ValidationError(f"{self.profile.name} {name}: {', '.join(missing)} is missing")
+        chosen = [each for each in operation.one_of if given.get(each, "") != ""]
+        if operation.one_of and len(chosen) != 1:
+            raise ValidationError(
+                f"{self.profile.name} {name}: exactly one of {', '.join(operation.one_of)} is expected,"
+                f" found {', '.join(chosen) or 'none'}"
+            )
+        return {key: value for key, value in given.items() if key in must or key in may}
+
+    def _path(self, expression: str) -> Any:
+        if expression not in self._at:
+            self._at[expression] = compiled(expression)
+        return self._at[expression]
+
+    def _reader(self, name: str) -> Reader:
+        if name not in self._readers:
+            self._readers[name] = Reader(self.profile.data.readers[name])
+        return self._readers[name]
+
+
+def _means(told: Told, codes: Sequence[str]) -> bool:
+    """A code, or a code and a piece of the venue's words: '-2011 unknown order'."""
+    words = told.message.lower()
+    for each in codes:
+        code, _, text = each.partition(" ")
+        if each == told.code or (code == told.code and text and text.lower() in words):
+            return True
+    return False
+
+
+def _fill(value: str | int | bool, values: Mapping[str, str | int]) -> str | int | bool | None:
+    """A parameter's value; None leaves it out."""
+    if not isinstance(value, str):
+        return value
+    left_out = False
+
+    def put(found: re.Match[str]) -> str:
+        nonlocal left_out
+        given = values.get(found.group(1), "")
+        left_out = left_out or given == ""
+        return str(given)
+
+    text = _PLACEHOLDER.sub(put, value)
+    return None if left_out else text
+
+
+def _texts(params: Sequence[tuple[str, str | int | bool]]) -> list[tuple[str, str]]:
+    return [(name, ("true" if value else "false") if isinstance(value, bool) else str(value)) for name, value in params]

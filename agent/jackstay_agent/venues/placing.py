@@ -1,0 +1,181 @@
+"""A bot's own placing request, read and completed: which orders does it hold, and where does a client id go?
+
+The resolver asks the venue for what was sent, so it must know symbol, side, type, quantity, price and id of it; the
+outbox keeps one intent per order of a batch. A client id the agent mints goes in before anything is signed. Where the
+values stand is the profile's word (`[families.NAME]`): dotted paths, no code knows a venue.
+
+An order that cannot be read completely is `Unreadable`: it can still be sent, but nobody may claim to recognise it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from jackstay_protocols.errors import Reason, ValidationError
+
+from .answers import Broken, Unreadable, as_money, as_text, decode
+from .operation_data import FamilyData
+from .outgoing import OutgoingRequest, Pairs, encoded, json_bytes, pairs_of
+
+ORDERS_MAX = 200  # no venue takes more in one batch
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedOrder:
+    """One order of a placing request. ``quantity`` None: the bot gave its value in quote units, or all of a position.
+
+    ``context`` are the request's own values that questions about this order need (a category, an instrument type).
+    """
+
+    family: str
+    symbol: str
+    side: str
+    type: str
+    quantity: Decimal | None = None
+    quote_quantity: Decimal | None = None
+    price: Decimal | None = None
+    stop_price: Decimal | None = None
+    client_id: str = ""
+    reduce_only: bool | None = None
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+class PlacingRoute:
+    """How one route's requests hold their orders. ``path``: the keys that lead to them; empty: the request itself."""
+
+    def __init__(self, family: str, data: FamilyData, path: str) -> None:
+        self.family = family
+        self._data = data
+        self._keys = path.split(".") if path else []
+
+    def read(self, request: OutgoingRequest) -> list[PlacedOrder] | Unreadable:
+        """The orders in it, in their order; one for a single request."""
+        try:
+            document = _document(request)
+            return [self._order(each, document) for each in self._items(document)]
+        except (Broken, ValidationError) as error:
+            return Unreadable(str(error))
+
+    def with_client_ids(self, request: OutgoingRequest, ids: Sequence[str]) -> OutgoingRequest:
+        """The request with these ids, in order; "" leaves an order as it is. An order's own id is never replaced.
+
+        Raises ValidationError: an id the venue would not take, another number of ids than orders, or a request that
+        is already signed or cannot be read.
+        """
+        rule, name = self._data.client_id, self._data.fields.get("client_id")
+        if rule is None or name is None:
+            raise ValidationError(f"orders of family {self.family!r} take no client id at this venue")
+        for each in ids:
+            if each and (len(each) > rule.max or not re.fullmatch(rule.pattern, each)):
+                raise ValidationError(
+                    f"client id {each[:64]!r} does not fit the venue: at most {rule.max} characters of {rule.pattern}"
+                )
+        try:
+            document = _document(request)
+            items = self._items(document)
+        except Broken as error:
+            raise ValidationError(f"no client id can be put into this request: {error}") from None
+        if len(items) != len(ids):
+            raise ValidationError(f"{len(ids)} client ids for {len(items)} orders; one each is expected")
+        if not any(each and not item.get(name) for each, item in zip(ids, items, strict=True)):
+            return request
+        for each, item in zip(ids, items, strict=True):
+            if each and not item.get(name):
+                item[name] = each
+        return _written(request, document, self._keys, items)
+
+    def _items(self, document: Any) -> list[dict[str, Any]]:
+        found = document
+        for key in self._keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        if isinstance(found, str):  # a list as JSON text inside a form (Binance batchOrders)
+            found = decode(found.encode())
+        items = found if isinstance(found, list) else [found]
+        if not items or len(items) > ORDERS_MAX or not all(isinstance(each, dict) for each in items):
+            where = ".".join(self._keys) or "the request"
+            raise Broken(f"{where} holds no order, or not 1 to {ORDERS_MAX} of them")
+        return items
+
+    def _order(self, item: dict[str, Any], document: Any) -> PlacedOrder:
+        names = self._data.fields
+
+        def text(name: str) -> str:
+            return as_text(name, item.get(names[name])) if name in names else ""
+
+        def money(name: str) -> Decimal | None:
+            return as_money(name, item.get(names[name])) if name in names else None
+
+        side, symbol, kind = text("side").lower(), text("symbol"), text("type").lower()
+        if side not in ("buy", "sell") or not symbol or not (kind or "type" not in names):
+            raise Broken("an order without symbol, side or type")
+        reduce_only = text("reduce_only").lower()
+        shared = document if isinstance(document, dict) else {}
+        context = {
+            name: as_text(name, item.get(theirs, shared.get(theirs))) for name, theirs in self._data.context.items()
+        }
+        return PlacedOrder(
+            family=self.family,
+            symbol=symbol,
+            side=side,
+            type=kind,
+            quantity=money("quantity"),
+            quote_quantity=money("quote_quantity"),
+            price=money("price") or None,
+            stop_price=money("stop_price") or None,
+            client_id=text("client_id"),
+            reduce_only={"true": True, "false": False}.get(reduce_only),
+            context={name: value for name, value in context.items() if value},
+        )
+
+
+def _document(request: OutgoingRequest) -> Any:
+    """The request's parameters: query and form together, or the JSON body. Raises Broken, ValidationError."""
+    if request.body and not request.is_form:
+        return decode(request.body)
+    pairs = pairs_of(request.query) + pairs_of(request.body)
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise Broken(f"{name[:32]!r} stands in the request twice")
+        found[name] = value
+    return found
+
+
+def _written(
+    request: OutgoingRequest, document: Any, keys: Sequence[str], items: list[dict[str, Any]]
+) -> OutgoingRequest:
+    """The request with its orders changed: only what has to be written anew is."""
+    if request.body and not request.is_form:
+        return replace(request, body=json_bytes(document))
+    if keys:  # the list inside the form
+        document[keys[0]] = json_bytes(items).decode()
+    query, body = pairs_of(request.query), pairs_of(request.body)
+    if body or (request.method in ("POST", "PUT") and not query):
+        return replace(request, body=encoded(_merged(body, document, skip=dict(query))).encode())
+    bare = request.target.partition("?")[0]
+    return replace(request, target=f"{bare}?{encoded(_merged(query, document, skip={}))}")
+
+
+def _merged(pairs: Pairs, document: Mapping[str, str], skip: Mapping[str, str]) -> Pairs:
+    """``pairs`` with the document's values, and what the document has besides, at the end."""
+    kept = [(name, document[name]) for name, _value in pairs]
+    return kept + [(name, value) for name, value in document.items() if name not in dict(pairs) and name not in skip]
+
+
+SIGNED_MARKS = frozenset({"signature", "sign", "x-bapi-sign", "ok-access-sign", "api-sign"})
+
+
+def refuse_signed(request: OutgoingRequest) -> None:
+    """Raise ValidationError if the bot signed this request: an id put in now would make the signature wrong."""
+    names = {name.decode("latin-1").lower() for name, _value in request.headers}
+    names |= {name.lower() for name, _value in pairs_of(request.query)}
+    if request.is_form:
+        names |= {name.lower() for name, _value in pairs_of(request.body)}
+    if names & SIGNED_MARKS:
+        raise ValidationError(
+            "this request is signed by the bot; a client id has to go in before signing", reason=Reason.BAD_REQUEST
+        )
