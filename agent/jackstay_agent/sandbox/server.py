@@ -19,14 +19,14 @@ from . import websocket
 from .admin import Admin
 from .answers import Answer, Call, form
 from .engine.model import Event, OrderChange
-from .faces import binance_spot, usdm
-from .faces.binance_meanings import MEANINGS
+from .faces import binance_spot, kraken, usdm
 from .faces.binance_streams import BinanceStreams
 from .faces.binance_user import UserStreams
 from .faces.usdm_user import UsdmUserStreams
 from .fault_effects import answer_bytes, strike
-from .faults import Fault, FaultBox
+from .faults import MEANINGS, Fault, FaultBox
 from .ledger import Row
+from .mounting import Face, Facts
 from .state import StateFile
 from .streams import StreamHub
 from .venue import Venue
@@ -77,6 +77,7 @@ class SandboxServer:
         self.usdm_users = UsdmUserStreams(self.usdm, self.usdm_hub)
         self.usdm.users = self.usdm_users
         self.usdm.on_event += [self.usdm_streams.event, self._tell_usdm_owner]
+        self.faces: list[Face] = [kraken.mount(self)]
         self.ws_api = WsApi(self)
         self.admin = Admin(self)
         self._tick_s = 0.0 if quiet else tick_s
@@ -91,6 +92,8 @@ class SandboxServer:
             self.state.load()
         self.venue.open_books()
         self.usdm.open_books()
+        for face in self.faces:
+            face.load()
         self.saved()
         runner = web.ServerRunner(self._http, shutdown_timeout=0.2)
         await runner.setup()
@@ -111,6 +114,8 @@ class SandboxServer:
         self.reset_streams()
         await self._runner.cleanup()
         self.saved()
+        for face in self.faces:
+            face.close()
         if self.state is not None:
             self.state.close()
 
@@ -123,6 +128,8 @@ class SandboxServer:
         self.usdm_streams.after_batch()
         self.usdm_users.after_batch()
         self.usdm.forget_changes(ledger=False)
+        for face in self.faces:
+            face.saved()
         if self.state is not None:
             self.state.flush()
         else:
@@ -143,6 +150,8 @@ class SandboxServer:
         self.usdm.reset()
         self.streams.rebuilt()
         self.usdm_streams.rebuilt()
+        for face in self.faces:
+            face.reset()
         if self.state is not None:
             self.state.save()
 
@@ -163,13 +172,14 @@ class SandboxServer:
         connection = self._http.numbers.get(request.protocol, 0)
         call = self._call(request, path, query, body)
         upgrade = request.headers.get("Upgrade", "").lower() == "websocket"
-        row = self.receive(call, connection, "WS" if upgrade else call.method)
+        face = next((each for each in self.faces if each.serves(path)), None)
+        row = self.receive(call, connection, "WS" if upgrade else call.method, face)
         if self.faults.armed:
             struck = await self._fault(request, call, row, upgrade=upgrade)
             if struck is not None:
                 return struck
         if upgrade:
-            return await self._upgrade(request, call, row)
+            return await self._upgrade(request, call, row, face)
         answer = self._process(call)
         self.decide(row, answer.status, answer)
         return RawAnswer(answer_bytes(answer, keep_alive=request.keep_alive), close=not request.keep_alive)
@@ -180,9 +190,8 @@ class SandboxServer:
             params.update(form(body.decode("utf-8", "replace")))
         return Call(request.method, path, query, body, request.headers, params, self.venue.clock())
 
-    def receive(self, call: Call, connection: int, method: str) -> Row:
-        params = call.params
-        named = params.get("newClientOrderId") or params.get("origClientOrderId") or ""
+    def receive(self, call: Call, connection: int, method: str, face: Face | None = None) -> Row:
+        facts = face.facts(call) if face is not None else self._facts(call)
         text = f"{call.method} {call.path}?{call.query}".encode() + call.body
         row = Row(
             seq=self.venue.ledger.next_seq,
@@ -191,13 +200,13 @@ class SandboxServer:
             connection=connection,
             method=method,
             path=call.path,
-            client_order_id=named,
-            symbol=params.get("symbol", ""),
-            api_key=self.venue.keys.alias(call.headers.get("X-MBX-APIKEY") or params.get("apiKey", "")),
-            lane=_lane(call),
-            intent=_intent(params),
-            age_ms=_age_ms(params, call.now),
-            ttl_ms=int(window) if (window := params.get("recvWindow", "")).isdigit() else None,
+            client_order_id=facts.client_order_id,
+            symbol=facts.symbol,
+            api_key=self.venue.keys.alias(facts.api_key),
+            lane=facts.lane,
+            intent=facts.intent,
+            age_ms=facts.age_ms,
+            ttl_ms=facts.ttl_ms,
             notes=call.notes,
             digest=hashlib.blake2b(text, digest_size=8).hexdigest(),
         )
@@ -205,6 +214,19 @@ class SandboxServer:
         if self.state is not None:
             self.state.flush()
         return row
+
+    def _facts(self, call: Call) -> Facts:
+        """The Binance shapes."""
+        params = call.params
+        return Facts(
+            client_order_id=params.get("newClientOrderId") or params.get("origClientOrderId") or "",
+            symbol=params.get("symbol", ""),
+            api_key=call.headers.get("X-MBX-APIKEY") or params.get("apiKey", ""),
+            lane=_lane(call),
+            intent=_intent(params),
+            age_ms=_age_ms(params, call.now),
+            ttl_ms=int(window) if (window := params.get("recvWindow", "")).isdigit() else None,
+        )
 
     def mark(self, name: str) -> Row:
         """An administrator's mark among the ledger's rows."""
@@ -216,6 +238,9 @@ class SandboxServer:
     def _process(self, call: Call) -> Answer:
         """Ask the face; never raises."""
         call.now = self.venue.clock()
+        for face in self.faces:
+            if face.serves(call.path):
+                return face.answer(call)
         if call.path.startswith("/fapi/"):
             return usdm.answer(self.usdm, call)
         return binance_spot.answer(self.venue, call)
@@ -241,7 +266,7 @@ class SandboxServer:
             return None
         row.fault = f"{row.fault}+{fault.kind}" if row.fault else fault.kind
         if fault.kind == "rate_limit":
-            return self._rate_limited(fault, row)
+            return self._rate_limited(fault, call, row)
         if fault.kind == "hidden":
             call.hidden_ms = int(fault.params["ms"])
             return None
@@ -260,8 +285,12 @@ class SandboxServer:
                 loop.call_at(due, lambda: self.decide(row, "none", self._process(call)))
             raise
 
-    def _rate_limited(self, fault: Fault, row: Row) -> RawAnswer:
-        answer = self.faults.limited(fault, self.venue.limits, self.venue.clock())
+    def _rate_limited(self, fault: Fault, call: Call, row: Row) -> RawAnswer:
+        face = next((each for each in self.faces if each.serves(call.path)), None)
+        if face is not None:
+            answer = face.limited(fault)
+        else:
+            answer = self.faults.limited(fault, self.venue.limits, self.venue.clock())
         self.decide(row, answer.status, answer)
         return RawAnswer(answer_bytes(answer))
 
@@ -269,18 +298,22 @@ class SandboxServer:
         """One of the venue's own troubled answers; the ones that mean "unknown" sometimes execute the request."""
         meaning = MEANINGS[fault.params["name"]]
         executed = meaning.unknown and self.faults.chance(fault.params["execute_probability"])
+        if meaning.unknown:
+            row.notes.append("unknown")
         self.decide(row, meaning.status, self._process(call) if executed else None)
         answer = Answer(meaning.status, meaning.body, [("Content-Type", meaning.content_type)])
         return RawAnswer(answer_bytes(answer))
 
-    async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
-        if not websocket.serves(call.path.removeprefix(USDM_PREFIX)):
+    async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row, face: Face | None) -> web.StreamResponse:
+        if face is None and not websocket.serves(call.path.removeprefix(USDM_PREFIX)):
             answer = Answer(404, b"", [])
             self.decide(row, 404, answer)
             return RawAnswer(answer_bytes(answer, keep_alive=False), close=True)
         self.decide(row, 101, None)
         self._sockets[row.seq] = request
         try:
+            if face is not None:
+                return await face.upgrade(request, row)
             if call.path == "/ws-api/v3":
                 return await self.ws_api.serve(request, row.connection)
             hub = self.usdm_hub if _is_usdm(call) else self.hub
@@ -295,6 +328,8 @@ class SandboxServer:
             await asyncio.sleep(self._tick_s)
             self.venue.tick()
             self.usdm.tick()
+            for face in self.faces:
+                face.tick()
             self.saved()
 
     async def _turns(self) -> None:
@@ -312,6 +347,9 @@ class SandboxServer:
             self.streams.count(now - before)
             self.usdm_streams.count(now - before)
             before = now
+            pulsed = [face.pulse() for face in self.faces]
+            if any(pulsed):
+                self.saved()
             if self.usdm.futures.countdowns and self.usdm.futures.fire_countdowns():
                 self.saved()
 

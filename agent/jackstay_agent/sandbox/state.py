@@ -26,34 +26,38 @@ _FILL_DECIMALS = {f.name for f in fields(Fill) if f.type == "Decimal"}
 
 
 class StateFile:
-    """Appends a venue's changes to `path`; `flush` after every change, `load` once at start."""
+    """Appends a venue's changes to `path`; `flush` after every change, `load` once at start.
 
-    def __init__(self, path: Path, venue: Venue) -> None:
-        self._path = path
+    Venues beside the first share its ledger, which is kept in its file alone: `ledger` false for theirs.
+    """
+
+    def __init__(self, path: Path, venue: Venue, *, ledger: bool = True) -> None:
+        self.path = path
         self._venue = venue
+        self._ledger = ledger
         self._handle: int | None = None
 
     def load(self) -> bool:
         """Bring the venue to what the file says, then rewrite the file. False when there was nothing to load."""
-        found = self._path.exists() and self._replay()
+        found = self.path.exists() and self._replay()
         self.save()
         return found
 
     def save(self) -> None:
         """Write everything anew, atomically, and go on appending from there."""
         self.close()
-        fresh = self._path.with_suffix(self._path.suffix + ".new")
+        fresh = self.path.with_suffix(self.path.suffix + ".new")
         fresh.write_bytes(b"".join(self._whole()))
-        os.replace(fresh, self._path)
-        self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        self._venue.forget_changes()
+        os.replace(fresh, self.path)
+        self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._venue.forget_changes(ledger=self._ledger)
 
     def flush(self) -> None:
         """Append what changed since the last flush, in one write."""
         lines = b"".join(self._changed())
         if lines and self._handle is not None:
             os.write(self._handle, lines)
-        self._venue.forget_changes()
+        self._venue.forget_changes(ledger=self._ledger)
 
     def close(self) -> None:
         if self._handle is not None:
@@ -70,7 +74,7 @@ class StateFile:
             yield self._balance(account, asset)
         for account, fill in exchange.orders.new_fills:
             yield _line("fill", [account, _plain(fill)])
-        for row in self._venue.ledger.touched:
+        for row in self._venue.ledger.touched if self._ledger else ():
             yield _line("row", asdict(row))
         if exchange.orders.new_fills or exchange.orders.touched:
             yield self._counters()
@@ -86,7 +90,7 @@ class StateFile:
                 yield self._balance(account, asset)
         for account, fill in exchange.orders.fills:
             yield _line("fill", [account, _plain(fill)])
-        for row in self._venue.ledger.rows():
+        for row in self._venue.ledger.rows() if self._ledger else ():
             yield _line("row", asdict(row))
 
     def _balance(self, account: str, asset: str) -> bytes:
@@ -103,7 +107,7 @@ class StateFile:
         orders: dict[int, Order] = {}
         rows: dict[int, Row] = {}
         exchange = self._venue.exchange
-        lines = [line for line in self._path.read_bytes().split(b"\n") if line]
+        lines = [line for line in self.path.read_bytes().split(b"\n") if line]
         for line in lines:
             try:
                 kind, value = orjson.loads(line)

@@ -93,13 +93,17 @@ class StreamHub:
         listeners = self._by_stream.get(stream)
         if not listeners or self._faults.silent():
             return
-        if self._faults.armed and (fault := self._faults.pick_stream(stream, message)) is not None:
+        if self._faults.armed and (fault := self._faults.pick_stream(stream, self.fields_of(message))) is not None:
             self._trouble(fault, stream, message)
             return
         self._deliver(stream, message)
         held = self._held.pop(stream, None)
         if held is not None:
             self._deliver(stream, held)
+
+    def fields_of(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What a fault's `match` is compared with."""
+        return message
 
     def _trouble(self, fault: Fault, stream: str, message: dict[str, Any]) -> None:
         if fault.kind == "stream_duplicate":

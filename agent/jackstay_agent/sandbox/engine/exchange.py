@@ -191,6 +191,7 @@ class Exchange:
             owner=request.owner,
             position_side=request.position_side,
             reduce_only=request.reduce_only,
+            tag=request.tag,
             working_at=now,
         )
 
@@ -337,6 +338,57 @@ class Exchange:
             market = self.market(order.symbol)
             self._level(market, order, market.book.side(order.side).add(order))
 
+    # changing --------------------------------------------------------------------------------------------------
+
+    def amend(self, order: Order, price: Decimal, quantity: Decimal, stop_price: Decimal = ZERO) -> Order:
+        """A new price and quantity for an open order, in place: same id, filled part kept, last in its queue, unless
+        it only became smaller. `stop_price` moves the trigger of a waiting order."""
+        market = self.market(order.symbol)
+        request = OrderRequest(
+            order.account, order.symbol, order.side, order.type, quantity, price, stop_price=stop_price
+        )
+        filters.check(market.symbol, request, market.last_price)
+        if quantity <= order.filled:
+            return self.cancel(order.account, order.symbol, order.id)
+        if stop_price and not order.working:
+            triggers.check(request, market.last_price)
+        keeps_place = order.working and price == order.price and quantity <= order.quantity
+        before = (order.price, order.quantity)
+        if keeps_place:
+            self._level(market, order, market.book.side(order.side).shrunk(order, order.quantity - quantity))
+        elif order.working:
+            self._level(market, order, market.book.side(order.side).remove(order))
+        self.settlement.release(order, market.symbol)
+        order.price, order.quantity = price, quantity
+        try:
+            self._reserve_rest(order, market)
+        except Reject:
+            order.price, order.quantity = before
+            self._reserve_rest(order, market)
+            if order.working:
+                self._level(market, order, market.book.side(order.side).add(order))
+            raise
+        order.updated_at = self.clock()
+        order.stop_price = stop_price or order.stop_price
+        self._changed("AMENDMENT", order)
+        if order.working and not keeps_place:
+            self._execute(market, order)
+            self._fire(market)
+        return order
+
+    def _reserve_rest(self, order: Order, market: Market) -> None:
+        """Lock what the unfilled part of an amended order may spend."""
+        whole = (order.quantity, order.filled, order.prevented)
+        order.quantity, order.filled, order.prevented = order.remaining, ZERO, ZERO
+        try:
+            self.settlement.reserve(order, market.symbol, ZERO)
+        finally:
+            order.quantity, order.filled, order.prevented = whole
+
+    def expire(self, order: Order) -> None:
+        """End an open order because its time is over."""
+        self._remove(self.market(order.symbol), order, "EXPIRED")
+
     # ending ----------------------------------------------------------------------------------------------------
 
     def cancel(self, account: str, symbol: str, order_id: int | None = None, client_id: str | None = None) -> Order:
@@ -401,12 +453,17 @@ def spot_symbols() -> list[Symbol]:
     ]
 
 
-def spot_exchange(clock: Callable[[], int], funds: dict[str, dict[str, Decimal]]) -> Exchange:
+def spot_exchange(
+    clock: Callable[[], int], funds: dict[str, dict[str, Decimal]], symbols: list[Symbol] | None = None
+) -> Exchange:
     """A spot venue with these accounts' funds, a background account that never runs dry, and an account for fees."""
-    exchange = Exchange(spot_symbols(), clock)
+    traded = symbols or spot_symbols()
+    exchange = Exchange(traded, clock)
     for account, assets in funds.items():
         exchange.wallets.open(account, assets)
     plenty = Decimal(10) ** 12
-    exchange.wallets.open(MARKET_ACCOUNT, {"BTC": plenty, "ETH": plenty, "USDT": plenty})
+    exchange.wallets.open(
+        MARKET_ACCOUNT, dict.fromkeys(sorted({name for each in traded for name in (each.base, each.quote)}), plenty)
+    )
     exchange.wallets.open(FEE_ACCOUNT, {})
     return exchange
