@@ -28,6 +28,8 @@ from .kraken_auth import signed
 from .kraken_errors import Refusal, done, refused, text_of
 from .kraken_names import PAIRS, order_txid
 from .kraken_params import moment, params_of
+from .kraken_socket import KrakenSocket
+from .kraken_streams import Channels, KrakenHub
 from .kraken_trade import Desk, ledger_symbol
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ FEE_RATE = Decimal("0.0026")
 FUNDS = {"USD": Decimal(100_000), "USDT": Decimal(100_000), "BTC": Decimal(10), "ETH": Decimal(100)}
 TOKEN_TTL_MS = 900_000
 TOKENS_MAX = 10_000
+HEARTBEAT_MS = 1000
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 Handler = Callable[[Venue, Call], Any]
@@ -113,6 +116,11 @@ class KrakenFace:
         self.desk = Desk(self.venue)
         self.tokens = Tokens(main.seed)
         self.awake = False
+        self.hub = KrakenHub(server.faults)
+        self.channels = Channels(self.venue, self.hub)
+        self.venue.on_event.append(self.channels.event)
+        self._socket = KrakenSocket(self, server, self.hub)
+        self._beat_at = 0
         self._state = (
             StateFile(server.state.path.with_suffix(server.state.path.suffix + ".kraken"), self.venue, ledger=False)
             if server.state is not None
@@ -144,7 +152,7 @@ class KrakenFace:
     # requests ----------------------------------------------------------------------------------------------------
 
     def serves(self, path: str) -> bool:
-        return path.startswith("/0/")
+        return path.startswith("/0/") or path == "/v2"
 
     def facts(self, call: Call) -> Facts:
         params, name = params_of(call), call.path.rpartition("/")[2]
@@ -201,7 +209,7 @@ class KrakenFace:
         return refused("EAPI:Rate limit exceeded")
 
     async def upgrade(self, request: web.BaseRequest, row: Row) -> web.StreamResponse:
-        raise NotImplementedError
+        return await self._socket.serve(request, row.connection)
 
     # life --------------------------------------------------------------------------------------------------------
 
@@ -217,6 +225,7 @@ class KrakenFace:
 
     def saved(self) -> None:
         self.venue.publish()
+        self.channels.after_batch()
         if self._state is not None:
             self._state.flush()
         else:
@@ -227,6 +236,10 @@ class KrakenFace:
             self.venue.tick()
 
     def pulse(self) -> bool:
+        now = self.venue.clock()
+        if now >= self._beat_at + HEARTBEAT_MS:
+            self._beat_at = now
+            self.hub.heartbeat()
         return self.desk.pulse()
 
     def orders(self, account: str | None, symbol: str | None) -> list[dict[str, Any]]:
@@ -242,7 +255,10 @@ class KrakenFace:
         self.venue.build()
         self.venue.limits.reset()
         self.desk.reset()
-        self.awake = False
+        self.channels.rebuilt()
+        self.awake = bool(self.hub.listeners)
+        if self.awake:
+            self.venue.open_books()
         if self._state is not None:
             self._state.save()
 
