@@ -83,7 +83,7 @@ class Admin:
         return self._server.venue.ledger.query(since=int(asked.get("since") or 0), **filters)  # type: ignore[arg-type]
 
     def _orders(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
-        for face in self._server.faces:
+        for face in self._server.markets:
             if asked.get("market") == face.name:
                 return face.orders(asked.get("account"), asked.get("symbol"))
         usdm = asked.get("market") == "usdm"
@@ -98,7 +98,7 @@ class Admin:
         ]
 
     def _balances(self, asked: dict[str, Any]) -> dict[str, Any]:
-        mounted = {face.name: face.venue for face in self._server.faces}
+        mounted = {face.name: face.venue for face in self._server.markets}
         wallets = mounted.get(str(asked.get("market")), self._server.venue).exchange.wallets
         return {
             account: {
@@ -152,7 +152,7 @@ class Admin:
         from decimal import Decimal, InvalidOperation
 
         symbol, text = str(asked.get("symbol")), str(asked.get("price"))
-        venues = [self._server.venue, self._server.usdm, *(face.venue for face in self._server.faces)]
+        venues = [self._server.venue, self._server.usdm, *(face.venue for face in self._server.markets)]
         if not any(symbol in venue.exchange.markets for venue in venues):
             raise BadRequest(f"unknown symbol {symbol!r}")
         try:

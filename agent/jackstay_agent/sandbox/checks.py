@@ -14,11 +14,17 @@ PLACING = frozenset(
         ("POST", "/fapi/v1/order"),
         ("WS", "order.place"),
         ("POST", "/v5/order/create"),
+        ("POST", "/v5/order/create-batch"),
         ("POST", "/0/private/AddOrder"),
         ("POST", "/0/private/AddOrderBatch"),
-        ("WS", "add_order"),
+        ("WS", "kraken/add_order"),
         ("POST", "/api/v5/trade/order"),
         ("POST", "/api/v5/trade/batch-orders"),
+        ("POST", "/api/v5/trade/order-algo"),
+        ("WS", "okx/order"),
+        ("WS", "okx/batch-orders"),
+        ("WS", "bybit/order.create"),
+        ("WS", "bybit/order.create-batch"),
     }
 )
 

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from .answers import Answer, json_answer
-from .faces import binance_meanings, kraken_meanings
+from .faces.meanings import MEANINGS
 from .weights import Limits
 
 # Each kind with the parameters it takes and their defaults; None means the parameter must be given.
@@ -46,8 +46,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "stream_reorder": {"stream": "", "match": {}},
     "stream_delay": {"stream": "", "match": {}, "ms": 500.0},
 }
-# every venue's troubled answers by the venue's own name for them
-MEANINGS = binance_meanings.MEANINGS | kraken_meanings.MEANINGS
 STREAM_KINDS = frozenset(kind for kind in KINDS if kind.startswith("stream_"))
 DISTRIBUTIONS = ("uniform", "exponential", "lognormal")
 FAULTS_MAX = 1000

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import ssl
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,17 @@ from . import websocket
 from .admin import Admin
 from .answers import Answer, Call, form
 from .engine.model import Event, OrderChange
-from .faces import binance_spot, kraken, usdm
+from .faces import binance_spot, usdm
+from .faces.binance_meanings import Meaning
 from .faces.binance_streams import BinanceStreams
 from .faces.binance_user import UserStreams
+from .faces.face import Face, Facts, OwnMarket, Told
+from .faces.kraken import KrakenFace
+from .faces.meanings import MEANINGS
 from .faces.usdm_user import UsdmUserStreams
 from .fault_effects import answer_bytes, strike
-from .faults import MEANINGS, Fault, FaultBox
+from .faults import Fault, FaultBox
 from .ledger import Row
-from .mounting import Face, Facts
 from .state import StateFile
 from .streams import StreamHub
 from .venue import Venue
@@ -77,7 +81,11 @@ class SandboxServer:
         self.usdm_users = UsdmUserStreams(self.usdm, self.usdm_hub)
         self.usdm.users = self.usdm_users
         self.usdm.on_event += [self.usdm_streams.event, self._tell_usdm_owner]
-        self.faces: list[Face] = [kraken.mount(self)]
+        self.faces: list[Face] = []
+        self._further: dict[int, list[Row]] = {}
+        # venues with a market of their own, which have to be moved, loaded and saved besides
+        self.markets: list[OwnMarket] = []
+        self.mount(KrakenFace(self))
         self.ws_api = WsApi(self)
         self.admin = Admin(self)
         self._tick_s = 0.0 if quiet else tick_s
@@ -86,14 +94,26 @@ class SandboxServer:
         self._sockets: dict[int, web.BaseRequest] = {}
         venue.on_event += [self.streams.event, self._tell_owner]
 
+    def mount(self, face: Face) -> None:
+        """Serve one more face on this port; it hears both engines."""
+        self.faces.append(face)
+        if isinstance(face, OwnMarket):
+            self.markets.append(face)
+        for venue in (self.venue, self.usdm):
+            venue.on_event.append(partial(face.event, venue))
+
+    def face_of(self, path: str) -> Face | None:
+        """The mounted face whose path this is; None for Binance's."""
+        return next((face for face in self.faces if face.serves(path)), None)
+
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None, unix: Path | None = None) -> int:
         """Listen and begin to tick; returns the port. Over ``unix`` a stock client keeps its https URLs."""
         if self.state is not None:
             self.state.load()
+        for market in self.markets:
+            market.load()
         self.venue.open_books()
         self.usdm.open_books()
-        for face in self.faces:
-            face.load()
         self.saved()
         runner = web.ServerRunner(self._http, shutdown_timeout=0.2)
         await runner.setup()
@@ -114,8 +134,8 @@ class SandboxServer:
         self.reset_streams()
         await self._runner.cleanup()
         self.saved()
-        for face in self.faces:
-            face.close()
+        for market in self.markets:
+            market.close()
         if self.state is not None:
             self.state.close()
 
@@ -126,21 +146,21 @@ class SandboxServer:
         self.users.balances_changed(self.venue.exchange.wallets.touched)
         self.usdm.publish()
         self.usdm_streams.after_batch()
+        for face in self.faces:
+            face.after_batch()
         self.usdm_users.after_batch()
         self.usdm.forget_changes(ledger=False)
-        for face in self.faces:
-            face.saved()
         if self.state is not None:
             self.state.flush()
         else:
             self.venue.forget_changes()
 
     def _tell_owner(self, event: Event) -> None:
-        if isinstance(event, OrderChange):
+        if isinstance(event, OrderChange) and event.kind != "TRIGGERED":
             self.users.order_changed(event)
 
     def _tell_usdm_owner(self, event: Event) -> None:
-        if isinstance(event, OrderChange):
+        if isinstance(event, OrderChange) and event.kind != "TRIGGERED":
             self.usdm_users.order_changed(event)
 
     def reset(self) -> None:
@@ -151,7 +171,7 @@ class SandboxServer:
         self.streams.rebuilt()
         self.usdm_streams.rebuilt()
         for face in self.faces:
-            face.reset()
+            face.rebuilt()
         if self.state is not None:
             self.state.save()
 
@@ -172,14 +192,13 @@ class SandboxServer:
         connection = self._http.numbers.get(request.protocol, 0)
         call = self._call(request, path, query, body)
         upgrade = request.headers.get("Upgrade", "").lower() == "websocket"
-        face = next((each for each in self.faces if each.serves(path)), None)
-        row = self.receive(call, connection, "WS" if upgrade else call.method, face)
+        row = self.receive(call, connection, "WS" if upgrade else call.method)
         if self.faults.armed:
             struck = await self._fault(request, call, row, upgrade=upgrade)
             if struck is not None:
                 return struck
         if upgrade:
-            return await self._upgrade(request, call, row, face)
+            return await self._upgrade(request, call, row)
         answer = self._process(call)
         self.decide(row, answer.status, answer)
         return RawAnswer(answer_bytes(answer, keep_alive=request.keep_alive), close=not request.keep_alive)
@@ -191,42 +210,40 @@ class SandboxServer:
         return Call(request.method, path, query, body, request.headers, params, self.venue.clock())
 
     def receive(self, call: Call, connection: int, method: str, face: Face | None = None) -> Row:
-        facts = face.facts(call) if face is not None else self._facts(call)
-        text = f"{call.method} {call.path}?{call.query}".encode() + call.body
-        row = Row(
-            seq=self.venue.ledger.next_seq,
-            at=time.monotonic(),
-            wall=time.time(),
-            connection=connection,
-            method=method,
-            path=call.path,
-            client_order_id=facts.client_order_id,
-            symbol=facts.symbol,
-            api_key=self.venue.keys.alias(facts.api_key),
-            lane=facts.lane,
-            intent=facts.intent,
-            age_ms=facts.age_ms,
-            ttl_ms=facts.ttl_ms,
-            notes=call.notes,
-            digest=hashlib.blake2b(text, digest_size=8).hexdigest(),
-        )
-        self.venue.ledger.receive(row)
+        """Write the request down; a batch gets one row for each of its orders, of which the first is returned."""
+        face = face or self.face_of(call.path)
+        row, *further = self._rows(call, connection, method, face.facts(call) if face else _binance_facts(call))
+        if further:
+            self._further[row.seq] = further
         if self.state is not None:
             self.state.flush()
         return row
 
-    def _facts(self, call: Call) -> Facts:
-        """The Binance shapes."""
-        params = call.params
-        return Facts(
-            client_order_id=params.get("newClientOrderId") or params.get("origClientOrderId") or "",
-            symbol=params.get("symbol", ""),
-            api_key=call.headers.get("X-MBX-APIKEY") or params.get("apiKey", ""),
-            lane=_lane(call),
-            intent=_intent(params),
-            age_ms=_age_ms(params, call.now),
-            ttl_ms=int(window) if (window := params.get("recvWindow", "")).isdigit() else None,
-        )
+    def _rows(self, call: Call, connection: int, method: str, facts: Facts) -> list[Row]:
+        text = f"{call.method} {call.path}?{call.query}".encode() + call.body
+        rows = []
+        for number, told in enumerate(facts.told):
+            row = Row(
+                seq=self.venue.ledger.next_seq,
+                at=time.monotonic(),
+                wall=time.time(),
+                connection=connection,
+                method=method,
+                path=call.path,
+                client_order_id=told.client_order_id,
+                symbol=told.symbol,
+                api_key=self.venue.keys.alias(facts.api_key),
+                lane=facts.lane,
+                intent=told.intent,
+                age_ms=facts.age_ms,
+                ttl_ms=facts.ttl_ms,
+                notes=call.items[number].notes if call.items else call.notes,
+                # two orders of one batch are no repetition of each other
+                digest=hashlib.blake2b(text + b"#%d" % number if number else text, digest_size=8).hexdigest(),
+            )
+            self.venue.ledger.receive(row)
+            rows.append(row)
+        return rows
 
     def mark(self, name: str) -> Row:
         """An administrator's mark among the ledger's rows."""
@@ -238,16 +255,20 @@ class SandboxServer:
     def _process(self, call: Call) -> Answer:
         """Ask the face; never raises."""
         call.now = self.venue.clock()
-        for face in self.faces:
-            if face.serves(call.path):
-                return face.answer(call)
+        if (face := self.face_of(call.path)) is not None:
+            return face.answer(call)
         if call.path.startswith("/fapi/"):
             return usdm.answer(self.usdm, call)
         return binance_spot.answer(self.venue, call)
 
     def decide(self, row: Row, status: int | str, answer: Answer | None) -> None:
-        executed, order_id = (answer.executed, answer.order_id) if answer is not None else (False, None)
-        self.venue.ledger.decided(row, status, executed=executed, order_id=order_id)
+        """What became of the request, and of every order in it."""
+        outcomes = [(item.executed, item.order_id) for item in answer.items] if answer is not None else []
+        whole = (answer.executed, answer.order_id) if answer is not None else (False, None)
+        for number, each in enumerate([row, *self._further.pop(row.seq, ())]):
+            each.fault = row.fault
+            executed, order_id = outcomes[number] if number < len(outcomes) else whole
+            self.venue.ledger.decided(each, status, executed=executed, order_id=order_id)
         self.saved()
 
     # faults ----------------------------------------------------------------------------------------------------
@@ -286,25 +307,30 @@ class SandboxServer:
             raise
 
     def _rate_limited(self, fault: Fault, call: Call, row: Row) -> RawAnswer:
-        face = next((each for each in self.faces if each.serves(call.path)), None)
-        if face is not None:
-            answer = face.limited(fault)
-        else:
-            answer = self.faults.limited(fault, self.venue.limits, self.venue.clock())
+        answer = self.faults.limited(fault, self.venue.limits, self.venue.clock())
+        if (face := self.face_of(call.path)) is not None:
+            answer = face.limited(int(dict(answer.headers)["Retry-After"]))
         self.decide(row, answer.status, answer)
         return RawAnswer(answer_bytes(answer))
 
     def _venue_error(self, fault: Fault, call: Call, row: Row) -> RawAnswer:
         """One of the venue's own troubled answers; the ones that mean "unknown" sometimes execute the request."""
         meaning = MEANINGS[fault.params["name"]]
-        executed = meaning.unknown and self.faults.chance(fault.params["execute_probability"])
-        if meaning.unknown:
-            row.notes.append("unknown")
+        executed = self.troubled(meaning, fault, row)
         self.decide(row, meaning.status, self._process(call) if executed else None)
         answer = Answer(meaning.status, meaning.body, [("Content-Type", meaning.content_type)])
         return RawAnswer(answer_bytes(answer))
 
-    async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row, face: Face | None) -> web.StreamResponse:
+    def troubled(self, meaning: Meaning, fault: Fault, row: Row) -> bool:
+        """Was the request executed all the same? What its answer leaves open is noted on its rows."""
+        if meaning.unknown:
+            # venues that say so in a 200 leave no other trace of it
+            for each in [row, *self._further.get(row.seq, ())]:
+                each.notes.append("unknown")
+        return meaning.unknown and self.faults.chance(fault.params["execute_probability"])
+
+    async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
+        face = self.face_of(call.path)
         if face is None and not websocket.serves(call.path.removeprefix(USDM_PREFIX)):
             answer = Answer(404, b"", [])
             self.decide(row, 404, answer)
@@ -313,7 +339,7 @@ class SandboxServer:
         self._sockets[row.seq] = request
         try:
             if face is not None:
-                return await face.upgrade(request, row)
+                return await face.converse(request, call, row.connection)
             if call.path == "/ws-api/v3":
                 return await self.ws_api.serve(request, row.connection)
             hub = self.usdm_hub if _is_usdm(call) else self.hub
@@ -328,8 +354,8 @@ class SandboxServer:
             await asyncio.sleep(self._tick_s)
             self.venue.tick()
             self.usdm.tick()
-            for face in self.faces:
-                face.tick()
+            for market in self.markets:
+                market.tick()
             self.saved()
 
     async def _turns(self) -> None:
@@ -338,6 +364,8 @@ class SandboxServer:
             for streams, users in ((self.streams, self.users), (self.usdm_streams, self.usdm_users)):
                 streams.turn()
                 users.expire()
+            for face in self.faces:
+                face.turn()
 
     async def _counts(self) -> None:
         before = time.monotonic()
@@ -347,11 +375,22 @@ class SandboxServer:
             self.streams.count(now - before)
             self.usdm_streams.count(now - before)
             before = now
-            pulsed = [face.pulse() for face in self.faces]
-            if any(pulsed):
+            fired = [face.expire() for face in self.faces]
+            if (self.usdm.futures.countdowns and self.usdm.futures.fire_countdowns()) or any(fired):
                 self.saved()
-            if self.usdm.futures.countdowns and self.usdm.futures.fire_countdowns():
-                self.saved()
+
+
+def _binance_facts(call: Call) -> Facts:
+    params = call.params
+    named = params.get("newClientOrderId") or params.get("origClientOrderId") or ""
+    window = params.get("recvWindow", "")
+    return Facts(
+        api_key=call.headers.get("X-MBX-APIKEY") or params.get("apiKey", ""),
+        lane=_lane(call),
+        told=(Told(named, params.get("symbol", ""), _intent(params)),),
+        age_ms=_age_ms(params, call.now),
+        ttl_ms=int(window) if window.isdigit() else None,
+    )
 
 
 def _is_usdm(call: Call) -> bool:

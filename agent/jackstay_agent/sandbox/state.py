@@ -9,7 +9,7 @@ The background market's orders are not kept: it quotes anew.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from decimal import Decimal
 from pathlib import Path
@@ -28,13 +28,18 @@ _FILL_DECIMALS = {f.name for f in fields(Fill) if f.type == "Decimal"}
 class StateFile:
     """Appends a venue's changes to `path`; `flush` after every change, `load` once at start.
 
-    Venues beside the first share its ledger, which is kept in its file alone: `ledger` false for theirs.
+    Venues beside the first share its ledger, which is kept in its file alone: `ledger` false for theirs. `notes`: what
+    else is to be kept, as JSON, asked after every change; `noted` is what the file held of it.
     """
 
-    def __init__(self, path: Path, venue: Venue, *, ledger: bool = True) -> None:
+    def __init__(
+        self, path: Path, venue: Venue, *, ledger: bool = True, notes: Callable[[], Any] | None = None
+    ) -> None:
         self.path = path
         self._venue = venue
         self._ledger = ledger
+        self._notes = notes or (lambda: None)
+        self.noted: Any = None
         self._handle: int | None = None
 
     def load(self) -> bool:
@@ -78,10 +83,14 @@ class StateFile:
             yield _line("row", asdict(row))
         if exchange.orders.new_fills or exchange.orders.touched:
             yield self._counters()
+        if (notes := self._notes()) != self.noted:
+            self.noted = notes
+            yield _line("notes", notes)
 
     def _whole(self) -> Iterator[bytes]:
         exchange = self._venue.exchange
         yield self._counters()
+        yield _line("notes", self.noted)
         for order in exchange.orders.all_of():
             if order.account != MARKET_ACCOUNT:
                 yield _line("order", _plain(order))
@@ -124,6 +133,8 @@ class StateFile:
                 exchange.orders.fills.append((value[0], Fill(**_decimals(value[1], _FILL_DECIMALS))))
             elif kind == "counters":
                 self._count(value)
+            elif kind == "notes":
+                self.noted = value
         for order in sorted(orders.values(), key=lambda each: each.id):
             exchange.restore(order)
         for row in rows.values():

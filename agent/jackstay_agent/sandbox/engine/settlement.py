@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import ROUND_DOWN, Decimal
 from typing import Protocol
 
-from .model import FEE_ACCOUNT, MARKET_ACCOUNT, ZERO, Order, Symbol
+from .model import FEE_ACCOUNT, MARKET_ACCOUNT, ZERO, Order, Reject, Symbol
 from .wallet import Wallets
 
 CENT = Decimal("0.00000001")
@@ -44,9 +44,9 @@ class SpotSettlement:
     def reserve(self, order: Order, symbol: Symbol, market_cost: Decimal) -> None:
         """Lock what the order may spend; a market buy locks what the book says it will cost."""
         if order.side == "SELL":
-            asset, amount = symbol.base, order.quantity
+            asset, amount = symbol.base, order.remaining
         else:
-            asset, amount = symbol.quote, (order.price * order.quantity if order.price else market_cost)
+            asset, amount = symbol.quote, (order.price * order.remaining if order.price else market_cost)
         self._wallets.lock(order.account, asset, amount)
         order.locked = amount
 
@@ -107,9 +107,12 @@ class QuoteFeeSettlement(SpotSettlement):
         if order.side == "SELL":
             super().reserve(order, symbol, market_cost)
             return
-        amount = self._with_fee(order, order.price * order.quantity if order.price else market_cost)
+        amount = self._with_fee(order, order.price * order.remaining if order.price else market_cost)
         self._wallets.lock(order.account, symbol.quote, amount)
         order.locked = amount
+
+    def reserve_pair(self, resting: Order, waiting: Order, symbol: Symbol) -> None:
+        raise Reject("bad_list")  # the venue of these fees knows no pairs
 
     def settle(
         self, symbol: Symbol, buyer: Order, seller: Order, price: Decimal, quantity: Decimal

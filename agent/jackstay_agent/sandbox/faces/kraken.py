@@ -14,23 +14,21 @@ from aiohttp import web
 
 from ..answers import Answer, Call
 from ..engine.exchange import Exchange, spot_exchange
-from ..engine.model import MARKET_ACCOUNT, Reject
+from ..engine.model import MARKET_ACCOUNT, Event, Reject
 from ..engine.settlement import QuoteFeeSettlement
-from ..faults import Fault
-from ..ledger import Row
-from ..mounting import Facts
 from ..state import StateFile
 from ..venue import Venue
 from . import kraken_account as account
 from . import kraken_public as public
 from . import kraken_views as views
+from .face import Facts, Told, item_of
 from .kraken_auth import signed
 from .kraken_errors import Refusal, done, refused, text_of
 from .kraken_names import PAIRS, order_txid
 from .kraken_params import moment, params_of
 from .kraken_socket import KrakenSocket
 from .kraken_streams import Channels, KrakenHub
-from .kraken_trade import Desk, ledger_symbol
+from .kraken_trade import Desk, Switch, ledger_symbol
 
 if TYPE_CHECKING:
     from ..server import SandboxServer
@@ -122,7 +120,12 @@ class KrakenFace:
         self._socket = KrakenSocket(self, server, self.hub)
         self._beat_at = 0
         self._state = (
-            StateFile(server.state.path.with_suffix(server.state.path.suffix + ".kraken"), self.venue, ledger=False)
+            StateFile(
+                server.state.path.with_suffix(server.state.path.suffix + ".kraken"),
+                self.venue,
+                ledger=False,
+                notes=self._notes,
+            )
             if server.state is not None
             else None
         )
@@ -157,17 +160,19 @@ class KrakenFace:
     def facts(self, call: Call) -> Facts:
         params, name = params_of(call), call.path.rpartition("/")[2]
         lane = "trade" if name in PLACING else "cancel" if name in CANCELLING else "public"
-        if lane == "public" and (call.path.startswith("/0/private/") or (call.method == "WS" and "token" in params)):
+        if call.path.startswith("/0/private/") and lane == "public":
             lane = "query"
-        first = params["orders"][0] if isinstance(params.get("orders"), list) and params["orders"] else params
-        first = first if isinstance(first, dict) else params
+        asked = _batch(params) if name in ("AddOrderBatch", "CancelOrderBatch") else []
+        call.items = [item_of(call, each) for each in asked]
         age_ms, ttl_ms = _ages(params, call.now)
+        pair, placing = str(params.get("pair") or ""), name in ("AddOrder", "AddOrderBatch", "add_order")
         return Facts(
-            client_order_id=str(first.get("cl_ord_id") or ""),
-            symbol=ledger_symbol(str(params.get("pair") or "")),
             api_key=call.headers.get("API-Key") or self.tokens.key_of(str(params.get("token")), call.now) or "",
             lane=lane,
-            intent=_intent(first) if name in ("AddOrder", "AddOrderBatch", "add_order") else "",
+            told=tuple(
+                Told(str(each.get("cl_ord_id") or ""), ledger_symbol(pair), _intent(each) if placing else "")
+                for each in asked or [params]
+            ),
             age_ms=age_ms,
             ttl_ms=ttl_ms,
         )
@@ -178,14 +183,14 @@ class KrakenFace:
         try:
             answer = done(self._result(call))
         except (Refusal, Reject) as error:
-            call.notes.append("refused")
+            for each in call.items or [call]:
+                each.notes.append("refused")
             answer = refused(text_of(error))
-        answer.executed, answer.order_id = call.executed, call.order_id
+        answer.executed, answer.order_id, answer.items = call.executed, call.order_id, call.items
         return answer
 
     def _result(self, call: Call) -> Any:
-        if self.venue.limits.spend(call.now, 0) is not None:
-            raise Refusal("EGeneral:Temporary lockout")
+        self.require_open(call.now)
         _, _, room, name = [*call.path.split("/", 3), "", ""][:4]
         if room == "public" and name in PUBLIC:
             return PUBLIC[name](self.venue, call)
@@ -198,18 +203,20 @@ class KrakenFace:
             raise Refusal("EAPI:Rate limit exceeded")
         return route.handler(self.venue, call)
 
+    def require_open(self, now: int) -> None:
+        if self._server.venue.limits.banned(now):
+            raise Refusal("EGeneral:Temporary lockout")
+
     def _token(self, venue: Venue, call: Call) -> dict[str, Any]:
         return {"token": self.tokens.give(call.key, call.now), "expires": TOKEN_TTL_MS // 1000}
 
-    def limited(self, fault: Fault) -> Answer:
-        """A rate limit in Kraken's words; who comes again is locked out."""
-        if fault.params["ban"] and fault.struck > 1:
-            self.venue.limits.ban(self.venue.clock(), int(fault.params["ban_s"] * 1000))
-            return refused("EGeneral:Temporary lockout")
-        return refused("EAPI:Rate limit exceeded")
+    def limited(self, wait_s: int) -> Answer:
+        """A rate limit in Kraken's words, which name no time; who comes again while it stands may be locked out."""
+        banned = self._server.venue.limits.banned(self.venue.clock())
+        return refused("EGeneral:Temporary lockout" if banned else "EAPI:Rate limit exceeded")
 
-    async def upgrade(self, request: web.BaseRequest, row: Row) -> web.StreamResponse:
-        return await self._socket.serve(request, row.connection)
+    async def converse(self, request: web.BaseRequest, call: Call, connection: int) -> web.WebSocketResponse:
+        return await self._socket.serve(request, connection)
 
     # life --------------------------------------------------------------------------------------------------------
 
@@ -219,11 +226,26 @@ class KrakenFace:
             self.venue.open_books()
 
     def load(self) -> None:
-        if self._state is not None and self._state.load():
-            self.desk.remember()
-            self.wake()
+        if self._state is None or not self._state.load():
+            return
+        noted = self._state.noted or {}
+        self.venue.keys.restore_nonces(noted.get("nonces", {}))
+        # who was armed when the venue went down finds the switch fired when it comes back, as Kraken warns
+        self.desk.switches = {account: Switch(fires_at) for account, fires_at in noted.get("switches", {}).items()}
+        self.desk.remember()
+        self.wake()
 
-    def saved(self) -> None:
+    def _notes(self) -> dict[str, Any]:
+        """What the state file keeps beside orders and money. Keys stand in it as they do on the command line."""
+        return {
+            "nonces": self.venue.keys.highest_nonces(),
+            "switches": {account: switch.fires_at for account, switch in self.desk.switches.items()},
+        }
+
+    def event(self, venue: Venue, event: Event) -> None:
+        """The other markets are none of Kraken's business."""
+
+    def after_batch(self) -> None:
         self.venue.publish()
         self.channels.after_batch()
         if self._state is not None:
@@ -235,12 +257,14 @@ class KrakenFace:
         if self.awake:
             self.venue.tick()
 
-    def pulse(self) -> bool:
+    def turn(self) -> None:
         now = self.venue.clock()
         if now >= self._beat_at + HEARTBEAT_MS:
             self._beat_at = now
             self.hub.heartbeat()
-        return self.desk.pulse()
+
+    def expire(self) -> bool:
+        return self.desk.expire()
 
     def orders(self, account: str | None, symbol: str | None) -> list[dict[str, Any]]:
         table = self.venue.exchange.orders
@@ -251,9 +275,8 @@ class KrakenFace:
             if order.account != MARKET_ACCOUNT
         ]
 
-    def reset(self) -> None:
+    def rebuilt(self) -> None:
         self.venue.build()
-        self.venue.limits.reset()
         self.desk.reset()
         self.channels.rebuilt()
         self.awake = bool(self.hub.listeners)
@@ -284,6 +307,8 @@ def _ages(params: dict[str, Any], now: int) -> tuple[int | None, int | None]:
     return None, None
 
 
-def mount(server: SandboxServer) -> KrakenFace:
-    """The face of one server."""
-    return KrakenFace(server)
+def _batch(params: dict[str, Any]) -> list[dict[str, Any]]:
+    """The orders a batch names; a batch of cancels names them by ids alone."""
+    orders, clients = params.get("orders"), params.get("cl_ord_ids")
+    named = [each if isinstance(each, dict) else {"txid": each} for each in orders] if isinstance(orders, list) else []
+    return named + ([{"cl_ord_id": each} for each in clients] if isinstance(clients, list) else [])

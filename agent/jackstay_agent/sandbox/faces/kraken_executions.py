@@ -32,6 +32,8 @@ def items(change: OrderChange) -> list[dict[str, Any]]:
         if change.status == "FILLED":
             told.append(_named(order, "filled", "filled", change.at) | _sums(order, change.filled, change.cost))
         return told
+    if change.kind == "TRIGGERED":
+        return [_named(order, "status", "new", change.at) | _triggers(PAIRS[order.symbol], order)]
     if change.kind == "AMENDMENT":
         pair = PAIRS[order.symbol]
         changed = {"order_qty": _number(pair.volume(order.quantity)), "limit_price": _number(pair.price(order.price)),

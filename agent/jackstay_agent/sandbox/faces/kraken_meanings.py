@@ -17,7 +17,7 @@ def _told(text: str, *, unknown: bool) -> Meaning:
     return Meaning(200, orjson.dumps({"error": [text]}), unknown, "application/json; charset=utf-8")
 
 
-MEANINGS: dict[str, Meaning] = {
+KRAKEN_MEANINGS: dict[str, Meaning] = {
     "EService:Timeout": _told("EService:Timeout", unknown=True),
     "EService:Deadline elapsed": _told("EService:Deadline elapsed", unknown=True),
     "EGeneral:Internal error": _told("EGeneral:Internal error", unknown=True),
@@ -34,10 +34,3 @@ MEANINGS: dict[str, Meaning] = {
     "520": Meaning(520, b"<html><body><h1>520: Web server is returning an unknown error</h1></body></html>", True,
                    "text/html"),
 }  # fmt: skip
-
-
-def error_of(meaning: Meaning) -> str:
-    """The error text inside a Kraken meaning; for any other venue's, what Kraken would have said."""
-    if meaning.body.startswith(b'{"error":['):
-        return str(orjson.loads(meaning.body)["error"][0])
-    return "EGeneral:Internal error" if meaning.unknown else "EService:Unavailable"

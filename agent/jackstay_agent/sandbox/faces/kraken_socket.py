@@ -6,28 +6,25 @@ One address serves the public and the private socket, which are two hosts at the
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiohttp import WSMsgType, web
 
-from ..answers import Answer, Call
+from ..answers import Call
 from ..engine.model import Reject
-from ..faults import MEANINGS, Fault
-from ..ledger import Row
 from ..streams import text_frame
-from ..wire import reset
 from .kraken_auth import require
 from .kraken_errors import Refusal, text_of
-from .kraken_meanings import error_of
 from .kraken_names import Pair, known_pair, order_txid
 from .kraken_public import OHLC_MINUTES, rfc3339
 from .kraken_streams import DEPTHS, TRIGGERS, KrakenHub, KrakenListener
 from .kraken_words import asked_words
+from .socket_orders import SocketOrders
 
 if TYPE_CHECKING:
     from ..server import SandboxServer
@@ -57,6 +54,7 @@ class KrakenSocket:
             "add_order": self._add,
             "amend_order": self._amend,
             "edit_order": self._edit,
+            "cancel_order": self._cancel,
             "cancel_all": desk.cancel_all,
             "cancel_all_orders_after": desk.cancel_after,
         }
@@ -69,12 +67,13 @@ class KrakenSocket:
         if transport is None:
             return socket
         listener = KrakenListener(transport, connection)
+        orders = SocketOrders(self._server, self._face, request, listener)
         self._hub.join(listener, ())
         listener.send(_frame(self._status(connection)))
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    await self._one(request, listener, message.data)
+                    await self._one(orders, listener, message.data)
         finally:
             self._hub.leave(listener)
         return socket
@@ -83,7 +82,7 @@ class KrakenSocket:
         data = {"version": VERSION, "system": "online", "api_version": "v2", "connection_id": connection}
         return {"channel": "status", "type": "update", "data": [data]}
 
-    async def _one(self, request: web.BaseRequest, listener: KrakenListener, text: str) -> None:
+    async def _one(self, orders: SocketOrders, listener: KrakenListener, text: str) -> None:
         now = self._face.venue.clock()
         try:
             # a float would not survive: digits stay digits
@@ -103,7 +102,7 @@ class KrakenSocket:
             self._subscription(listener, asked, now)
         elif method in PERMISSIONS:
             self._face.wake()
-            await self._trade(request, listener, asked, text)
+            await self._trade(orders, asked, text)
         else:
             listener.send(_frame(self._refused(asked, f"Unsupported method: {method}", now)))
 
@@ -235,42 +234,34 @@ class KrakenSocket:
 
     # orders ------------------------------------------------------------------------------------------------------
 
-    async def _trade(
-        self, request: web.BaseRequest, listener: KrakenListener, asked: dict[str, Any], text: str
-    ) -> None:
-        server, now = self._server, self._face.venue.clock()
-        # the whole frame stands where a query would: the ledger tells requests apart by it
-        call = Call("WS", asked["method"], text, b"", {}, asked_words(asked["method"], asked["params"]), now)
-        row = server.receive(call, listener.connection, "WS", self._face)
-        where = ("WS", call.path, row.symbol, row.connection)
-        delay_ms, kind = server.faults.delay_ms(*where) if server.faults.armed else (0.0, "")
-        if delay_ms:
-            row.fault = kind
-            await asyncio.sleep(delay_ms / 1000)
-        fault = server.faults.pick(*where, now=self._face.venue.clock()) if server.faults.armed else None
-        if fault is not None:
-            self._strike(fault, request, listener, asked, call, row)
-            return
-        for message in self._process(asked, call, row):
-            listener.send(_frame(message))
+    async def _trade(self, orders: SocketOrders, asked: dict[str, Any], text: str) -> None:
+        """One order request; a cancel of several orders is several of them, each with an answer of its own."""
+        method, params = asked["method"], asked["params"]
+        several = _cancels(params) if method == "cancel_order" else [{}]
+        for number, named in enumerate(several):
+            words = {**asked_words(method, params), **named}
+            now = self._face.venue.clock()
+            # the whole frame stands where a query would: the ledger tells requests apart by it
+            frame = f"{text}#{number}" if number else text
+            call = Call("WS", f"kraken/{method}", frame, b"", {}, words, now)
+            process = partial(self._process, asked, call, now)
+            await orders.run(call, process, partial(self._troubled, asked, call))
 
-    def _process(self, asked: dict[str, Any], call: Call, row: Row) -> list[dict[str, Any]]:
-        """Run one request in the engine; what to answer. Cancels of several orders are answered one by one."""
-        since = call.now
-        call.now = self._face.venue.clock()
+    def _process(self, asked: dict[str, Any], call: Call, since: int) -> dict[str, Any]:
+        """Run one request in the engine; what to answer."""
+        method = asked["method"]
         try:
-            if self._face.venue.limits.spend(call.now, 0) is not None:
-                raise Refusal("EGeneral:Temporary lockout")
-            call.account, call.key = self._key(asked["params"], PERMISSIONS[call.path])
-            if call.path == "cancel_order":
-                told = self._cancel(asked, call, since)
-            else:
-                told = [self._done(asked, self._trading[call.path](call), since)]
+            self._face.require_open(call.now)
+            call.account, call.key = self._key(asked["params"], PERMISSIONS[method])
+            return self._done(asked, self._trading[method](call), since)
         except (Refusal, Reject) as error:
             call.notes.append("refused")
-            told = [self._refused(asked, text_of(error), since)]
-        self._server.decide(row, 200, Answer(200, b"", [], call.order_id, call.executed))
-        return told
+            return self._refused(asked, text_of(error), since)
+
+    def _troubled(self, asked: dict[str, Any], call: Call, told: dict[str, Any]) -> dict[str, Any]:
+        """The words of a troubled venue (another venue's have none here) as the answer to this request."""
+        texts = told.get("error") or ["EGeneral:Internal error"]
+        return self._refused(asked, str(texts[0]), call.now)
 
     def _add(self, call: Call) -> dict[str, Any]:
         told = self._face.desk.add(call)
@@ -287,71 +278,12 @@ class KrakenSocket:
         told = self._face.desk.edit(call)
         return {"order_id": told.get("txid"), "original_order_id": call.params.get("txid")}
 
-    def _cancel(self, asked: dict[str, Any], call: Call, since: int) -> list[dict[str, Any]]:
-        params = asked["params"]
-        wanted = [
-            (given, {name: str(each)})
-            for given, name in (("order_id", "txid"), ("cl_ord_id", "cl_ord_id"), ("order_userref", "txid"))
-            for each in _listed(params.get(given))
-        ]
-        if not wanted:
-            raise Refusal("EGeneral:Invalid arguments:order_id")
-        told = []
-        for given, words in wanted:
-            (value,) = words.values()
-            try:
-                for order in self._face.desk.cancelled(call, words):
-                    shown = value if given == "cl_ord_id" else order_txid(order.id)
-                    told.append(self._done(asked, {given.replace("order_userref", "order_id"): shown}, since))
-            except (Refusal, Reject) as error:
-                call.notes.append("refused")
-                told.append(self._refused(asked, text_of(error), since, **{given: value}))
-        return told
-
-    def _strike(
-        self, fault: Fault, request: web.BaseRequest, listener: KrakenListener, asked: dict[str, Any], call: Call,
-        row: Row,
-    ) -> None:  # fmt: skip
-        """A fault on one request. Kinds that only make sense on HTTP bytes act as a stall."""
-        row.fault = f"{row.fault}+{fault.kind}" if row.fault else fault.kind
-        decide, kind = self._server.decide, fault.kind
-        if kind == "reset_before":
-            decide(row, "reset", None)
-            reset(request)
-        elif kind == "reset_after":
-            self._process(asked, call, row)
-            row.status = "reset"
-            reset(request)
-        elif kind == "drop_reply":
-            self._process(asked, call, row)
-            row.status = "none"
-        elif kind == "reply_twice":
-            for message in self._process(asked, call, row) * 2:
-                listener.send(_frame(message))
-        elif kind == "answer":
-            if fault.params["execute"]:
-                self._process(asked, call, row)
-            else:
-                decide(row, fault.params["status"], None)
-            listener.send(text_frame(fault.params["body"].encode()))
-        elif kind in ("venue_error", "rate_limit"):
-            listener.send(_frame(self._refused(asked, self._troubled(fault, asked, call, row), call.now)))
-        else:
-            decide(row, "none", None)
-
-    def _troubled(self, fault: Fault, asked: dict[str, Any], call: Call, row: Row) -> str:
-        """The words of a troubled venue; those that mean "unknown" sometimes executed the request."""
-        if fault.kind == "rate_limit":
-            self._server.decide(row, 200, None)
-            return str(orjson.loads(self._face.limited(fault).body)["error"][0])
-        meaning = MEANINGS[fault.params["name"]]
-        if meaning.unknown:
-            row.notes.append("unknown")
-        if meaning.unknown and self._server.faults.chance(fault.params["execute_probability"]):
-            self._process(asked, call, row)
-        else:
-            self._server.decide(row, 200, None)
-        return error_of(meaning)
+    def _cancel(self, call: Call) -> dict[str, Any]:
+        """By one id; a userref may mean several orders, of which the last is named."""
+        orders = self._face.desk.cancelled(call, call.params)
+        if call.params.get("cl_ord_id") and not call.params.get("txid"):
+            return {"cl_ord_id": call.params["cl_ord_id"]}
+        return {"order_id": order_txid(orders[-1].id)}
 
 
 def _frame(value: dict[str, Any]) -> bytes:
@@ -364,6 +296,13 @@ def _req_id(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _times(since: int, until: int) -> dict[str, Any]:
     return {"time_in": rfc3339(since), "time_out": rfc3339(until)}
+
+
+def _cancels(params: dict[str, Any]) -> list[dict[str, str]]:
+    """Each order a cancel names, in the words of REST."""
+    ids = [*_listed(params.get("order_id")), *_listed(params.get("order_userref"))]
+    clients = [{"txid": "", "cl_ord_id": str(each)} for each in _listed(params.get("cl_ord_id"))]
+    return [{"txid": str(each), "cl_ord_id": ""} for each in ids] + clients or [{}]
 
 
 def _listed(value: Any) -> list[Any]:

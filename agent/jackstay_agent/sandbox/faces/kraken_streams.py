@@ -321,10 +321,14 @@ def checksum(pair: Pair, levels: tuple[Levels, Levels]) -> int:
 
 def _trade_json(pair: Pair, trade: Trade) -> dict[str, Any]:
     return {
-        "symbol": pair.name, "side": "sell" if trade.buyer_is_maker else "buy",
-        "price": number(pair.price(trade.price)), "qty": number(pair.volume(trade.quantity)), "ord_type": "market", "trade_id": trade.id,
+        "symbol": pair.name,
+        "side": "sell" if trade.buyer_is_maker else "buy",
+        "price": number(pair.price(trade.price)),
+        "qty": number(pair.volume(trade.quantity)),
+        "ord_type": "market",
+        "trade_id": trade.id,
         "timestamp": rfc3339(trade.at),
-    }  # fmt: skip
+    }
 
 
 def _bar_json(pair: Pair, bar: Bar, minutes: int) -> dict[str, Any]:

@@ -95,30 +95,25 @@ class Desk:
     def add_batch(self, call: Call) -> dict[str, Any]:
         """Up to fifteen orders of one pair: all are checked before the first is placed, then each has its own fate."""
         params = params_of(call)
-        asked = params.get("orders")
-        if not isinstance(asked, list) or not 2 <= len(asked) <= BATCH_MAX:
+        if not 2 <= len(call.items) <= BATCH_MAX:
             raise invalid("orders")
         shared = {name: params[name] for name in ("pair", "deadline") if params.get(name)}
-        wanted = [
-            order_request(
-                {name: value if isinstance(value, list | dict) else _word(value) for name, value in each.items()}
-                | shared, call.account, call.key, call.now,
-            )
-            for each in asked
-        ]  # fmt: skip
+        wanted = [order_request(item.params | shared, call.account, call.key, call.now) for item in call.items]
+        only_checked = is_true(params, "validate")
+        for _, request in wanted if only_checked else ():
+            self.venue.exchange.test(request)
         told: list[dict[str, Any]] = []
-        for pair, request in wanted:
-            descr = {"descr": {"order": views.order_words(pair, request)}}
-            if is_true(params, "validate"):
-                self.venue.exchange.test(request)
-                told.append(descr)
-                continue
+        for item, (pair, request) in zip(call.items, wanted, strict=True):
+            descr: dict[str, Any] = {"descr": {"order": views.order_words(pair, request)}}
+            item.account, item.key, item.now = call.account, call.key, call.now
             try:
-                txid = order_txid(self._place(call, pair, request).id)
-                call.order_id = call.order_id or txid
-                told.append({"txid": txid, **descr})
+                if not only_checked:
+                    item.order_id = order_txid(self._place(item, pair, request).id)
+                    descr = {"txid": item.order_id, **descr}
             except (Refusal, Reject) as error:
-                told.append({"error": text_of(error), **descr})
+                item.notes.append("refused")
+                descr = {"error": text_of(error), **descr}
+            told.append(descr)
         return {"orders": told}
 
     # changing ----------------------------------------------------------------------------------------------------
@@ -142,7 +137,10 @@ class Desk:
         if is_true(params, "post_only") and self._would_match(order, price):
             raise Reject("would_match")
         note_cancel_of_other(call, order)
-        self.venue.exchange.amend(order, price, quantity or order.quantity, trigger or order.stop_price)
+        if price == order.price and not trigger:
+            self.venue.exchange.shrink(order, quantity)
+        else:
+            self.venue.exchange.amend(order, price, quantity or order.quantity, trigger or order.stop_price)
         call.executed, call.order_id = True, order_txid(order.id)
         return {"amend_id": "T" + order_txid(order.id)[1:]}
 
@@ -223,17 +221,16 @@ class Desk:
         return orders
 
     def cancel_batch(self, call: Call) -> dict[str, Any]:
-        params = params_of(call)
-        names = [str(each) for each in params.get("orders") or []]
-        clients = [str(each) for each in params.get("cl_ord_ids") or []]
-        if not 2 <= len(names) + len(clients) <= CANCEL_BATCH_MAX:
+        """What can be cancelled is; the venue counts it and is silent about the rest."""
+        if not 2 <= len(call.items) <= CANCEL_BATCH_MAX:
             raise invalid("orders")
         count = 0
-        for given in [{"txid": name} for name in names] + [{"cl_ord_id": name} for name in clients]:
+        for item in call.items:
+            item.account, item.key, item.now = call.account, call.key, call.now
             try:
-                count += len(self.cancelled(call, given))
+                count += len(self.cancelled(item, item.params))
             except (Refusal, Reject):
-                continue  # the venue counts what it cancelled and is silent about the rest
+                item.notes.append("refused")
         if not count:
             raise Reject("unknown_order")
         return {"count": count}
@@ -266,7 +263,7 @@ class Desk:
         self.switches[call.account] = Switch(fires_at)
         return {"currentTime": rfc3339(call.now, "seconds"), "triggerTime": rfc3339(fires_at, "seconds")}
 
-    def pulse(self) -> bool:
+    def expire(self) -> bool:
         """Fire what has run out and end what has reached its date. True when an order ended."""
         now, ended = self.venue.clock(), False
         for account, switch in list(self.switches.items()):
@@ -326,9 +323,3 @@ def ledger_symbol(text: str) -> str:
 
 def _shown(pair: Pair, price: Decimal) -> str:
     return pair.price(price) if price != ZERO else ""
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
