@@ -282,6 +282,7 @@ class KrakenFace:
         self.awake = bool(self.hub.listeners)
         if self.awake:
             self.venue.open_books()
+            self.channels.after_batch()
         if self._state is not None:
             self._state.save()
 
