@@ -31,6 +31,12 @@ def next_nonce() -> int:
     return _last_nonce
 
 
+def signature(path: str, nonce: str, body: str, secret: str = SECRET) -> str:
+    """API-Sign of a request."""
+    digest = hashlib.sha256((nonce + body).encode()).digest()
+    return base64.b64encode(hmac.digest(base64.b64decode(secret), path.encode() + digest, "sha512")).decode()
+
+
 def limit_order(cl_ord_id: str = "", **more: Any) -> dict[str, Any]:
     named = {"cl_ord_id": cl_ord_id} if cl_ord_id else {}
     order = {"pair": "XBTUSD", "type": "buy", "ordertype": "limit", "volume": "0.01", "price": "40000"}
@@ -68,9 +74,7 @@ class KrakenPlain:
         else:
             body, kind = urlencode({"nonce": stamp, **(params or {})}), "application/x-www-form-urlencoded"
         path = f"/0/private/{name}"
-        digest = hashlib.sha256((stamp + body).encode()).digest()
-        signature = hmac.digest(base64.b64decode(self._secret), path.encode() + digest, "sha512")
-        headers = {"API-Key": self._key, "API-Sign": base64.b64encode(signature).decode(), "Content-Type": kind}
+        headers = {"API-Key": self._key, "API-Sign": signature(path, stamp, body, self._secret), "Content-Type": kind}
         status, told = self.send("POST", path, body, headers)
         if status != 200:
             return [str(status)], told

@@ -84,11 +84,7 @@ def test_money(sandbox: SandboxProcess, plain: KrakenPlain) -> None:
     assert balance["XXBT"] == "10.1000000000"
     assert float(balance["ZUSD"]) == pytest.approx(100_000 - float(order["cost"]) - float(order["fee"]), abs=1e-4)
     assert plain.call("BalanceEx")[1]["ZUSD"]["hold_trade"] == "0.0000"
-    totals = {
-        name: float(each["free"])
-        for name, each in sandbox.admin.request("GET", "/admin/balances?market=kraken")["main"].items()
-    }
-    assert totals["BTC"] == 10.1
+    assert sandbox.admin.balances("kraken")["main"]["BTC"] == {"free": "10.10000000", "locked": "0.00000000"}
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -122,7 +118,7 @@ def test_orders_are_refused_in_words(
 ) -> None:
     """A wrong order is answered 200 with Kraken's words, and nothing was placed."""
     assert plain.call("AddOrder", limit_order() | wrong)[0] == [error]
-    assert sandbox.admin.request("GET", "/admin/orders?market=kraken") == []
+    assert sandbox.admin.orders("kraken") == []
     row = sandbox.admin.ledger(path="/0/private/AddOrder")[0]
     assert (row["status"], row["executed"], row["notes"]) == (200, False, ["refused"])
 

@@ -4,6 +4,7 @@ all faces share. It sleeps, and its background market with it, until somebody as
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -39,6 +40,7 @@ FUNDS = {"USD": Decimal(100_000), "USDT": Decimal(100_000), "BTC": Decimal(10), 
 TOKEN_TTL_MS = 900_000
 TOKENS_MAX = 10_000
 HEARTBEAT_MS = 1000
+NONCE_DIGITS_MAX = 20  # 64 bits
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 Handler = Callable[[Venue, Call], Any]
@@ -81,7 +83,7 @@ def _engine(clock: Callable[[], int]) -> Callable[[list[str]], Exchange]:
 
 
 class Tokens:
-    """WebSocket tokens: good for 15 minutes to begin with, and for as long as a connection uses them."""
+    """WebSocket tokens: to be used within 15 minutes; one that was used stays good (guides, "Authentication")."""
 
     def __init__(self, seed: int) -> None:
         self._chance = Random(f"kraken-tokens-{seed}")
@@ -97,6 +99,13 @@ class Tokens:
     def key_of(self, token: str, now: int) -> str | None:
         key, until = self._known.get(token, ("", 0))
         return key if now < until else None
+
+    def use(self, token: str, now: int) -> str | None:
+        """The token's key; from now on it does not grow old."""
+        key = self.key_of(token, now)
+        if key is not None:
+            self._known[token] = (key, sys.maxsize)
+        return key
 
 
 class KrakenFace:
@@ -299,7 +308,7 @@ def _intent(params: dict[str, Any]) -> str:
 def _ages(params: dict[str, Any], now: int) -> tuple[int | None, int | None]:
     """(how old, how old it may become) of a request with a deadline, where its nonce is a clock: in s, ms, µs or ns."""
     nonce, deadline = str(params.get("nonce") or ""), moment(str(params.get("deadline") or ""), now)
-    if not nonce.isdigit() or deadline is None:
+    if not (nonce.isascii() and nonce.isdigit() and len(nonce) <= NONCE_DIGITS_MAX) or deadline is None:
         return None, None
     for unit in (1000.0, 1.0, 0.001, 0.000001):
         sent = int(int(nonce) * unit)

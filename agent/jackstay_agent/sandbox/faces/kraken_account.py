@@ -214,5 +214,5 @@ def _bound(
         return _key(there, at_ms)
     try:
         return int(Decimal(text) * 1000), 2**63
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):
         raise invalid(name) from None

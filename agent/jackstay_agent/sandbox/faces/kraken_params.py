@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from .kraken_errors import Refusal, invalid
 from .kraken_names import Pair, pair_of
 
 DEADLINE_MAX_MS = 60_000
+MOMENT_MAX_MS = 4_102_444_800_000  # the year 2100: dates beyond it are mistakes
 TYPES = {
     "market": "MARKET",
     "limit": "LIMIT",
@@ -30,7 +31,7 @@ TYPES = {
 }
 _STP = {"cancel-newest": "EXPIRE_TAKER", "cancel-oldest": "EXPIRE_MAKER", "cancel-both": "EXPIRE_BOTH"}
 _FLAGS = frozenset({"post", "fciq", "fcib", "nompp", "viqc"})
-_NUMBER = re.compile(r"^\d{1,20}(\.\d{1,20})?$")
+_NUMBER = re.compile(r"^[0-9]{1,12}(\.[0-9]{1,12})?$")
 # guides, "Spot Client Order Identifiers": a UUID, 32 hex digits, or free text of up to 18 characters
 _CLIENT_ID = re.compile(r"^([\x21-\x7e]{1,18}|[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$")
 
@@ -107,7 +108,7 @@ def userref_of(params: dict[str, Any]) -> int | None:
     text = str(params.get("userref") or "")
     if not text:
         return None
-    if not re.match(r"^[+-]?\d{1,10}$", text) or abs(int(text)) > 2**31 - 1:
+    if not re.match(r"^[+-]?[0-9]{1,10}$", text) or abs(int(text)) > 2**31 - 1:
         raise invalid("userref")
     return int(text)
 
@@ -211,15 +212,17 @@ def _time_in_force(params: dict[str, Any], kind: str, now: int) -> tuple[str, in
 
 
 def moment(text: str, now: int) -> int | None:
-    """A time in ms: `+5` seconds from now, Unix seconds, or RFC 3339. None when it is none of them."""
+    """A time in ms: `+5` seconds from now, Unix seconds, or RFC 3339. None for anything else."""
     try:
         if text.startswith("+"):
-            return now + int(Decimal(text[1:]) * 1000)
-        if re.match(r"^\d+(\.\d+)?$", text):
-            return int(Decimal(text) * 1000)
-        return int(datetime.fromisoformat(text.replace(" ", "+")).timestamp() * 1000)
-    except (ValueError, InvalidOperation, OverflowError):
+            at = now + int(Decimal(text[1:]) * 1000)
+        elif re.match(r"^[0-9]+(\.[0-9]+)?$", text):
+            at = int(Decimal(text) * 1000)
+        else:
+            at = int(datetime.fromisoformat(text.replace(" ", "+")).timestamp() * 1000)
+    except (ValueError, ArithmeticError):
         return None
+    return at if 0 <= at <= MOMENT_MAX_MS else None
 
 
 def check_deadline(params: dict[str, Any], now: int) -> None:

@@ -7,6 +7,7 @@ One address serves the public and the private socket, which are two hosts at the
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
@@ -87,7 +88,7 @@ class KrakenSocket:
         try:
             # a float would not survive: digits stay digits
             asked = json.loads(text, parse_float=Decimal)
-        except ValueError:
+        except (ValueError, RecursionError):
             asked = None
         if not isinstance(asked, dict) or not isinstance(asked.get("method"), str):
             listener.send(_frame({"error": "Malformed request", "success": False, **_times(now, now)}))
@@ -141,7 +142,7 @@ class KrakenSocket:
         subscribe: Callable[[], None]
         if channel == "book":
             result["depth"] = depth = params.get("depth", 10)
-            wrong = "" if depth in DEPTHS else "Subscription depth not supported"
+            wrong = "" if isinstance(depth, int) and depth in DEPTHS else "Subscription depth not supported"
             stream = f"book:{pair.name}:{depth}"
 
             def subscribe() -> None:
@@ -225,7 +226,7 @@ class KrakenSocket:
         return self._key(params, permission)[0]
 
     def _key(self, params: dict[str, Any], permission: str) -> tuple[str, str]:
-        name = self._face.tokens.key_of(str(params.get("token", "")), self._face.venue.clock())
+        name = self._face.tokens.use(str(params.get("token", "")), self._face.venue.clock())
         key = self._face.venue.keys.get(name or "")
         if key is None:
             raise Refusal("ESession:Invalid session")
@@ -313,4 +314,4 @@ def _listed(value: Any) -> list[Any]:
 
 def _whole(value: Any) -> int:
     text = str(value if value is not None else "")
-    return int(text) if text.lstrip("+-").isdigit() else 0
+    return int(text) if re.match(r"^[+-]?[0-9]{1,10}$", text) else 0

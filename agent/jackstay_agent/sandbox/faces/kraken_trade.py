@@ -5,6 +5,7 @@ Source: docs.kraken.com, "Trading". REST and the WebSocket API come here with th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,7 @@ from . import kraken_views as views
 from .binance_trade import note_cancel
 from .kraken_errors import Refusal, invalid, text_of
 from .kraken_limits import AMEND_COSTS, EDIT_COSTS, Counters, cost_of
-from .kraken_names import PAIRS, Pair, known_pair, order_number, order_txid, pair_of
+from .kraken_names import PAIRS, Pair, known_pair, order_number, order_txid, pair_of, trade_txid
 from .kraken_params import (
     check_deadline,
     check_decimals,
@@ -28,13 +29,16 @@ from .kraken_params import (
     order_request,
     params_of,
     tag_of,
+    userref_of,
 )
 from .kraken_public import rfc3339
 
 BATCH_MAX = 15
 CANCEL_BATCH_MAX = 50
 SWITCH_MAX_S = 86_400
+AMENDS_FROM = 2**40  # their ids look like those of trades, and must not be those of trades
 USER_REQUESTED = "User requested"
+_USERREF = re.compile(r"^[+-]?[0-9]{1,10}$")
 
 
 @dataclass(slots=True)
@@ -53,6 +57,7 @@ class Desk:
         self.switches: dict[str, Switch] = {}
         # orders that are good till a date, by the engine's number
         self._dated: dict[int, int] = {}
+        self._amends = 0
 
     def reset(self) -> None:
         self.counters.reset()
@@ -142,7 +147,8 @@ class Desk:
         else:
             self.venue.exchange.amend(order, price, quantity or order.quantity, trigger or order.stop_price)
         call.executed, call.order_id = True, order_txid(order.id)
-        return {"amend_id": "T" + order_txid(order.id)[1:]}
+        self._amends += 1
+        return {"amend_id": trade_txid(AMENDS_FROM + self._amends)}
 
     def _would_match(self, order: Order, price: Decimal) -> bool:
         best = self.venue.exchange.markets[order.symbol].book.opposite(order.side).best()
@@ -209,9 +215,10 @@ class Desk:
     def cancelled(self, call: Call, params: dict[str, Any]) -> list[Order]:
         name = str(params.get("txid") or "")
         if name and order_number(name) is None:
-            if not name.lstrip("+-").isdigit():
+            userref = userref_of({"userref": name}) if _USERREF.match(name) else None
+            if userref is None:
                 raise Refusal("EOrder:Invalid order")
-            orders = [each for each in self._open(call.account) if tag_of(each).userref == int(name)]
+            orders = [each for each in self._open(call.account) if tag_of(each).userref == userref]
             if not orders:
                 raise Reject("unknown_order", name)
         else:
