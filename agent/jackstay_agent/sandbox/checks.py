@@ -18,6 +18,7 @@ PLACING = frozenset(
         ("POST", "/0/private/AddOrder"),
         ("POST", "/0/private/AddOrderBatch"),
         ("WS", "kraken/add_order"),
+        ("WS", "kraken/batch_add"),
         ("POST", "/api/v5/trade/order"),
         ("POST", "/api/v5/trade/batch-orders"),
         ("POST", "/api/v5/trade/order-algo"),

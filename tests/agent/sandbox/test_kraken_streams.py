@@ -149,19 +149,44 @@ def test_orders_over_the_socket(sandbox: SandboxProcess) -> None:
         stop = socket.ask("add_order", **order(order_type="stop-loss", side="sell", cl_ord_id="two", token=token,
                                                triggers={"price": 45000.5}, limit_price=None))  # fmt: skip
         assert stop["success"], stop
-        socket.send("cancel_order", order_id=[edited["order_id"], txid], cl_ord_id=["two"], token=token)
-        answers = [socket.next(method="cancel_order") for _ in range(3)]
-        assert [answer["success"] for answer in answers] == [True, False, True]
-        assert (answers[1]["error"], answers[2]["result"]) == ("EOrder:Unknown order", {"cl_ord_id": "two"})
+        both = socket.ask("cancel_order", order_id=[txid], cl_ord_id=["two"], token=token)
+        assert both["error"] == "EGeneral:Invalid arguments:txid"
+        socket.send("cancel_order", order_id=[edited["order_id"], txid], token=token)
+        answers = [socket.next(method="cancel_order") for _ in range(2)]
+        assert [(answer["success"], answer.get("error")) for answer in answers] == [
+            (True, None),
+            (False, "EOrder:Unknown order"),
+        ]
+        assert socket.ask("cancel_order", cl_ord_id=["two"], token=token)["result"] == {"cl_ord_id": "two"}
         assert socket.ask("cancel_all", token=token)["result"] == {"count": 0}
     rows = sandbox.admin.ledger(method="WS", path="kraken/*")
     assert [row["path"] for row in rows] == [
-        "kraken/add_order", "kraken/amend_order", "kraken/edit_order", "kraken/add_order", *["kraken/cancel_order"] * 3,
+        "kraken/add_order", "kraken/amend_order", "kraken/edit_order", "kraken/add_order", *["kraken/cancel_order"] * 4,
         "kraken/cancel_all",
     ]  # fmt: skip
     assert (rows[0]["client_order_id"], rows[0]["order_id"], rows[0]["executed"]) == ("one", txid, True)
     assert (rows[0]["symbol"], rows[0]["api_key"], rows[0]["lane"]) == ("XBTUSD", "sandbox-key", "trade")
     assert sandbox.admin.checks()["protective_order_cancelled"][0]["client_order_id"] == "two"
+
+
+def test_batches_over_the_socket(sandbox: SandboxProcess) -> None:
+    """A batch of orders is told one by one and has a ledger row for each; a batch of cancels is counted."""
+    plain = KrakenPlain(sandbox)
+    with KrakenWs(sandbox) as socket:
+        token = plain.token()
+        items = [{k: v for k, v in order(cl_ord_id=name, order_qty=size).items() if k != "symbol"}
+                 for name, size in (("one", 0.01), ("two", 9), ("three", 0.02))]  # fmt: skip
+        told = socket.ask("batch_add", symbol="BTC/USD", orders=items, token=token)["result"]
+        assert [(row["cl_ord_id"], row.get("error")) for row in told] == [
+            ("one", None), ("two", "EOrder:Insufficient funds"), ("three", None),
+        ]  # fmt: skip
+        gone = socket.ask("batch_cancel", orders=[told[0]["order_id"]], cl_ord_id=["three"], token=token)
+        assert gone["result"] == {"count": 2}
+    rows = sandbox.admin.ledger(path="kraken/batch_add")
+    assert [(row["client_order_id"], row["executed"], row["symbol"]) for row in rows] == [
+        ("one", True, "XBTUSD"), ("two", False, "XBTUSD"), ("three", True, "XBTUSD"),
+    ]  # fmt: skip
+    assert [row["executed"] for row in sandbox.admin.ledger(path="kraken/batch_cancel")] == [True, True]
 
 
 def test_small_numbers_survive(sandbox: SandboxProcess) -> None:

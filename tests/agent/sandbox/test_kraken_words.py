@@ -7,15 +7,16 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackstay_agent.sandbox.answers import Call
+from jackstay_agent.sandbox.answers import Call, form
 from jackstay_agent.sandbox.faces.face import Face
 from jackstay_agent.sandbox.faces.kraken_errors import Refusal
 from jackstay_agent.sandbox.faces.kraken_names import PAIRS, order_number, order_txid, trade_number, trade_txid
 from jackstay_agent.sandbox.faces.kraken_params import moment, order_request
-from jackstay_agent.sandbox.faces.kraken_words import asked_words
+from jackstay_agent.sandbox.faces.kraken_words import asked_words, batch_words
 from jackstay_agent.sandbox.server import SandboxServer
 from jackstay_agent.sandbox.venue import Venue
 from kraken_client import KEY, next_nonce, signature
@@ -110,7 +111,22 @@ def _is_json(value: Any) -> bool:
     return True
 
 
+@pytest.mark.parametrize(("waited_ms", "refused"), [(5000, False), (5001, True)])
+def test_an_order_that_waited_too_long(waited_ms: int, refused: bool) -> None:
+    """Without a deadline of its own an order is good for five seconds after its receipt."""
+    nonce, path = str(next_nonce()), "/0/private/AddOrder"
+    body = f"nonce={nonce}&pair=XBTUSD&type=buy&ordertype=limit&volume=0.001&price=40000"
+    headers = {"API-Key": KEY, "API-Sign": signature(path, nonce, body)}
+    call = Call("POST", path, "", body.encode(), headers, form(body), NOW)
+    FACE.facts(call)
+    call.now = NOW + waited_ms
+    told = orjson.loads(FACE.answer(call).body)
+    assert told["error"] == (["EService:Deadline elapsed"] if refused else [])
+
+
 @given(st.sampled_from(["add_order", "amend_order", "edit_order", "cancel_order"]), st.dictionaries(TEXTS, VALUES))
 def test_socket_words(method: str, params: dict[str, Any]) -> None:
     """The WebSocket's words become texts, whatever they were."""
     assert all(isinstance(value, str) for value in asked_words(method, params).values())
+    for batch in ("batch_add", "batch_cancel"):
+        orjson.dumps(batch_words(batch, params | {"orders": list(params.values())}))

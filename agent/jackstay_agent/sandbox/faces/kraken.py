@@ -65,10 +65,12 @@ PUBLIC: dict[str, Handler] = {
     "Trades": public.trades,
     "OHLC": public.ohlc,
 }
-PLACING = frozenset({"AddOrder", "AddOrderBatch", "AmendOrder", "EditOrder", "add_order", "amend_order", "edit_order"})
+NEW_ORDERS = frozenset({"AddOrder", "AddOrderBatch", "add_order", "batch_add"})
+PLACING = NEW_ORDERS | {"AmendOrder", "EditOrder", "amend_order", "edit_order"}
+BATCHES = frozenset({"AddOrderBatch", "CancelOrderBatch", "batch_add", "batch_cancel"})
 CANCELLING = frozenset(
     {"CancelOrder", "CancelOrderBatch", "CancelAll", "CancelAllOrdersAfter", "cancel_order", "cancel_all",
-     "cancel_all_orders_after"}
+     "batch_cancel", "cancel_all_orders_after"}
 )  # fmt: skip
 
 
@@ -171,10 +173,11 @@ class KrakenFace:
         lane = "trade" if name in PLACING else "cancel" if name in CANCELLING else "public"
         if call.path.startswith("/0/private/") and lane == "public":
             lane = "query"
-        asked = _batch(params) if name in ("AddOrderBatch", "CancelOrderBatch") else []
+        call.structures.setdefault("received_at", call.now)
+        asked = _batch(params | call.structures) if name in BATCHES else []
         call.items = [item_of(call, each) for each in asked]
         age_ms, ttl_ms = _ages(params, call.now)
-        pair, placing = str(params.get("pair") or ""), name in ("AddOrder", "AddOrderBatch", "add_order")
+        pair, placing = str(params.get("pair") or ""), name in NEW_ORDERS
         return Facts(
             api_key=call.headers.get("API-Key") or self.tokens.key_of(str(params.get("token")), call.now) or "",
             lane=lane,

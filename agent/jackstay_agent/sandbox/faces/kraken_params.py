@@ -19,7 +19,9 @@ from ..engine.model import ZERO, Order, OrderRequest
 from .kraken_errors import Refusal, invalid
 from .kraken_names import Pair, pair_of
 
+# "Add Order", `deadline`: offsets up to 60 seconds, "default is 5 seconds"
 DEADLINE_MAX_MS = 60_000
+DEADLINE_DEFAULT_MS = 5_000
 MOMENT_MAX_MS = 4_102_444_800_000  # the year 2100: dates beyond it are mistakes
 TYPES = {
     "market": "MARKET",
@@ -143,7 +145,6 @@ def order_request(params: dict[str, Any], account: str, owner: str, now: int) ->
         if kind != "limit":
             raise invalid("oflags:post")
         engine_type = "LIMIT_MAKER"
-    check_deadline(params, now)
     shown = ",".join(["fciq", *(flag for flag in ("post", "nompp", "viqc") if flag in flags)])
     return pair, OrderRequest(
         account=account,
@@ -225,13 +226,11 @@ def moment(text: str, now: int) -> int | None:
     return at if 0 <= at <= MOMENT_MAX_MS else None
 
 
-def check_deadline(params: dict[str, Any], now: int) -> None:
-    """`deadline`: after it the engine refuses the request ("Add Order": at most 60 s ahead)."""
+def check_deadline(params: dict[str, Any], now: int, received_at: int) -> None:
+    """`deadline`: after it the engine refuses the request; 5 s after its receipt where none is given, 60 s at most."""
     text = str(params.get("deadline") or "")
-    if not text:
-        return
-    at = moment(text, now)
-    if at is None or at > now + DEADLINE_MAX_MS:
+    at = moment(text, received_at) if text else received_at + DEADLINE_DEFAULT_MS
+    if at is None or at > received_at + DEADLINE_MAX_MS:
         raise invalid("deadline")
     if at < now:
         raise Refusal("EService:Deadline elapsed")

@@ -24,7 +24,7 @@ from .kraken_errors import Refusal, text_of
 from .kraken_names import Pair, known_pair, order_txid
 from .kraken_public import OHLC_MINUTES, rfc3339
 from .kraken_streams import DEPTHS, TRIGGERS, KrakenHub, KrakenListener
-from .kraken_words import asked_words
+from .kraken_words import asked_words, batch_words
 from .socket_orders import SocketOrders
 
 if TYPE_CHECKING:
@@ -33,11 +33,14 @@ if TYPE_CHECKING:
 
 REQUEST_MAX_BYTES = 256 * 1024
 VERSION = "2.0.10"
+CANCEL_NAMES = ("order_id", "cl_ord_id", "order_userref")
 PERMISSIONS = {
     "add_order": "trade",
     "amend_order": "trade",
     "edit_order": "trade",
+    "batch_add": "trade",
     "cancel_order": "cancel",
+    "batch_cancel": "cancel",
     "cancel_all": "cancel",
     "cancel_all_orders_after": "cancel",
 }
@@ -51,11 +54,13 @@ class KrakenSocket:
         self._server = server
         self._hub = hub
         desk = face.desk
-        self._trading: dict[str, Callable[[Call], dict[str, Any]]] = {
+        self._trading: dict[str, Callable[[Call], Any]] = {
             "add_order": self._add,
             "amend_order": self._amend,
             "edit_order": self._edit,
+            "batch_add": self._add_batch,
             "cancel_order": self._cancel,
+            "batch_cancel": desk.cancel_batch,
             "cancel_all": desk.cancel_all,
             "cancel_all_orders_after": desk.cancel_after,
         }
@@ -239,12 +244,16 @@ class KrakenSocket:
         """One order request; a cancel of several orders is several of them, each with an answer of its own."""
         method, params = asked["method"], asked["params"]
         several = _cancels(params) if method == "cancel_order" else [{}]
+        if sum(bool(params.get(name)) for name in CANCEL_NAMES) > 1 and method == "cancel_order":
+            # "cannot be combined in the same request"
+            several = [{"txid": "", "cl_ord_id": ""}]
         for number, named in enumerate(several):
             words = {**asked_words(method, params), **named}
             now = self._face.venue.clock()
             # the whole frame stands where a query would: the ledger tells requests apart by it
             frame = f"{text}#{number}" if number else text
             call = Call("WS", f"kraken/{method}", frame, b"", {}, words, now)
+            call.structures = batch_words(method, params)
             process = partial(self._process, asked, call, now)
             await orders.run(call, process, partial(self._troubled, asked, call))
 
@@ -268,6 +277,14 @@ class KrakenSocket:
         told = self._face.desk.add(call)
         named = {"cl_ord_id": call.params.get("cl_ord_id"), "order_userref": _whole(call.params.get("userref"))}
         return ({"order_id": told["txid"][0]} if "txid" in told else {}) | {k: v for k, v in named.items() if v}
+
+    def _add_batch(self, call: Call) -> list[dict[str, Any]]:
+        told = self._face.desk.add_batch(call)["orders"]
+        rows = []
+        for item, each in zip(call.items, told, strict=True):
+            row = {name: item.params[name] for name in ("cl_ord_id",) if item.params.get(name)}
+            rows.append(row | ({"error": each["error"]} if "error" in each else {"order_id": each.get("txid")}))
+        return rows
 
     def _amend(self, call: Call) -> dict[str, Any]:
         told = self._face.desk.amend(call)

@@ -75,6 +75,7 @@ class Desk:
     def add(self, call: Call) -> dict[str, Any]:
         params = params_of(call)
         pair, request = order_request(params, call.account, call.key, call.now)
+        check_in_time(call)
         told: dict[str, Any] = {"descr": {"order": views.order_words(pair, request)}}
         if is_true(params, "validate"):
             self.venue.exchange.test(request)
@@ -102,8 +103,9 @@ class Desk:
         params = params_of(call)
         if not 2 <= len(call.items) <= BATCH_MAX:
             raise invalid("orders")
-        shared = {name: params[name] for name in ("pair", "deadline") if params.get(name)}
+        shared = {"pair": params.get("pair", "")}
         wanted = [order_request(item.params | shared, call.account, call.key, call.now) for item in call.items]
+        check_in_time(call)
         only_checked = is_true(params, "validate")
         for _, request in wanted if only_checked else ():
             self.venue.exchange.test(request)
@@ -128,7 +130,7 @@ class Desk:
         params = params_of(call)
         order = self._named(call, params)
         pair = PAIRS[order.symbol]
-        check_deadline(params, call.now)
+        check_in_time(call)
         quantity, limit = number(params, "order_qty"), number(params, "limit_price")
         trigger = number(params, "trigger_price")
         if not (quantity or limit or trigger):
@@ -174,8 +176,8 @@ class Desk:
             "price": params.get("price") or _shown(pair, old.stop_price or old.price),
             "price2": params.get("price2") or (_shown(pair, old.price) if old.stop_price else ""),
             "userref": params.get("userref") or (str(tag.userref) if tag.userref else ""),
-            "deadline": params.get("deadline", ""),
         }  # fmt: skip
+        check_in_time(call)
         _, request = order_request(given, call.account, call.key, call.now)
         self._check_edit(old, pair, request)
         told = {"descr": {"order": views.order_words(pair, request)}}
@@ -314,6 +316,11 @@ class Desk:
             if order.client_id == client_id:
                 return order
         raise Reject("unknown_order", client_id)
+
+
+def check_in_time(call: Call) -> None:
+    """Has the request waited too long since it was received?"""
+    check_deadline(params_of(call), call.now, call.structures.get("received_at", call.now))
 
 
 def note_cancel_of_other(call: Call, order: Order) -> None:

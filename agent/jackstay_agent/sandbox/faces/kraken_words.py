@@ -33,13 +33,29 @@ def word(value: Any) -> str:
 def asked_words(method: str, params: dict[str, Any]) -> dict[str, str]:
     """The request's parameters as REST would have sent them. Lists, which only cancels have, give their first item."""
     plain = {name: value[0] if isinstance(value, list) and value else value for name, value in params.items()}
-    if method == "add_order":
+    if method in ("add_order", "batch_add"):
         return _order_words(plain)
     if method == "edit_order":
         return _order_words(plain) | {"txid": word(plain.get("order_id"))}
     words = {name: word(value) for name, value in plain.items() if not isinstance(value, dict)}
     words["txid"] = words.pop("order_id", "")
     return words
+
+
+def batch_words(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The orders a batch is made of, each in the words of REST."""
+    orders = params.get("orders")
+    if not isinstance(orders, list):
+        orders = []
+    if method == "batch_add":
+        return {"orders": [_order_words(each) for each in orders if isinstance(each, dict)]}
+    if method == "batch_cancel":
+        clients = params.get("cl_ord_id")
+        return {
+            "orders": [word(each) for each in orders],
+            "cl_ord_ids": [word(each) for each in clients] if isinstance(clients, list) else [],
+        }
+    return {}
 
 
 def _order_words(params: dict[str, Any]) -> dict[str, str]:
