@@ -100,6 +100,9 @@ class KrakenWs:
         asked: dict[str, Any] = {"method": method} | ({"params": params} if params else {})
         self._socket.send(json.dumps(asked | ({"req_id": req_id} if req_id is not None else {})))
 
+    def raw(self, text: str) -> None:
+        self._socket.send(text)
+
     def next(self, timeout_s: float = 5.0, **fields: Any) -> dict[str, Any]:
         """The next message with these fields; others are passed over. TimeoutError when it does not come."""
         deadline = time.monotonic() + timeout_s

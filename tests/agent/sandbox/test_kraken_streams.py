@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from random import Random
 from typing import Any
 
 import pytest
@@ -217,3 +219,25 @@ def test_a_reset_venue_starts_over(sandbox: SandboxProcess) -> None:
         sandbox.admin.reset()
         again = socket.next(channel="book")
         assert (again["type"], FollowedBook().read(again)) == ("snapshot", True)
+
+
+def test_nonsense_ends_no_connection(sandbox: SandboxProcess) -> None:
+    """Hundreds of malformed and mixed-up messages are each answered; afterwards the line still serves orders."""
+    plain, chance = KrakenPlain(sandbox), Random(7)
+    token = plain.token()
+    values: list[Any] = [None, True, -1, 0.5, "", "BTC/USD", "book", "nonsense", [], ["BTC/USD"], [1, None],
+                         {}, {"a": 1}, "9" * 50, token]  # fmt: skip
+    names = ["channel", "symbol", "depth", "interval", "event_trigger", "snapshot", "token", "order_id", "cl_ord_id",
+             "order_type", "side", "order_qty", "limit_price", "triggers", "orders", "timeout", "deadline"]  # fmt: skip
+    methods = ["subscribe", "unsubscribe", "add_order", "amend_order", "edit_order", "cancel_order", "cancel_all",
+               "cancel_all_orders_after", "batch_add", "batch_cancel", "what", 5, None]  # fmt: skip
+    with KrakenWs(sandbox) as socket:
+        for _ in range(400):
+            params = {name: chance.choice(values) for name in chance.sample(names, chance.randrange(6))}
+            given = chance.choice([params, params | {"token": token}, None, [], "params"])
+            socket.raw(json.dumps({"method": chance.choice(methods), "params": given, "req_id": chance.choice(values)}))
+        for text in ("", "{", "[]", "null", "1e999", "[" * 20_000, '{"method": NaN}'):
+            socket.raw(text)
+        socket.send("ping", req_id=99)
+        assert socket.next(method="pong")["req_id"] == 99
+        assert socket.ask("add_order", **order(cl_ord_id="after", token=token))["success"]
