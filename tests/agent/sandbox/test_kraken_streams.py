@@ -7,6 +7,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from jackstay_agent.sandbox import SandboxProcess
 from kraken_client import FollowedBook, KrakenPlain, KrakenWs, limit_order
@@ -219,6 +221,14 @@ def test_a_reset_venue_starts_over(sandbox: SandboxProcess) -> None:
         sandbox.admin.reset()
         again = socket.next(channel="book")
         assert (again["type"], FollowedBook().read(again)) == ("snapshot", True)
+
+
+def test_other_doors_are_shut(sandbox: SandboxProcess) -> None:
+    """An upgrade on a REST path, or on the first API's address, finds no WebSocket; REST on `/v2` finds no method."""
+    for path in ("/0/public/Time", "/"):
+        with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{sandbox.port}{path}", proxy=None):
+            pass
+    assert KrakenPlain(sandbox).send("GET", "/v2") == (200, {"error": ["EGeneral:Unknown method"]})
 
 
 def test_nonsense_ends_no_connection(sandbox: SandboxProcess) -> None:

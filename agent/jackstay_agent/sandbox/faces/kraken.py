@@ -114,6 +114,7 @@ class KrakenFace:
     """Serves `/0/…` and, through its socket, `/v2`."""
 
     name = "kraken"
+    doors = frozenset({"/v2"})
 
     def __init__(self, server: SandboxServer) -> None:
         main = server.venue
@@ -166,7 +167,7 @@ class KrakenFace:
     # requests ----------------------------------------------------------------------------------------------------
 
     def serves(self, path: str) -> bool:
-        return path.startswith("/0/") or path == "/v2"
+        return path.startswith("/0/") or path in self.doors
 
     def facts(self, call: Call) -> Facts:
         params, name = params_of(call), call.path.rpartition("/")[2]
