@@ -194,6 +194,17 @@ def test_edit_replaces(plain: KrakenPlain) -> None:
     assert (txid, order["vol"], order["userref"]) == (told["txid"], "2.00000000", 5)
 
 
+def test_the_market_moves_on_request(sandbox: SandboxProcess, plain: KrakenPlain) -> None:
+    """A price set over the administration moves Kraken's book, fills what rests in its way and fires a stop."""
+    resting = plain.place(price="49000")
+    stop = plain.place("stop", type="sell", ordertype="stop-loss", price="49500")
+    sandbox.admin.price("BTCUSD", "48000")
+    plain.call("AddOrder", limit_order(ordertype="market", type="sell", price=""))
+    orders = plain.call("QueryOrders", {"txid": f"{resting},{stop}"})[1]
+    assert {order["status"] for order in orders.values()} == {"closed"}
+    assert float(plain.public("Ticker", pair="XBTUSD")["result"]["XXBTZUSD"]["c"][0]) < 48_500
+
+
 def test_stops(sandbox: SandboxProcess, plain: KrakenPlain) -> None:
     """A stop waits for its trigger, is told with both prices, and its cancel is noted as one of a protective order."""
     stop = plain.place("stop", type="sell", ordertype="stop-loss-limit", price="45000", price2="44900")
