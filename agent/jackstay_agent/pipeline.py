@@ -18,13 +18,19 @@ from jackstay_protocols.messages import Post, Refusal, Response
 
 from .core.breaker import Permit
 from .core.classify import Cause, Verdict, classify_answer, classify_failure
+from .core.intent import State
 from .core.rate_limit import Admit, Refuse, Wait
 from .core.retry import RetryAt, RetryPolicy, RetryState, Would, may_retry, would_retry
 from .flight import Flight, Reply
 from .gateway.bot_door import Call
+from .intents import OUTCOMES, Begun, Intents, wire_refusal
 from .judgement import REFUSAL_WORDS, Judgement
+from .outbox import Duplicate, Intent, Settled
+from .outbox import Wait as StandBehind
+from .resolver import Resolver
 from .transport.http import HttpAnswer, HttpFailure, Ticket
 from .upstreams import Upstreams, Way
+from .venues.operations import Operations
 
 EventSink = Callable[[str, dict[str, Any]], None]
 _loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster than the standard library's
@@ -32,6 +38,11 @@ _loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster tha
 CallLater = Callable[[float, Callable[[], None]], Any]
 
 # "Not now" is obeyed, not retried (Envoy's rule for overload and rate limits): the gate and the bot decide.
+ANSWER_SHARE = 0.6  # of the bot's deadline, where the rest can be used to ask (issue: the outbox)
+ANSWER_MARGIN_S = 0.02  # the answer has to travel back
+RESOLVED_HEADER = (b"x-jackstay-outcome", b"resolved")
+NOBODY: Any = object()
+
 OBEYED = frozenset({Cause.RATE_LIMITED, Cause.ORDER_RATE, Cause.BANNED, Cause.OVERLOAD, Cause.WAF, Cause.MAINTENANCE})
 
 
@@ -47,6 +58,9 @@ class Pipeline:
         random: chance.Random,
         call_later: CallLater,
         retry: RetryPolicy,
+        intents: Intents,
+        resolver: Resolver,
+        operations: Callable[[str], Operations | None],
         on_event: EventSink,
     ) -> None:
         self._upstreams = upstreams
@@ -55,6 +69,9 @@ class Pipeline:
         self._random = random
         self._call_later = call_later
         self._retry = retry
+        self._intents = intents
+        self._resolver = resolver
+        self._operations = operations
         self._on_event = on_event
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
@@ -76,19 +93,34 @@ class Pipeline:
         key = judgement.key_alias(request.headers)
         if not self._may_start(call, way, judgement):
             return
+        intents = self._intents.read(call, way, self._operations(way.upstream.profile.name))
+        if intents and await self._was_duplicate(call, intents):
+            return
         judgement.retry_budget.called(call.arrived_at)
+        begun: Begun | None = None
         state = RetryState.begin(self._retry, call.arrived_at, call.deadline_at)
         result: HttpAnswer | HttpFailure | None = None
         while True:
-            permit = await self._admit(call, way, judgement, key)  # 4
+            permit = await self._admit(call, way, judgement, key, intents)  # 4
             if isinstance(permit, Refusal):
                 if result is None:
                     self._answer_refusal(call, permit)
                     return
                 break  # a second try is not to be had: the first one's answer stands
+            if intents:
+                written = await self._intents.begin(intents)  # 5
+                if not isinstance(written, Begun):
+                    judgement.give_back(permit, None)
+                    if isinstance(written, StandBehind):
+                        continue  # another one became unknown meanwhile: stand in line behind it
+                    self._answer_refusal(call, wire_refusal(written, way.upstream.host))
+                    return
+                begun = written
             started_at = self._clock()
-            result = await self._send(call, way)  # 6, 7, 8
+            result = await self._send(call, way, self._answer_by(call, begun))  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
+            if begun is not None:
+                self._intents.finish(begun, verdict, result, way.upstream.profile.table)
             self._record(judgement, permit, way, request.method, key, verdict, started_at, result)  # 10
             again = self._again(judgement, way, state, verdict)  # 11
             if again is None or call.abandoned:
@@ -97,8 +129,39 @@ class Pipeline:
             state = again.state
             await self._until(again.at)
         self._learn(judgement, way, call, verdict)
-        self.counters[verdict.outcome] += 1
-        call.reply(_response(result, verdict, self._clock() - call.arrived_at, state.attempts))  # 12
+        response = _response(result, verdict, self._clock() - call.arrived_at, state.attempts)
+        if begun is not None:
+            if verdict.outcome is Outcome.UNKNOWN:
+                response = await self._resolved(call, begun, response)
+            response = msgspec.structs.replace(response, intent=begun.name)
+            self._intents.told(begun)
+        self.counters[response.outcome] += 1
+        call.reply(response)  # 12
+
+    # ---- 1 to 3 again: what was asked before
+
+    async def _was_duplicate(self, call: Call, intents: tuple[Intent, ...]) -> bool:
+        """The same key again gets the outcome of the first, in any mode; answered here if so."""
+        first = intents[0]
+        if not first.key:
+            return False
+        outbox = self._intents.outbox
+        found = outbox.find_duplicate(first.bot_id, first.key, first)
+        if found is None:
+            return False
+        if not found.same_body:
+            self._refuse(
+                call,
+                Reason.DUPLICATE,
+                f"key {first.key!r} belongs to another request (intent {found.seq}); one key belongs to one request:"
+                " use a new key",
+            )
+            return True
+        if found.ending is None:
+            await self._until_settled((found.seq,), call.deadline_at)
+            found = outbox.find_duplicate(first.bot_id, first.key, first) or found
+        call.reply(_repeated(found))
+        return True
 
     # ---- 4
 
@@ -117,8 +180,13 @@ class Pipeline:
                 return False
         return True
 
-    async def _admit(self, call: Call, way: Way, judgement: Judgement, key: str) -> Permit | Refusal:
-        """Breaker permit and room in the budgets, waiting for the latter inside the deadline; or why not."""
+    async def _admit(
+        self, call: Call, way: Way, judgement: Judgement, key: str, intents: tuple[Intent, ...]
+    ) -> Permit | Refusal:
+        """Rule 1, breaker permit and room in the budgets, waiting inside the deadline; or why not."""
+        no = await self._stand(call, way, intents)
+        if no is not None:
+            return no
         ticket: Wait | None = None
         ask = judgement.ask(call.message.method, way.path, way.route, key)
         while True:
@@ -140,6 +208,33 @@ class Pipeline:
         words = REFUSAL_WORDS[permit.reason].format(name=way.upstream.host)
         return Refusal(permit.reason, words, permit.retry_after_s)
 
+    async def _stand(self, call: Call, way: Way, intents: tuple[Intent, ...]) -> Refusal | None:
+        """DESIGN §3 rule 1: an order equal to an unknown one is refused, other entries of its side wait for it."""
+        while True:
+            no = self._intents.stand(intents)
+            if no is None:
+                return None
+            if not isinstance(no, StandBehind):
+                return wire_refusal(no, way.upstream.host)
+            self.counters["waited"] += 1
+            if await self._until_settled(no.behind, call.deadline_at) is None:
+                behind = ", ".join(map(str, no.behind[:3]))
+                return Refusal(
+                    Reason.EXPIRED, f"it waited behind unknown orders of its symbol and side (intents {behind})"
+                )
+
+    async def _until_settled(self, seqs: tuple[int, ...], instant: float) -> Settled | None:
+        """Until one of these is settled, or the instant is there (None)."""
+        left_s = instant - self._clock()
+        if left_s <= 0:
+            return None
+        rung = self._intents.when_settled(seqs)
+        timer = self._call_later(left_s, lambda: rung.set(NOBODY))
+        settled = await rung
+        timer.cancel()
+        self._intents.stop_waiting(seqs, rung)
+        return None if settled is NOBODY else settled
+
     async def _until(self, instant: float) -> None:
         """Wait for an instant of the clock, never a moment less (uvloop timers may fire 1 ms early)."""
         while True:
@@ -152,7 +247,45 @@ class Pipeline:
 
     # ---- 6, 7, 8
 
-    async def _send(self, call: Call, way: Way) -> HttpAnswer | HttpFailure:
+    def _answer_by(self, call: Call, begun: Begun | None) -> float:
+        """Where the venue can be asked, 0.6 of the bot's time is for the answer and the rest for asking."""
+        if begun is None or len(begun.intents) > 1 or not self._resolver.can_ask(begun.intents[0]):
+            return call.deadline_at
+        return call.arrived_at + ANSWER_SHARE * (call.deadline_at - call.arrived_at)
+
+    async def _resolved(self, call: Call, begun: Begun, unknown: Response) -> Response:
+        """The truth, if it can be had before the bot's deadline; otherwise it comes later as news."""
+        if len(begun.intents) > 1 or not self._resolver.can_ask(begun.intents[0]):
+            return unknown
+        settled = await self._until_settled(begun.seqs, call.deadline_at - ANSWER_MARGIN_S)
+        if settled is None:
+            return unknown
+        if settled.state is State.DONE:
+            answer = self._resolver.answer_of(settled.seq)
+            if answer is None:
+                return unknown
+            return msgspec.structs.replace(
+                unknown,
+                status=answer.status,
+                reason=answer.reason,
+                headers=[*answer.headers, RESOLVED_HEADER],
+                body=answer.body,
+                outcome=Outcome.OK,
+                cause="resolved",
+                detail=settled.why,
+                retryable=False,
+            )
+        return msgspec.structs.replace(
+            unknown,
+            status=0,
+            headers=[],
+            body=b"",
+            outcome=OUTCOMES[settled.state],
+            cause=str(settled.state),
+            detail=f"not executed: {settled.why}",
+        )
+
+    async def _send(self, call: Call, way: Way, deadline_at: float) -> HttpAnswer | HttpFailure:
         request = call.message
         reply: Reply[HttpAnswer | HttpFailure] = Reply()
         changes = way.route.changes
@@ -162,7 +295,7 @@ class Pipeline:
                 way.target,
                 request.headers,
                 request.body,
-                deadline_at=call.deadline_at,
+                deadline_at=deadline_at,
                 done=reply.set,
                 idempotent=not changes,
             )
@@ -291,6 +424,23 @@ def _response(result: HttpAnswer | HttpFailure, verdict: Verdict, elapsed_s: flo
     if isinstance(result, HttpFailure):
         return Response(0, b"", [], b"", sent=result.sent, **common)
     return Response(result.status, result.reason, result.headers, result.body, **common)
+
+
+def _repeated(found: Duplicate) -> Response:
+    """What became of the first request with this key."""
+    ending = found.ending
+    if ending is None:
+        return Response(0, b"", [], b"", Outcome.UNKNOWN, cause="unknown", intent=str(found.seq), detail="same key")
+    return Response(
+        ending.status or 0,
+        b"",
+        [(b"x-jackstay-outcome", b"repeated")],
+        ending.reply,
+        OUTCOMES[found.state],
+        cause=ending.cause,
+        detail=ending.why,
+        intent=str(found.seq),
+    )
 
 
 assert set(Outcome) == {"ok", "rejected", "failed", "unknown"}  # the counters above have a place for each
