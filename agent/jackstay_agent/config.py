@@ -22,6 +22,7 @@ from .connection_settings import ConnectionSettings
 from .core.pool import PoolSettings
 from .error_settings import ErrorSettings
 from .feed_settings import FeedSettings
+from .outbox.settings import OutboxSettings
 from .transport.endpoint import Endpoint
 from .venues.profile import Profile, shipped_profiles, user_profiles
 
@@ -154,6 +155,7 @@ class Config(Section, frozen=True, kw_only=True):
     connections: PoolSettings = PoolSettings()
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
+    queue: OutboxSettings = OutboxSettings()
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}

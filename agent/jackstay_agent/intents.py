@@ -61,16 +61,25 @@ class Intents:
 
     def __init__(
         self,
-        outbox: Outbox,
         *,
         deliver: Callable[[str, OutcomeNews], bool],
         on_event: EventSink,
     ) -> None:
-        self.outbox = outbox
+        self._outbox: Outbox | None = None
         self._deliver = deliver
         self._on_event = on_event
         self._waiting: dict[int, list[Reply[Settled]]] = {}
         self._telling: set[int] = set()  # a call that still runs will tell these itself
+
+    def attach(self, outbox: Outbox) -> None:
+        """The outbox is opened at start, after the agent's lock is held; before that nothing is taken."""
+        self._outbox = outbox
+
+    @property
+    def outbox(self) -> Outbox:
+        if self._outbox is None:
+            raise RuntimeError("the outbox is not open: start the agent first")
+        return self._outbox
 
     # ---- before the first byte
 
@@ -193,6 +202,9 @@ class Intents:
     def _wake(self, settled: Settled) -> None:
         for rung in self._waiting.pop(settled.seq, ()):
             rung.set(settled)
+
+    def status(self) -> dict[str, Any]:
+        return {} if self._outbox is None else self._outbox.stats()
 
     # ---- the bot's side
 

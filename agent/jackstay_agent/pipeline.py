@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from jackstay_protocols.errors import Outcome, Reason, ValidationError
-from jackstay_protocols.messages import Post, Refusal, Response
+from jackstay_protocols.messages import Post, Refusal, Request, Response
 
 from .core.breaker import Permit
 from .core.classify import Cause, Verdict, classify_answer, classify_failure
@@ -31,6 +31,7 @@ from .resolver import Resolver
 from .transport.http import HttpAnswer, HttpFailure, Ticket
 from .upstreams import Upstreams, Way
 from .venues.operations import Operations
+from .venues.outgoing import OutgoingRequest
 
 EventSink = Callable[[str, dict[str, Any]], None]
 _loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster than the standard library's
@@ -44,6 +45,18 @@ RESOLVED_HEADER = (b"x-jackstay-outcome", b"resolved")
 NOBODY: Any = object()
 
 OBEYED = frozenset({Cause.RATE_LIMITED, Cause.ORDER_RATE, Cause.BANNED, Cause.OVERLOAD, Cause.WAF, Cause.MAINTENANCE})
+
+
+class Own:
+    """A question of the agent's own, where the pipeline's steps expect a bot's call."""
+
+    __slots__ = ("abandoned", "cancel", "deadline_at", "message")
+
+    def __init__(self, message: Request, deadline_at: float) -> None:
+        self.message = message
+        self.deadline_at = deadline_at
+        self.abandoned = False
+        self.cancel: Callable[[], None] | None = None
 
 
 class Pipeline:
@@ -181,7 +194,7 @@ class Pipeline:
         return True
 
     async def _admit(
-        self, call: Call, way: Way, judgement: Judgement, key: str, intents: tuple[Intent, ...]
+        self, call: Call | Own, way: Way, judgement: Judgement, key: str, intents: tuple[Intent, ...]
     ) -> Permit | Refusal:
         """Rule 1, breaker permit and room in the budgets, waiting inside the deadline; or why not."""
         no = await self._stand(call, way, intents)
@@ -208,7 +221,7 @@ class Pipeline:
         words = REFUSAL_WORDS[permit.reason].format(name=way.upstream.host)
         return Refusal(permit.reason, words, permit.retry_after_s)
 
-    async def _stand(self, call: Call, way: Way, intents: tuple[Intent, ...]) -> Refusal | None:
+    async def _stand(self, call: Call | Own, way: Way, intents: tuple[Intent, ...]) -> Refusal | None:
         """DESIGN §3 rule 1: an order equal to an unknown one is refused, other entries of its side wait for it."""
         while True:
             no = self._intents.stand(intents)
@@ -244,6 +257,23 @@ class Pipeline:
             rung: Reply[None] = Reply()
             self._call_later(left_s + 0.001, lambda rung=rung: rung.set(None))  # type: ignore[misc]
             await rung
+
+    # ---- the agent's own questions
+
+    async def ask(self, origin: str, question: OutgoingRequest, deadline_at: float) -> HttpAnswer | HttpFailure | None:
+        """Carry a signed question to a venue under its own limits and breaker. None: it may not be asked now."""
+        message = Request(question.method, origin + question.target, question.headers, question.body)
+        way = self._upstreams.way(message.method, message.target, "")
+        own = Own(message, deadline_at)
+        judgement = way.upstream.judgement
+        key = judgement.key_alias(message.headers)
+        permit = await self._admit(own, way, judgement, key, ())
+        if isinstance(permit, Refusal):
+            return None
+        started_at = self._clock()
+        result = await self._send(own, way, deadline_at)
+        self._record(judgement, permit, way, message.method, key, self._classify(way, result), started_at, result)
+        return result
 
     # ---- 6, 7, 8
 
@@ -285,7 +315,7 @@ class Pipeline:
             detail=f"not executed: {settled.why}",
         )
 
-    async def _send(self, call: Call, way: Way, deadline_at: float) -> HttpAnswer | HttpFailure:
+    async def _send(self, call: Call | Own, way: Way, deadline_at: float) -> HttpAnswer | HttpFailure:
         request = call.message
         reply: Reply[HttpAnswer | HttpFailure] = Reply()
         changes = way.route.changes

@@ -39,7 +39,7 @@ class Resolver:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: Callable[[], Outbox],
         *,
         operations: Callable[[str], Operations | None],
         ask: Ask,
@@ -71,7 +71,7 @@ class Resolver:
 
     def tick(self) -> None:
         """Call it often (each 50 ms while something is unknown): start the questions that are due."""
-        unknowns = self._outbox.unknowns()
+        unknowns = self._outbox().unknowns()
         if len(self._next) > len(unknowns):
             still = {each.seq for each in unknowns}
             self._next = {seq: due for seq, due in self._next.items() if seq in still}
@@ -98,7 +98,7 @@ class Resolver:
         try:
             for name in lookup.ask:
                 evidence = await self._asked(unknown, operations, name)
-                settled = self._outbox.resolve(unknown.seq, evidence, lookup.patience)
+                settled = self._outbox().resolve(unknown.seq, evidence, lookup.patience)
                 if settled is None or settled.final:
                     self._next.pop(unknown.seq, None)
                     return

@@ -115,6 +115,11 @@ class Operations:
         )
         return Lookup(data.lookup, tuple(data.ask), patience, data.ttl_s)
 
+    @property
+    def has_keys(self) -> bool:
+        """It can sign, so it can ask."""
+        return self._keys is not None
+
     # ---- asking
 
     def request(self, name: str, *, family: str = "", **given: str | int) -> OutgoingRequest:
