@@ -23,6 +23,7 @@ from .core.pool import PoolSettings
 from .error_settings import ErrorSettings
 from .feed_settings import FeedSettings
 from .transport.endpoint import Endpoint
+from .venues.credentials import KeySource
 from .venues.profile import Profile, shipped_profiles, user_profiles
 
 
@@ -58,15 +59,9 @@ class VenueSection(Section, frozen=True, kw_only=True):
     """What the operator adds to a shipped profile. Keys are named here, never written here."""
 
     profile: str = ""  # default: the section's own name
-    key_file: str = ""  # a 0600 file
-    key_env: str = ""
-    credential: str = ""  # name of a systemd credential
+    keys: KeySource | None = None  # the agent's own key; without one the venue is carried only
     live: bool = True  # the keys open a real account
     limits: dict[str, float] = {}  # the account's own allowances by budget name; 0 switches a budget off
-
-    @property
-    def has_credentials(self) -> bool:
-        return bool(self.key_file or self.key_env or self.credential)
 
 
 class ConfigError(ValidationError):
@@ -228,6 +223,10 @@ class Config(Section, frozen=True, kw_only=True):
                 feed.check(name)
             except ValidationError as error:
                 problems.append(f"[feeds.{name}] {error}")
+        for name, venue in self.venues.items():
+            problem = venue.keys.problem() if venue.keys is not None else ""
+            if problem:
+                problems.append(f"[venues.{name}.keys] {problem}")
         try:
             profiles_of(self)
         except ValidationError as error:
@@ -243,7 +242,7 @@ class Config(Section, frozen=True, kw_only=True):
         problems: list[str] = []
         for name, venue in self.venues.items():
             profile = shipped.get(venue.profile or name)
-            if not venue.has_credentials or not venue.live or profile is None:
+            if venue.keys is None or not venue.live or profile is None:
                 continue
             problems.extend(
                 f"[venues.{name}] has live credentials while [upstreams] sends {host} to"
