@@ -10,7 +10,9 @@ That is the careful side: such a request is never resent, and a 2xx that is not 
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -23,6 +25,7 @@ from jackstay_protocols.errors import Lane, ValidationError
 from ..core.outcome_tables import TABLES
 from ..core.rate_headers import HeaderRule
 from ..core.rate_rule import BudgetRule
+from ..toml_places import line_of, unknown_keys
 from .operation_data import (
     DeadmanData,
     FamilyData,
@@ -34,6 +37,7 @@ from .operation_data import (
     check_operation,
     check_reader,
     check_signing,
+    nearest,
     problem_error,
 )
 
@@ -93,6 +97,8 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     families: dict[str, FamilyData] = {}
     operations: dict[str, OperationData] = {}
     deadman: DeadmanData | None = None
+    sweeps: list[dict[str, str]] = []  # placeholder sets that together show a whole account
+    symbol_rewrites: list[tuple[str, str]] = []  # pattern, replacement: one name of several for the same market
 
 
 class Profile:
@@ -134,6 +140,7 @@ class Profile:
                     " only cancels and reduce-only requests may travel there"
                 )
             self._routes[method, path] = route
+        self._rewrites: list[tuple[re.Pattern[str], str]] = []
         self._check_operations()
 
     def _check_operations(self) -> None:
@@ -144,12 +151,20 @@ class Profile:
             problems.append(f"{where}: {what}")
 
         data = self.data
+        for pattern, replacement in data.symbol_rewrites:
+            try:
+                self._rewrites.append((re.compile(pattern), replacement))
+                re.sub(pattern, replacement, "")
+            except (re.error, IndexError) as error:
+                complain("symbol_rewrites", f"{pattern!r} -> {replacement!r}: {error}")
         check_signing(data.signing, complain)
         if data.deadman is not None:
             check_deadman(data.deadman, "deadman" in data.operations, complain)
         for name, reader in data.readers.items():
             check_reader(f"readers.{name}", reader, complain)
-        extra = frozenset(name for family in data.families.values() for name in family.context)
+        contexts = [family.context for family in data.families.values()]
+        contexts += [reader.context for reader in data.readers.values()]
+        extra = frozenset(name for each in (*contexts, *data.sweeps) for name in each)
         tables = [("operations", data.operations)]
         for name, family in data.families.items():
             where = f"families.{name}"
@@ -162,7 +177,7 @@ class Profile:
         for where, operations in tables:
             for name, operation in operations.items():
                 here = f"{where}.{name}"
-                check_operation(here, name, operation, data.readers, extra, complain)
+                check_operation(here, name, operation, {*data.operations, *operations}, data.readers, extra, complain)
                 route = self.route(operation.method, operation.path)
                 if route.is_order:
                     complain(
@@ -213,6 +228,12 @@ class Profile:
             return found
         return ASKING if method in ASKING_METHODS else UNLISTED
 
+    def symbol(self, name: str) -> str:
+        """One name for a market that the venue calls by several."""
+        for pattern, replacement in self._rewrites:
+            name = pattern.sub(replacement, name)
+        return name
+
     def listed(self) -> list[tuple[str, str]]:
         """(method, path) of every route the profile names."""
         return list(self._routes)
@@ -224,16 +245,70 @@ class Profile:
 GENERIC = Profile(ProfileData(name="generic"))
 
 
-def load_profile(text: str, origin: str) -> Profile:
-    """From TOML. Raises ValidationError naming ``origin``, the place in it and what was expected."""
-    try:
-        raw: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValidationError(f"venue profile {origin}: not TOML: {error}") from error
+def load_profile(text: str, origin: str, bases: Callable[[str], str | None] | None = None) -> Profile:
+    """From TOML. Raises ValidationError naming ``origin``, the line or key in it and what was expected.
+
+    ``bases`` gives the text of the profile named by ``extends`` (default: those that are shipped).
+    """
+    raw = _extended(_parsed(text, origin), origin, bases or _shipped_text, ())
+    _refuse_unknown(raw, origin, text)
     try:
         return Profile(msgspec.convert(raw, ProfileData, strict=True))
     except msgspec.ValidationError as error:
-        raise ValidationError(f"venue profile {origin}: {error}") from error
+        raise ValidationError(f"venue profile {origin}: {_with_line(str(error), text)}") from error
+
+
+def _parsed(text: str, origin: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValidationError(f"venue profile {origin}: not TOML: {error}") from error
+
+
+def _extended(
+    raw: dict[str, Any], origin: str, bases: Callable[[str], str | None], through: tuple[str, ...]
+) -> dict[str, Any]:
+    """``raw`` over the profile it extends: tables are merged, everything else replaces what was there."""
+    base = raw.pop("extends", None)
+    if base is None:
+        return raw
+    found = bases(base) if isinstance(base, str) and base not in through else None
+    if found is None:
+        raise ValidationError(
+            f"venue profile {origin}: extends {base!r}; the name of another profile is expected:"
+            f" {', '.join(sorted(_shipped_texts()))}"
+        )
+    below = _extended(_parsed(found, str(base)), str(base), bases, (*through, str(base)))
+    return _merged(below, raw)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        there = merged.get(key)
+        merged[key] = _merged(there, value) if isinstance(value, dict) and isinstance(there, dict) else value
+    return merged
+
+
+def _refuse_unknown(raw: dict[str, Any], origin: str, text: str) -> None:
+    """Unknown keys, all at once, each with its line and the nearest known name."""
+    problems = []
+    for path, known in unknown_keys(ProfileData, raw):
+        line = line_of(text, path)
+        where = f"line {line}: " if line else ""
+        problems.append(f"{where}unknown key {'.'.join(path)!r}; {nearest(path[-1], known)}")
+    if problems:
+        raise problem_error(origin, problems)
+
+
+def _with_line(message: str, text: str) -> str:
+    """msgspec's complaint (`Expected ..., got ... - at `$.a.b``) with the line where that stands."""
+    found = re.search(r" - at `(?:key in )?\$(.*)`$", message)
+    if found is None:
+        return message
+    path = tuple(part.strip("'\"[]") for part in re.findall(r"\[[^]]*\]|[^.\[]+", found.group(1)))
+    line = line_of(text, tuple(part for part in path if part != "..."))
+    return f"line {line}: {message}" if line else message
 
 
 def shipped_profiles() -> dict[str, Profile]:
@@ -241,15 +316,21 @@ def shipped_profiles() -> dict[str, Profile]:
     return dict(_shipped())
 
 
+def _shipped_text(name: str) -> str | None:
+    return _shipped_texts().get(name)
+
+
+@cache
+def _shipped_texts() -> dict[str, str]:
+    """By name, which is the file's with dashes."""
+    files = (each for each in resources.files("jackstay_agent.venues").iterdir() if each.name.endswith(".toml"))
+    return {each.name.removesuffix(".toml").replace("_", "-"): each.read_text(encoding="utf-8") for each in files}
+
+
 @cache
 def _shipped() -> dict[str, Profile]:
     # read once: they do not change while the agent runs, and TOML takes milliseconds each
-    found = {}
-    for entry in resources.files("jackstay_agent.venues").iterdir():
-        if entry.name.endswith(".toml"):
-            profile = load_profile(entry.read_text(encoding="utf-8"), entry.name)
-            found[profile.name] = profile
-    return found
+    return {name: load_profile(text, f"{name}.toml") for name, text in _shipped_texts().items()}
 
 
 def user_profiles(folder: Path) -> dict[str, Profile]:
