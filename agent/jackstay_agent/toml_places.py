@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from enum import StrEnum
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -79,6 +80,34 @@ def unknown_keys(kind: Any, data: Mapping[str, Any], path: Path = ()) -> Iterato
         for name, each in value.items():
             if isinstance(each, Mapping):
                 yield from unknown_keys(inner, each, (*here, name))
+
+
+def wrong_values(kind: Any, value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """(path, complaint) of every value that is not what the settings type wants, as deep as can be told."""
+    try:
+        msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        found = [
+            each for name, inner, kind_ in _inside(kind, value) for each in wrong_values(kind_, inner, (*path, name))
+        ]
+        yield from found or [(path, str(error).partition(" - at `")[0] + _expected(kind))]
+
+
+def _expected(kind: Any) -> str:
+    return f"; {', '.join(kind)} are expected" if isinstance(kind, type) and issubclass(kind, StrEnum) else ""
+
+
+def _inside(kind: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(name, value, type) of what stands in a table or a settings value."""
+    if not isinstance(value, Mapping):
+        return
+    table = next((part for part in (kind, *get_args(kind)) if _is_table(part)), None)
+    known = _fields_of(_settings_in(kind)) or {}
+    for name, inner in value.items():
+        if table is not None:
+            yield name, inner, get_args(table)[1]
+        elif name in known:
+            yield name, inner, known[name]
 
 
 def _fields_of(kind: Any) -> dict[str, Any] | None:

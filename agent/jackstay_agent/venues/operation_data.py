@@ -15,8 +15,6 @@ from typing import Final
 
 import msgspec
 
-from jackstay_protocols.errors import ValidationError
-
 from .signing import SIGNERS
 
 #: Operation names and what their answers are. `probe.*` are harmless reads, one per breaker class.
@@ -199,7 +197,7 @@ class FamilyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     operations: dict[str, OperationData] = {}
 
 
-Complain = Callable[[str, str], None]
+Complain = Callable[[tuple[str, ...], str], None]  # where in the file, and what is wrong there
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -211,29 +209,29 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def check_signing(signing: SigningData, complain: Complain) -> None:
     if signing.scheme not in SIGNERS:
-        complain("signing.scheme", f"{signing.scheme!r} is no signing scheme; {nearest(signing.scheme, SIGNERS)}")
+        complain(("signing", "scheme"), f"{signing.scheme!r} is no signing scheme; {nearest(signing.scheme, SIGNERS)}")
     if not 0 < signing.recv_window_ms <= 60_000:
-        complain("signing.recv_window_ms", f"{signing.recv_window_ms}; 1 to 60000 milliseconds are expected")
+        complain(("signing", "recv_window_ms"), f"{signing.recv_window_ms}; 1 to 60000 milliseconds are expected")
 
 
 def check_deadman(deadman: DeadmanData, has_operation: bool, complain: Complain) -> None:
     if deadman.scope not in ("account", "symbol"):
-        complain("deadman.scope", f"{deadman.scope!r}; account or symbol is expected")
+        complain(("deadman", "scope"), f"{deadman.scope!r}; account or symbol is expected")
     if deadman.trigger not in ("timer", "connection"):
-        complain("deadman.trigger", f"{deadman.trigger!r}; timer or connection is expected")
+        complain(("deadman", "trigger"), f"{deadman.trigger!r}; timer or connection is expected")
     if deadman.kills_conditional not in ("yes", "no", "unverified"):
-        complain("deadman.kills_conditional", f"{deadman.kills_conditional!r}; yes, no or unverified is expected")
+        complain(("deadman", "kills_conditional"), f"{deadman.kills_conditional!r}; yes, no or unverified is expected")
     if not 0 < deadman.window_min_s <= deadman.window_max_s:
         complain(
-            "deadman.window_min_s",
+            ("deadman", "window_min_s"),
             f"{deadman.window_min_s}; above 0 and not above window_max_s, {deadman.window_max_s}, is expected",
         )
     if not has_operation:
-        complain("deadman", "the profile has no operation deadman")
+        complain(("deadman",), "the profile has no operation deadman")
 
 
 def check_operation(
-    where: str,
+    where: tuple[str, ...],
     name: str,
     operation: OperationData,
     names: Iterable[str],
@@ -248,76 +246,72 @@ def check_operation(
     if not operation.path.startswith("/") or operation.method not in ("GET", "POST", "PUT", "DELETE", "PATCH"):
         complain(where, f"{operation.method!r} {operation.path!r}; a method in capitals and a path from '/' expected")
     if operation.body not in ("", *BODIES):
-        complain(f"{where}.body", f"{operation.body!r}; {nearest(operation.body, BODIES)}")
+        complain((*where, "body"), f"{operation.body!r}; {nearest(operation.body, BODIES)}")
     for placeholder, other in operation.instead.items():
         if other not in names or placeholder not in PLACEHOLDERS:
-            complain(f"{where}.instead", f"{placeholder!r} leads to {other!r}; {nearest(other, names)}")
+            complain((*where, "instead"), f"{placeholder!r} leads to {other!r}; {nearest(other, names)}")
     must, may = operation.wanted()
     for placeholder in sorted((must | may | set(operation.one_of)) - PLACEHOLDERS - extra):
         complain(
-            f"{where}.params", f"unknown placeholder {placeholder!r}; {nearest(placeholder, PLACEHOLDERS | extra)}"
+            (*where, "params"), f"unknown placeholder {placeholder!r}; {nearest(placeholder, PLACEHOLDERS | extra)}"
         )
     for each in operation.one_of:
         if each not in may and each not in must:
-            complain(f"{where}.one_of", f"{each!r} stands in no placeholder of params")
+            complain((*where, "one_of"), f"{each!r} stands in no placeholder of params")
     if operation.next and "from_id" not in may:
-        complain(f"{where}.next", "there is a next page and no optional placeholder {from_id?} to ask for it")
+        complain((*where, "next"), "there is a next page and no optional placeholder {from_id?} to ask for it")
     kind = READS.get(OPERATIONS[name])
     if kind is not None and operation.reader not in readers:
-        complain(f"{where}.reader", f"{operation.reader!r} is no reader; {nearest(operation.reader, readers)}")
+        complain((*where, "reader"), f"{operation.reader!r} is no reader; {nearest(operation.reader, readers)}")
 
 
-def check_reader(where: str, reader: ReaderData, complain: Complain) -> None:
+def check_reader(where: tuple[str, ...], reader: ReaderData, complain: Complain) -> None:
     known = frozenset().union(*FIELDS.values())
     for name in sorted(set(reader.fields) - known):
-        complain(f"{where}.fields", f"unknown field {name!r}; {nearest(name, known)}")
+        complain((*where, "fields"), f"unknown field {name!r}; {nearest(name, known)}")
     allowed = {*ORDER_STATUSES, *VENUE_STATUSES}
     for word, meaning in reader.statuses.items():
         if meaning not in allowed:
-            complain(f"{where}.statuses", f"{word!r} means {meaning!r}; {nearest(meaning, allowed)}")
+            complain((*where, "statuses"), f"{word!r} means {meaning!r}; {nearest(meaning, allowed)}")
     for word, side in reader.sides.items():
         if side not in ("buy", "sell"):
-            complain(f"{where}.sides", f"{word!r} means {side!r}; buy or sell is expected")
+            complain((*where, "sides"), f"{word!r} means {side!r}; buy or sell is expected")
     if reader.time_unit not in TIME_UNITS:
-        complain(f"{where}.time_unit", f"{reader.time_unit!r}; {', '.join(TIME_UNITS)} are expected")
+        complain((*where, "time_unit"), f"{reader.time_unit!r}; {', '.join(TIME_UNITS)} are expected")
 
 
-def check_family(where: str, family: FamilyData, operations: Iterable[str], complain: Complain) -> None:
+def check_family(where: tuple[str, ...], family: FamilyData, operations: Iterable[str], complain: Complain) -> None:
     """``operations``: names that can be asked of this family."""
     for name in sorted(set(family.fields) - FIELDS["place"]):
-        complain(f"{where}.fields", f"unknown field {name!r}; {nearest(name, FIELDS['place'])}")
+        complain((*where, "fields"), f"unknown field {name!r}; {nearest(name, FIELDS['place'])}")
     if family.lookup not in LOOKUPS:
-        complain(f"{where}.lookup", f"{family.lookup!r}; {nearest(family.lookup, LOOKUPS)}")
+        complain((*where, "lookup"), f"{family.lookup!r}; {nearest(family.lookup, LOOKUPS)}")
     known = set(operations)
     for name in (*family.ask, *family.lists):
         if OPERATIONS.get(name) not in ("order", "orders") or name not in known:
-            complain(f"{where}.ask", f"the profile has no operation {name!r} for it; {nearest(name, known)}")
+            complain((*where, "ask"), f"the profile has no operation {name!r} for it; {nearest(name, known)}")
     if family.lookup != "none" and not family.ask:
-        complain(f"{where}.ask", f"lookup is {family.lookup!r} and nothing is asked; name at least one operation")
+        complain((*where, "ask"), f"lookup is {family.lookup!r} and nothing is asked; name at least one operation")
     if family.lookup == "by_client_id" and "client_id" not in family.fields:
-        complain(f"{where}.fields", "lookup is by_client_id and no field client_id says where the id stands")
+        complain((*where, "fields"), "lookup is by_client_id and no field client_id says where the id stands")
     if family.not_founds < 1:
-        complain(f"{where}.not_founds", f"{family.not_founds}; 1 or more is expected: silence is no answer")
+        complain((*where, "not_founds"), f"{family.not_founds}; 1 or more is expected: silence is no answer")
     for name in ("visibility_delay_s", "spacing_s"):
         if not 0 <= getattr(family, name) < 86_400:
-            complain(f"{where}.{name}", f"{getattr(family, name)}; seconds from 0 to a day are expected")
+            complain((*where, name), f"{getattr(family, name)}; seconds from 0 to a day are expected")
     if family.ttl_s is not None and not 0 < family.ttl_s < 86_400:
-        complain(f"{where}.ttl_s", f"{family.ttl_s}; seconds above 0 up to a day are expected")
+        complain((*where, "ttl_s"), f"{family.ttl_s}; seconds above 0 up to a day are expected")
     if family.client_id is not None:
-        _check_client_id(f"{where}.client_id", family.client_id, complain)
+        _check_client_id((*where, "client_id"), family.client_id, complain)
 
 
-def _check_client_id(where: str, rule: ClientIdData, complain: Complain) -> None:
+def _check_client_id(where: tuple[str, ...], rule: ClientIdData, complain: Complain) -> None:
     if not 8 <= rule.max <= 255:
-        complain(f"{where}.max", f"{rule.max}; 8 to 255 characters are expected")
+        complain((*where, "max"), f"{rule.max}; 8 to 255 characters are expected")
     try:
         fits = re.fullmatch(rule.pattern, rule.prefix + "0")
     except re.error as error:
-        complain(f"{where}.pattern", f"no regular expression: {error}")
+        complain((*where, "pattern"), f"no regular expression: {error}")
         return
     if not fits:
-        complain(f"{where}.prefix", f"{rule.prefix!r} does not fit the venue's own pattern {rule.pattern!r}")
-
-
-def problem_error(name: str, problems: list[str]) -> ValidationError:
-    return ValidationError(f"venue profile {name}: " + "; ".join(problems))
+        complain((*where, "prefix"), f"{rule.prefix!r} does not fit the venue's own pattern {rule.pattern!r}")
