@@ -39,7 +39,7 @@ from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
-from .venues.credentials import Credentials, from_environment, from_file, from_systemd
+from .venues.credentials import Credentials
 from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest
 from .venues.profile import Profile
@@ -239,12 +239,8 @@ class Agent:
 
     def _credentials(self, venue: str) -> Credentials | None:
         for name, section in self.config.venues.items():
-            if (section.profile or name) == venue and section.has_credentials:
-                if section.credential:
-                    return from_systemd(section.credential, os.environ)
-                if section.key_file:
-                    return from_file(Path(section.key_file))
-                return from_environment(section.key_env, os.environ)
+            if (section.profile or name) == venue and section.keys is not None:
+                return section.keys.read(os.environ)
         return None
 
     def _open_outbox(self) -> None:
@@ -399,7 +395,7 @@ class Agent:
 
     def _grade(self) -> str:
         """What the agent can do: carry without a key, resolve with one."""
-        return "resolve" if any(venue.has_credentials for venue in self.config.venues.values()) else "carry"
+        return "resolve" if any(venue.keys is not None for venue in self.config.venues.values()) else "carry"
 
     def _verb_status(self, _args: dict[str, Any], _who: PeerCredentials | None) -> dict[str, Any]:
         return self.status()
