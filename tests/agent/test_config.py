@@ -72,7 +72,7 @@ def test_a_bad_value_is_named(text: str, word: str) -> None:
 
 def test_live_keys_and_a_rerouted_host_do_not_go_together() -> None:
     """Sending a real account's signed requests elsewhere needs somebody's word."""
-    base = '[upstreams]\n"api.binance.com" = "http://127.0.0.1:1"\n[venues.binance]\nkey_env = "K"\n'
+    base = '[upstreams]\n"api.binance.com" = "http://127.0.0.1:1"\n[venues.binance]\nkeys = { env = "K" }\n'
     (problem,) = problems(base)
     assert "api.binance.com" in problem
     assert "live = false" in problem

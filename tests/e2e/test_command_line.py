@@ -152,7 +152,8 @@ def test_live_credentials_with_a_rerouted_host_refuse_to_start(tmp_path: Path) -
     """Real keys are not sent to another host unless somebody said so."""
     path = tmp_path / "c.toml"
     path.write_text(
-        '[upstreams]\n"api.binance.com" = "http://127.0.0.1:1"\n[venues.binance]\nkey_env = "K"\n', encoding="utf-8"
+        '[upstreams]\n"api.binance.com" = "http://127.0.0.1:1"\n[venues.binance]\nkeys = { env = "K" }\n',
+        encoding="utf-8",
     )
     done = cli("run", "t", "-c", str(path), runtime_dir=tmp_path)
     assert done.returncode == 1

@@ -57,6 +57,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "logs",
             "notify",
             "redact",
+            "toml_places",
         },
     ),
     ("core", {"core", "core.*"}),

@@ -10,7 +10,7 @@ An order that cannot be read completely is `Unreadable`: it can still be sent, b
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -47,8 +47,9 @@ class PlacedOrder:
 class PlacingRoute:
     """How one route's requests hold their orders. ``path``: the keys that lead to them; empty: the request itself."""
 
-    def __init__(self, family: str, data: FamilyData, path: str) -> None:
+    def __init__(self, family: str, data: FamilyData, path: str, symbol: Callable[[str], str] = str) -> None:
         self.family = family
+        self._symbol = symbol
         self._data = data
         self._keys = path.split(".") if path else []
 
@@ -61,7 +62,8 @@ class PlacingRoute:
             return Unreadable(str(error))
 
     def with_client_ids(self, request: OutgoingRequest, ids: Sequence[str]) -> OutgoingRequest:
-        """The request with these ids, in order; "" leaves an order as it is. An order's own id is never replaced.
+        """The request with these ids, in order; "" leaves an order as it is. An order's own id is never replaced, and
+        one that takes no id beside what it has keeps none: read it again to see.
 
         Raises ValidationError: an id the venue would not take, another number of ids than orders, or a request that
         is already signed or cannot be read.
@@ -81,12 +83,11 @@ class PlacingRoute:
             raise ValidationError(f"no client id can be put into this request: {error}") from None
         if len(items) != len(ids):
             raise ValidationError(f"{len(ids)} client ids for {len(items)} orders; one each is expected")
-        if not any(each and not item.get(name) for each, item in zip(ids, items, strict=True)):
-            return request
-        for each, item in zip(ids, items, strict=True):
-            if each and not item.get(name):
-                item[name] = each
-        return _written(request, document, self._keys, items)
+        taken = (name, *rule.unless)
+        free = [(each, item) for each, item in zip(ids, items, strict=True) if each and not any(map(item.get, taken))]
+        for each, item in free:
+            item[name] = each
+        return _written(request, document, self._keys, items) if free else request
 
     def _items(self, document: Any) -> list[dict[str, Any]]:
         found = document
@@ -109,11 +110,13 @@ class PlacingRoute:
         def money(name: str) -> Decimal | None:
             return as_money(name, item.get(names[name])) if name in names else None
 
-        side, symbol, kind = text("side").lower(), text("symbol"), text("type").lower()
+        shared = document if isinstance(document, dict) else {}
+        side, kind = text("side").lower(), text("type").lower()
+        # a batch names its market once, beside its orders (Kraken)
+        symbol = self._symbol(text("symbol") or as_text("symbol", shared.get(names.get("symbol", ""))))
         if side not in ("buy", "sell") or not symbol or not (kind or "type" not in names):
             raise Broken("an order without symbol, side or type")
         reduce_only = text("reduce_only").lower()
-        shared = document if isinstance(document, dict) else {}
         context = {
             name: as_text(name, item.get(theirs, shared.get(theirs))) for name, theirs in self._data.context.items()
         }
