@@ -30,6 +30,7 @@ from .instance_lock import InstanceLock
 from .intents import Intents
 from .judgement import Judgement
 from .logs import make_logger, write_event
+from .order_desk import OrderDesk
 from .outbox import Outbox
 from .outbox.runner import loop_runner
 from .pipeline import Pipeline
@@ -39,10 +40,10 @@ from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
-from .venues.credentials import Credentials
-from .venues.operations import Operations
+from .venue_access import VenueAccess
 from .venues.outgoing import OutgoingRequest
 from .venues.profile import Profile
+from .witness import Witness
 
 TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
@@ -94,13 +95,21 @@ class Agent:
             make_pool=self._make_pool,
             make_judgement=self._make_judgement,
         )
-        self._venue_operations: dict[str, Operations | None] = {}
+        self.access = VenueAccess(
+            profiles_of(config),
+            config.venues,
+            clock=ports.clock,
+            wall=ports.wall,
+            ask=self._ask_venue,
+            on_event=self.event,
+            environ=os.environ,
+        )
         self._executor: ThreadPoolExecutor | None = None
         self._pulse: asyncio.TimerHandle | None = None
         self.intents = Intents(deliver=self._tell_bot, on_event=self.event)
         self.resolver = Resolver(
             lambda: self.intents.outbox,
-            operations=self._asking,
+            operations=self.access.asking,
             ask=self._ask_venue,
             clock=ports.clock,
             on_event=self.event,
@@ -114,7 +123,8 @@ class Agent:
             retry=config.errors.retry.policy("reads"),
             intents=self.intents,
             resolver=self.resolver,
-            operations=self._reading,
+            witness=Witness(lambda: self.intents.outbox),
+            access=self.access,
             on_event=self.event,
         )
         self.bots = BotDoor(
@@ -126,7 +136,7 @@ class Agent:
                 beat_within_s=config.bot.beat_within_s,
                 allow_uids=allow_uids,
                 own_uid=own_uid,
-                grade=self._grade(),
+                grade=self.access.grade,
             ),
             clock=ports.clock,
             call_later=ports.loop.call_later,
@@ -138,7 +148,15 @@ class Agent:
             ack=self.intents.ack,
         )
         self.control = ControlDoor(
-            {"status": self._verb_status, "ping": self._verb_ping, "stop": self._verb_stop, "reset": self._verb_reset},
+            {
+                "status": self._verb_status,
+                "ping": self._verb_ping,
+                "stop": self._verb_stop,
+                "reset": self._verb_reset,
+                **OrderDesk(
+                    lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=lambda: None
+                ).verbs(),
+            },
             allow_uids=allow_uids,
             own_uid=own_uid,
         )
@@ -212,18 +230,6 @@ class Agent:
 
     # ------------------------------------------------------------ orders and what is known of them
 
-    def _reading(self, venue: str) -> Operations | None:
-        """How a venue's order requests are read; None where its profile knows no order families."""
-        if venue not in self._venue_operations:
-            profile = profiles_of(self.config).get(venue)
-            known = profile is not None and bool(profile.data.families)
-            self._venue_operations[venue] = (
-                Operations(profile, self._credentials(venue), wall_ms=lambda: int(self._ports.wall() * 1000))
-                if profile is not None and known
-                else None
-            )
-        return self._venue_operations[venue]
-
     def _tell_bot(self, bot_id: str, news: OutcomeNews) -> bool:
         return self.bots.tell(bot_id, news)
 
@@ -232,20 +238,10 @@ class Agent:
     ) -> HttpAnswer | HttpFailure | None:
         return await self.pipeline.ask(origin, question, deadline_at)
 
-    def _asking(self, venue: str) -> Operations | None:
-        """The same where a key of the agent's own is configured: it can ask (grade resolve)."""
-        operations = self._reading(venue)
-        return operations if operations is not None and operations.has_keys else None
-
-    def _credentials(self, venue: str) -> Credentials | None:
-        for name, section in self.config.venues.items():
-            if (section.profile or name) == venue and section.keys is not None:
-                return section.keys.read(os.environ)
-        return None
-
     def _open_outbox(self) -> None:
         folder = state_folder(self.paths, os.environ)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.access.open(folder)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         ports = self._ports
         self.intents.attach(
@@ -354,6 +350,7 @@ class Agent:
             self.bots.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self.bots.watch()
+        self.access.tick()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
@@ -378,7 +375,7 @@ class Agent:
             "pid": self._ports.pid,
             "uptime_s": round(self._ports.clock() - self._started_at, 3),
             "state": "draining" if self.bots.draining else "running",
-            "grade": self._grade(),
+            "grade": self.access.grade,
             "preset": "observe",
             "runtime_dir": str(self.paths.runtime),
             "bots": self.bots.bots(),
@@ -387,15 +384,12 @@ class Agent:
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
             "queue": self.intents.status(),
+            "venues": self.access.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,
             "at_us": int(time.time() * 1e6),
         }
-
-    def _grade(self) -> str:
-        """What the agent can do: carry without a key, resolve with one."""
-        return "resolve" if any(venue.keys is not None for venue in self.config.venues.values()) else "carry"
 
     def _verb_status(self, _args: dict[str, Any], _who: PeerCredentials | None) -> dict[str, Any]:
         return self.status()

@@ -89,18 +89,19 @@ class Intents:
             return ()
         request = call.message
         placed: list[PlacedOrder] = []
-        late_s: float | None = None
+        outgoing = OutgoingRequest(request.method, way.target.decode("ascii"), request.headers, request.body)
         if operations is not None:
-            outgoing = OutgoingRequest(request.method, way.target.decode("ascii"), request.headers, request.body)
             found = operations.read_place(outgoing)
             placed = found if isinstance(found, list) else []
-            late_s = operations.lookup(placed[0].family).late_s if placed else None
+        late_s = placed[0].late_s if placed else None
+        if request.sign and late_s is not None:
+            late_s = way.upstream.profile.data.signing.recv_window_ms / 1000
         common: dict[str, Any] = {
             "bot_id": call.peer.session.bot_id,
             "connection_id": way.upstream.origin,
             "lane": way.route.lane,
             "method": request.method,
-            "target": way.target.decode("ascii"),
+            "target": outgoing.target,
             "body": request.body,
             "request_id": str(call.id),
             "venue": way.upstream.profile.name,
@@ -124,6 +125,11 @@ class Intents:
             )
             for item, order in enumerate(placed)
         )
+
+    def mint(self, operations: Operations, order: PlacedOrder) -> str:
+        """A client order id nobody has had, in the venue's form; "" if the order has one or its family takes none."""
+        rule = operations.families[order.family].client_id
+        return "" if order.client_id or rule is None else self.outbox.mint(rule.prefix)
 
     def stand(self, intents: Sequence[Intent]) -> Refusal | Wait | None:
         """Rule 1 before a permit or a place in a budget is taken."""

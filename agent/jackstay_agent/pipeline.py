@@ -25,13 +25,15 @@ from .flight import Flight, Reply
 from .gateway.bot_door import Call
 from .intents import OUTCOMES, Begun, Intents, wire_refusal
 from .judgement import REFUSAL_WORDS, Judgement
-from .outbox import Duplicate, Intent, Settled
+from .outbox import Duplicate, Intent, Settled, Signed
 from .outbox import Wait as StandBehind
 from .resolver import Resolver
 from .transport.http import HttpAnswer, HttpFailure, Ticket
 from .upstreams import Upstreams, Way
+from .venue_access import VenueAccess
 from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest
+from .witness import Witness
 
 EventSink = Callable[[str, dict[str, Any]], None]
 _loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster than the standard library's
@@ -73,7 +75,8 @@ class Pipeline:
         retry: RetryPolicy,
         intents: Intents,
         resolver: Resolver,
-        operations: Callable[[str], Operations | None],
+        witness: Witness,
+        access: VenueAccess,
         on_event: EventSink,
     ) -> None:
         self._upstreams = upstreams
@@ -84,7 +87,8 @@ class Pipeline:
         self._retry = retry
         self._intents = intents
         self._resolver = resolver
-        self._operations = operations
+        self._witness = witness
+        self._access = access
         self._on_event = on_event
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
@@ -99,14 +103,18 @@ class Pipeline:
         request = call.message
         try:
             way = self._upstreams.way(request.method, request.target, request.venue)
+            signer = self._access.signing(way.upstream.profile.name) if request.sign else None
+            if signer is not None:
+                way = self._named(call, way, signer)
+                request = call.message
         except ValidationError as error:
             self._refuse(call, Reason(error.reason or Reason.BAD_REQUEST), str(error))
             return
         judgement = way.upstream.judgement
-        key = judgement.key_alias(request.headers)
+        key = judgement.key_alias(request.headers if signer is None else signer.key_headers())
         if not self._may_start(call, way, judgement):
             return
-        intents = self._intents.read(call, way, self._operations(way.upstream.profile.name))
+        intents = self._intents.read(call, way, self._access.reading(way.upstream.profile.name))
         if intents and await self._was_duplicate(call, intents):
             return
         judgement.retry_budget.called(call.arrived_at)
@@ -130,11 +138,12 @@ class Pipeline:
                     return
                 begun = written
             started_at = self._clock()
-            result = await self._send(call, way, self._answer_by(call, begun))  # 6, 7, 8
+            result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
             if begun is not None:
                 self._intents.finish(begun, verdict, result, way.upstream.profile.table)
             self._record(judgement, permit, way, request.method, key, verdict, started_at, result)  # 10
+            self._witnessed(way, request, result, started_at)
             again = self._again(judgement, way, state, verdict)  # 11
             if again is None or call.abandoned:
                 break
@@ -176,15 +185,26 @@ class Pipeline:
         call.reply(_repeated(found))
         return True
 
+    def _named(self, call: Call, way: Way, signer: Operations) -> Way:
+        """An order that the agent signs gets a client order id if it has none: it can be asked for by it."""
+        asked = _outgoing(way, call.message)
+        placed = signer.read_place(asked)
+        if not isinstance(placed, list) or all(each.client_id for each in placed):
+            return way
+        ids = [self._intents.mint(signer, each) for each in placed]
+        try:
+            named = signer.with_client_ids(asked, ids)
+        except ValidationError:
+            return way  # a family that takes none
+        call.message = msgspec.structs.replace(call.message, body=named.body)
+        return way._replace(target=named.target.encode("ascii"))
+
     # ---- 4
 
     def _may_start(self, call: Call, way: Way, judgement: Judgement) -> bool:
         """What is refused whatever the venue's state: verbs of later versions, and a loop of equal rejects."""
         if isinstance(call.message, Post):
             self._refuse(call, Reason.NOT_YET, "queued requests come with the durable outbox; use request()")
-            return False
-        if call.message.sign:
-            self._refuse(call, Reason.NO_SIGNER, "the agent holds no keys in this version; sign in the bot")
             return False
         if way.route.is_order:
             looping = judgement.loop_refusal(lambda: _order_key(judgement, way, call))
@@ -223,6 +243,10 @@ class Pipeline:
 
     async def _stand(self, call: Call | Own, way: Way, intents: tuple[Intent, ...]) -> Refusal | None:
         """DESIGN §3 rule 1: an order equal to an unknown one is refused, other entries of its side wait for it."""
+        until = call.deadline_at
+        if intents and intents[0].signed is Signed.BOT and intents[0].recv_window_s is not None:
+            # a signature older than its window is refused by the venue: not sent
+            until = min(until, self._clock() + intents[0].recv_window_s)
         while True:
             no = self._intents.stand(intents)
             if no is None:
@@ -230,7 +254,7 @@ class Pipeline:
             if not isinstance(no, StandBehind):
                 return wire_refusal(no, way.upstream.host)
             self.counters["waited"] += 1
-            if await self._until_settled(no.behind, call.deadline_at) is None:
+            if await self._until_settled(no.behind, until) is None:
                 behind = ", ".join(map(str, no.behind[:3]))
                 return Refusal(
                     Reason.EXPIRED, f"it waited behind unknown orders of its symbol and side (intents {behind})"
@@ -315,16 +339,22 @@ class Pipeline:
             detail=f"not executed: {settled.why}",
         )
 
-    async def _send(self, call: Call | Own, way: Way, deadline_at: float) -> HttpAnswer | HttpFailure:
+    async def _send(
+        self, call: Call | Own, way: Way, deadline_at: float, signer: Operations | None = None
+    ) -> HttpAnswer | HttpFailure:
         request = call.message
         reply: Reply[HttpAnswer | HttpFailure] = Reply()
         changes = way.route.changes
+        target, headers, body = way.target, request.headers, request.body
         try:
+            if signer is not None:  # now and not before: its timestamp should be young
+                signed = signer.sign(_outgoing(way, request))
+                target, headers, body = signed.target.encode("ascii"), signed.headers, signed.body
             ticket = way.upstream.pool.submit(
                 request.method.encode("ascii", "replace"),
-                way.target,
-                request.headers,
-                request.body,
+                target,
+                headers,
+                body,
                 deadline_at=deadline_at,
                 done=reply.set,
                 idempotent=not changes,
@@ -379,6 +409,14 @@ class Pipeline:
             sent=answered or (isinstance(result, HttpFailure) and result.sent),
         )
 
+    def _witnessed(self, way: Way, request: Request | Post, result: HttpAnswer | HttpFailure, asked_at: float) -> None:
+        """A bot's own question about orders is asked of the venue too: what it proves is believed."""
+        if way.route.kind != "order_query" or not isinstance(result, HttpAnswer):
+            return
+        venue = way.upstream.profile.name
+        asked = _outgoing(way, request)
+        self._witness.heard(self._access.reading(venue), venue, asked, result, asked_at)
+
     def _learn(self, judgement: Judgement, way: Way, call: Call, verdict: Verdict) -> None:
         """Equal business rejects in a row are a loop (DESIGN §3 rule 9)."""
         if way.route.is_order and verdict.outcome in (Outcome.REJECTED, Outcome.OK):
@@ -425,6 +463,10 @@ class Pipeline:
             },
         )
         call.refuse(Reason.INTERNAL, f"a fault of the agent: {type(error).__name__}; its log has the details")
+
+
+def _outgoing(way: Way, request: Request | Post) -> OutgoingRequest:
+    return OutgoingRequest(request.method, way.target.decode("ascii"), request.headers, request.body)
 
 
 def _order_key(judgement: Judgement, way: Way, call: Call) -> tuple[str, ...]:

@@ -96,15 +96,23 @@ class Resolver:
 
     async def _question(self, unknown: Unknown, operations: Operations, lookup: Lookup) -> None:
         try:
-            for name in lookup.ask:
-                evidence = await self._asked(unknown, operations, name)
-                settled = self._outbox().resolve(unknown.seq, evidence, lookup.patience)
-                if settled is None or settled.final:
-                    self._next.pop(unknown.seq, None)
-                    return
-            self._again(unknown, lookup)
+            evidence = await self._asked_all(unknown, operations, lookup.ask)
+            settled = self._outbox().resolve(unknown.seq, evidence, lookup.patience)
+            if settled is None or settled.final:
+                self._next.pop(unknown.seq, None)
+            else:
+                self._again(unknown, lookup)
         finally:
             self._asking.discard(unknown.seq)
+
+    async def _asked_all(self, unknown: Unknown, operations: Operations, names: tuple[str, ...]) -> Evidence:
+        """One round: it exists if any place has it, and is not found only if every place says so."""
+        told: list[Evidence] = []
+        for name in names:
+            told.append(await self._asked(unknown, operations, name))
+            if told[-1].finding is Finding.EXISTS:
+                return told[-1]
+        return next((each for each in told if each.finding is Finding.NO_ANSWER), told[0])
 
     async def _asked(self, unknown: Unknown, operations: Operations, name: str) -> Evidence:
         intent, asked_at = unknown.intent, self._clock()
