@@ -127,6 +127,11 @@ class Agent:
             access=self.access,
             on_event=self.event,
         )
+        self._build_doors(own_uid, allow_uids)
+        self._build_feeds(own_uid, allow_uids)
+
+    def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
+        config, ports = self.config, self._ports
         self.bots = BotDoor(
             BotDoorSettings(
                 agent=self.name,
@@ -160,7 +165,6 @@ class Agent:
             allow_uids=allow_uids,
             own_uid=own_uid,
         )
-        self._build_feeds(own_uid, allow_uids)
 
     def _build_feeds(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         ports = self._ports
