@@ -21,6 +21,7 @@ from .connection_settings import ConnectionSettings
 from .core.pool import PoolSettings
 from .error_settings import ErrorSettings
 from .feed_settings import FeedSettings
+from .outbox.settings import OutboxSettings
 from .toml_places import line_of, unknown_keys
 from .transport.endpoint import Endpoint
 from .venues.credentials import KeySource
@@ -86,6 +87,7 @@ class Config(Section, frozen=True, kw_only=True):
     connections: PoolSettings = PoolSettings()
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
+    queue: OutboxSettings = OutboxSettings()
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}

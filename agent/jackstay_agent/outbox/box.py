@@ -235,6 +235,10 @@ class Outbox(Sending):
             return Duplicate(record.seq, State.UNKNOWN, same, None)
         return Duplicate(record.seq, State(found.ending.state), same, found.ending)
 
+    def count(self, state: State) -> int:
+        """How many intents are in this state; costs nothing."""
+        return self._shelf.counts.get(state, 0)
+
     def find_request(self, bot_id: str, request_id: str) -> list[int]:
         """The open intents of a call, by the client's request id (several for a batch)."""
         return [
@@ -266,6 +270,23 @@ class Outbox(Sending):
             "intent": msgspec.structs.asdict(written.intent),
             "ending": None if ending is None else msgspec.structs.asdict(ending),
         }
+
+    def search(self, word: str, limit: int = 10) -> list[int]:
+        """Intents of that number, client order id or idempotency key that are still kept, newest first."""
+        own = [int(word)] if word.isascii() and word.isdecimal() and self._row(int(word)) is not None else []
+        self._journal.flush()
+        try:
+            rows = self._journal.read(
+                "SELECT seq FROM intents WHERE instr(payload, ?) > 0 ORDER BY seq DESC LIMIT ?",
+                (word.encode(), 16 * limit),
+            )
+        except StoreFault:
+            return own
+        for (seq,) in rows:
+            story = self.story(seq)
+            if story is not None and word in (story["intent"]["client_order_id"], story["intent"]["key"]):
+                own.append(seq)
+        return own[:limit]
 
     def export(self, after: int = 0, limit: int = 200) -> list[dict[str, Any]]:
         """Stories in the order of recording, page by page: ask again with the last ``seq`` until the page is empty."""

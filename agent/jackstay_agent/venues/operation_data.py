@@ -178,6 +178,7 @@ class FamilyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``fields``: normalised name -> the venue's name in a placing request. ``ask``: operations that are asked in turn;
     only if all say so an order is absent; ``lists``: those in which an order without an id is looked for.
     ``ttl_s``: how long after signing the venue may still take a request (recvWindow); none: nothing bounds it.
+    ``ttl_ms_at``: the parameter, or "header: NAME", in which a request gives that itself, in milliseconds.
     """
 
     places: dict[str, str] = {}
@@ -194,6 +195,7 @@ class FamilyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     codes_absent: list[str] = []
     codes_closed: list[str] = []
     ttl_s: float | None = None
+    ttl_ms_at: str = ""
     operations: dict[str, OperationData] = {}
 
 

@@ -37,7 +37,7 @@ from .answers import (
 from .credentials import Credentials
 from .operation_data import OPERATIONS, PLACEHOLDER, READS, FamilyData, OperationData, nearest
 from .outgoing import FORM, JSON, OutgoingRequest, encoded, json_bytes
-from .placing import PlacedOrder, PlacingRoute, refuse_signed
+from .placing import PlacedOrder, PlacingRoute, given_by, refuse_signed
 from .profile import Profile
 from .signing import SIGNERS, Stamp
 
@@ -56,6 +56,15 @@ class Lookup:
     lists: tuple[str, ...]
     patience: Patience
     late_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A bot's own request, recognised as one of the profile's operations; ``asked`` are its placeholders' values."""
+
+    name: str
+    family: str
+    asked: Mapping[str, str]
 
 
 class Operations:
@@ -83,10 +92,16 @@ class Operations:
             raise ValidationError(f"credentials from {credentials.origin}: {profile.name} keys need a passphrase too")
         if credentials is not None and self._signer.needs_nonce and nonce is None:
             raise ValidationError(f"{profile.name} wants nonces; a source of increasing ones is expected")
+        self._key_headers: list[tuple[bytes, bytes]] | None = None
         self._readers: dict[str, Reader] = {}
         self._at: dict[str, Any] = {}
         self._places: dict[tuple[str, str], PlacingRoute] = {}
+        self._questions: dict[tuple[str, str], list[tuple[str, str, OperationData]]] = {}
         for name, family in profile.data.families.items():
+            for asks, operation in {**profile.data.operations, **family.operations}.items():
+                if OPERATIONS[asks] in ("order", "orders"):
+                    at = self._questions.setdefault((operation.method, operation.path), [])
+                    at.append((asks, name, operation))
             for route, path in family.places.items():
                 method, _, route_path = route.partition(" ")
                 self._places[method, route_path] = PlacingRoute(name, family, path, profile.symbol)
@@ -123,6 +138,11 @@ class Operations:
         )
         return Lookup(data.lookup, tuple(data.ask), tuple(data.lists), patience, data.ttl_s)
 
+    @property
+    def has_keys(self) -> bool:
+        """It can sign, so it can ask."""
+        return self._keys is not None
+
     # ---- asking
 
     def request(self, name: str, *, family: str = "", **given: str | int) -> OutgoingRequest:
@@ -156,6 +176,12 @@ class Operations:
         now_ms = self._wall_ms()
         nonce = self._nonce(now_ms) if self._nonce is not None and self._signer.needs_nonce else 0
         return self._signer.sign(request, self._keys, Stamp(now_ms, self._signing.recv_window_ms, nonce))
+
+    def key_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that show whose key signs, as every signed request has them (for budgets by key)."""
+        if self._key_headers is None:
+            self._key_headers = self.sign(OutgoingRequest("GET", "/")).headers if self._keys is not None else []
+        return self._key_headers
 
     # ---- reading
 
@@ -284,6 +310,22 @@ class Operations:
             raise ValidationError(f"{self.profile.name}: {request.method} {request.path} is no known placing request")
         return place.with_client_ids(request, ids)
 
+    def questions(self, request: OutgoingRequest) -> list[Question]:
+        """What a bot's own request asks about orders, once for each family it may be about; none for other requests."""
+        found: list[Question] = []
+        for name, family, operation in self._questions.get((request.method, request.path), ()):
+            given = given_by(request)
+            fixed = {key: value for key, value in operation.params.items() if not PLACEHOLDER.search(str(value))}
+            if given is None or any(key in given and given[key] != _text(value) for key, value in fixed.items()):
+                continue
+            asked = {
+                at.group(1): given[key]
+                for key, value in operation.params.items()
+                if key in given and (at := PLACEHOLDER.fullmatch(str(value))) is not None
+            }
+            found.append(Question(name, family, asked))
+        return found
+
     # ---- inside
 
     def _find(self, name: str, family: str) -> OperationData | None:
@@ -375,4 +417,8 @@ def _fill(value: str | int | bool, values: Mapping[str, str | int]) -> str | int
 
 
 def _texts(params: Sequence[tuple[str, str | int | bool]]) -> list[tuple[str, str]]:
-    return [(name, ("true" if value else "false") if isinstance(value, bool) else str(value)) for name, value in params]
+    return [(name, _text(value)) for name, value in params]
+
+
+def _text(value: str | int | bool) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)

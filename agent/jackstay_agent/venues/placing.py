@@ -28,6 +28,7 @@ ORDERS_MAX = 200  # no venue takes more in one batch
 class PlacedOrder:
     """One order of a placing request. ``quantity`` None: the bot gave its value in quote units, or all of a position.
 
+    ``late_s``: how long after its signing the venue may still take it, by its own word or the profile's.
     ``context`` are the request's own values that questions about this order need (a category, an instrument type).
     """
 
@@ -41,6 +42,7 @@ class PlacedOrder:
     stop_price: Decimal | None = None
     client_id: str = ""
     reduce_only: bool | None = None
+    late_s: float | None = None
     context: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -57,7 +59,8 @@ class PlacingRoute:
         """The orders in it, in their order; one for a single request."""
         try:
             document = _document(request)
-            return [self._order(each, document) for each in self._items(document)]
+            late_s = self._late_s(request, document)
+            return [replace(self._order(each, document), late_s=late_s) for each in self._items(document)]
         except (Broken, ValidationError) as error:
             return Unreadable(str(error))
 
@@ -88,6 +91,17 @@ class PlacingRoute:
         for each, item in free:
             item[name] = each
         return _written(request, document, self._keys, items) if free else request
+
+    def _late_s(self, request: OutgoingRequest, document: Any) -> float | None:
+        """A window of its own, where it says one that can be read; the profile's otherwise."""
+        at, data = self._data.ttl_ms_at, self._data
+        if not at:
+            return data.ttl_s
+        if at.startswith("header:"):
+            given = request.header(at.removeprefix("header:").strip().encode()).decode("latin-1")
+        else:
+            given = str(document.get(at, "")) if isinstance(document, dict) else ""
+        return int(given) / 1000 if given.isascii() and given.isdecimal() and len(given) < 9 else data.ttl_s
 
     def _items(self, document: Any) -> list[dict[str, Any]]:
         found = document
@@ -146,6 +160,19 @@ def _document(request: OutgoingRequest) -> Any:
             raise Broken(f"{name[:32]!r} stands in the request twice")
         found[name] = value
     return found
+
+
+def given_by(request: OutgoingRequest) -> dict[str, str] | None:
+    """A request's parameters by name, as texts; None where they cannot be read."""
+    try:
+        document = _document(request)
+    except (Broken, ValidationError):
+        return None
+    if isinstance(document, list) and len(document) == 1:
+        document = document[0]
+    if not isinstance(document, dict):
+        return None
+    return {name: str(value) for name, value in document.items() if isinstance(value, str | int)}
 
 
 def _written(
