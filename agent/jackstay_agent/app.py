@@ -106,12 +106,18 @@ class Agent:
         )
         self._executor: ThreadPoolExecutor | None = None
         self._pulse: asyncio.TimerHandle | None = None
-        self.intents = Intents(deliver=self._tell_bot, on_event=self.event)
+        self.intents = Intents(
+            deliver=self._tell_bot,
+            clock=ports.clock,
+            equal_window_s=config.queue.idempotency_window_s,
+            on_event=self.event,
+        )
         self.resolver = Resolver(
             lambda: self.intents.outbox,
             operations=self.access.asking,
             ask=self._ask_venue,
             clock=ports.clock,
+            on_answer=self.access.answered,
             on_event=self.event,
         )
         self.pipeline = Pipeline(

@@ -22,6 +22,7 @@ from .core.outcome_tables import TABLES
 from .core.verdict import Verdict
 from .flight import Reply
 from .gateway.bot_door import Call
+from .late_truth import LateTruths
 from .outbox import Admitted, Intent, Outbox, Refusal, Settled, Signed, Uncollected, Wait
 from .transport.http import HttpAnswer, HttpFailure
 from .upstreams import Way
@@ -63,9 +64,14 @@ class Intents:
         self,
         *,
         deliver: Callable[[str, OutcomeNews], bool],
+        clock: Callable[[], float],
+        equal_window_s: float,
         on_event: EventSink,
     ) -> None:
         self._outbox: Outbox | None = None
+        self._clock = clock
+        self._equal_window_s = equal_window_s
+        self._truths = LateTruths()
         self._deliver = deliver
         self._on_event = on_event
         self._waiting: dict[int, list[Reply[Settled]]] = {}
@@ -74,6 +80,8 @@ class Intents:
     def attach(self, outbox: Outbox) -> None:
         """The outbox is opened at start, after the agent's lock is held; before that nothing is taken."""
         self._outbox = outbox
+        for seq, intent in outbox.found_late():
+            self._truths.note(intent, seq, self._clock() + self._equal_window_s)
 
     @property
     def outbox(self) -> Outbox:
@@ -143,6 +151,15 @@ class Intents:
             wait = wait or no
         return wait
 
+    def late_truth(self, intents: Sequence[Intent]) -> Uncollected | None:
+        """The outcome of an equal order that this bot believes unknown and that exists; told once (late_truth.py)."""
+        if len(intents) != 1 or not intents[0].fields or not self._truths:
+            return None
+        seq = self._truths.take(intents[0], self._clock())
+        if seq is None or not self.outbox.is_uncollected(intents[0].bot_id, seq):
+            return None
+        return self.outbox.one_uncollected(seq)
+
     async def begin(self, intents: tuple[Intent, ...]) -> Begun | Refusal | Wait:
         """In the journal, and on the disk where that was asked for, when this returns `Begun`."""
         durable: Reply[BaseException | None] = Reply()
@@ -187,8 +204,12 @@ class Intents:
         """The outbox: evidence, time or a person ended it (its ``on_settled``)."""
         if settled.final:
             self._wake(settled)
-        if settled.seq not in self._telling and settled.ending is not None and settled.final:
-            self._tell(settled.bot_id, settled.seq)
+        if settled.seq in self._telling or settled.ending is None or not settled.final:
+            return
+        intent = self.outbox.intent(settled.seq)
+        if settled.state is State.DONE and intent is not None and intent.fields:
+            self._truths.note(intent, settled.seq, self._clock() + self._equal_window_s)
+        self._tell(settled.bot_id, settled.seq)
 
     def when_settled(self, seqs: Sequence[int]) -> Reply[Settled]:
         """Comes when one of these is settled."""
@@ -225,9 +246,9 @@ class Intents:
         return self.outbox.ack(bot_id, [int(name) for name in names if name.isdecimal()])
 
     def _tell(self, bot_id: str, seq: int) -> None:
-        for each in self.outbox.uncollected(bot_id):
-            if each.seq == seq:
-                self._deliver(bot_id, news_of(each))
+        found = self.outbox.one_uncollected(seq)
+        if found is not None:
+            self._deliver(bot_id, news_of(found))
 
 
 def news_of(one: Uncollected) -> OutcomeNews:

@@ -25,7 +25,7 @@ from .flight import Flight, Reply
 from .gateway.bot_door import Call
 from .intents import OUTCOMES, Begun, Intents, wire_refusal
 from .judgement import REFUSAL_WORDS, Judgement
-from .outbox import Duplicate, Intent, Settled, Signed
+from .outbox import Duplicate, Ending, Intent, Settled, Signed
 from .outbox import Wait as StandBehind
 from .resolver import Resolver
 from .transport.http import HttpAnswer, HttpFailure, Ticket
@@ -115,7 +115,7 @@ class Pipeline:
         if not self._may_start(call, way, judgement):
             return
         intents = self._intents.read(call, way, self._access.reading(way.upstream.profile.name))
-        if intents and await self._was_duplicate(call, intents):
+        if intents and (await self._was_duplicate(call, intents) or self._was_told_late(call, way, intents)):
             return
         judgement.retry_budget.called(call.arrived_at)
         begun: Begun | None = None
@@ -183,6 +183,21 @@ class Pipeline:
             await self._until_settled((found.seq,), call.deadline_at)
             found = outbox.find_duplicate(first.bot_id, first.key, first) or found
         call.reply(_repeated(found))
+        return True
+
+    def _was_told_late(self, call: Call, way: Way, intents: tuple[Intent, ...]) -> bool:
+        """An equal order of a bot that never heard that the first one exists: the first one's outcome is the answer."""
+        late = self._intents.late_truth(intents)
+        if late is None:
+            return False
+        if late.ending.reply:
+            call.reply(_found(Response(0, b"", [], b"", Outcome.OK), late.seq, late.ending))
+        else:
+            words = (
+                f"{way.upstream.host}: an equal order of this bot was unknown and exists (intent {late.seq}):"
+                " collect its outcome; place it again if a second one is wanted"
+            )
+            self._answer_refusal(call, Refusal(Reason.EQUAL_PENDING, words, None, Outcome.FAILED))
         return True
 
     def _named(self, call: Call, way: Way, signer: Operations) -> Way:
@@ -314,21 +329,9 @@ class Pipeline:
         settled = await self._until_settled(begun.seqs, call.deadline_at - ANSWER_MARGIN_S)
         if settled is None:
             return unknown
+        ending = settled.ending
         if settled.state is State.DONE:
-            answer = self._resolver.answer_of(settled.seq)
-            if answer is None:
-                return unknown
-            return msgspec.structs.replace(
-                unknown,
-                status=answer.status,
-                reason=answer.reason,
-                headers=[*answer.headers, RESOLVED_HEADER],
-                body=answer.body,
-                outcome=Outcome.OK,
-                cause="resolved",
-                detail=settled.why,
-                retryable=False,
-            )
+            return unknown if ending is None or not ending.reply else _found(unknown, settled.seq, ending)
         return msgspec.structs.replace(
             unknown,
             status=0,
@@ -496,6 +499,22 @@ def _response(result: HttpAnswer | HttpFailure, verdict: Verdict, elapsed_s: flo
     if isinstance(result, HttpFailure):
         return Response(0, b"", [], b"", sent=result.sent, **common)
     return Response(result.status, result.reason, result.headers, result.body, **common)
+
+
+def _found(unknown: Response, seq: int, ending: Ending) -> Response:
+    """What the venue showed when it was asked, as the answer to the order."""
+    return msgspec.structs.replace(
+        unknown,
+        status=ending.status or 200,
+        reason=b"OK",
+        headers=[(b"content-type", b"application/json"), RESOLVED_HEADER],
+        body=ending.reply,
+        outcome=Outcome.OK,
+        cause="resolved",
+        detail=ending.why,
+        retryable=False,
+        intent=str(seq),
+    )
 
 
 def _repeated(found: Duplicate) -> Response:

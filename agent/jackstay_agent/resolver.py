@@ -9,7 +9,6 @@ Refuses to know sockets: ``ask`` carries a signed question to the venue under it
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -24,13 +23,13 @@ from .venues.answers import NotFound, OrderState
 from .venues.operations import Lookup, Operations
 from .venues.outgoing import OutgoingRequest
 
+Told = tuple[Evidence, "HttpAnswer | None"]
 Ask = Callable[[str, OutgoingRequest, float], Awaitable["HttpAnswer | HttpFailure | None"]]
 
 FIRST_S = 0.15  # after it became unknown: most replies that were lost belong to orders that are there already
 GROWTH = 2.0
 PAUSE_MAX_S = 30.0
 ANSWER_WITHIN_S = 5.0
-ANSWERS_MAX = 256
 AT_ONCE_MAX = 8  # questions under way at once, so that a storm of unknowns does not spend the budget
 
 
@@ -44,16 +43,17 @@ class Resolver:
         operations: Callable[[str], Operations | None],
         ask: Ask,
         clock: Callable[[], float],
+        on_answer: Callable[[str, object], None],
         on_event: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._outbox = outbox
         self._operations = operations
         self._ask = ask
         self._clock = clock
+        self._on_answer = on_answer
         self._on_event = on_event
         self._next: dict[int, tuple[float, float]] = {}  # seq -> (when to ask next, the pause after that)
         self._asking: set[int] = set()
-        self._answers: OrderedDict[int, HttpAnswer] = OrderedDict()
         self.asked = 0
 
     def can_ask(self, intent: Intent) -> bool:
@@ -64,10 +64,6 @@ class Resolver:
             and bool(intent.client_order_id)
             and operations.lookup(intent.family).how == "by_client_id"
         )
-
-    def answer_of(self, seq: int) -> HttpAnswer | None:
-        """The venue's own words that settled it as existing, for the call that still waits."""
-        return self._answers.get(seq)
 
     def tick(self) -> None:
         """Call it often (each 50 ms while something is unknown): start the questions that are due."""
@@ -96,8 +92,9 @@ class Resolver:
 
     async def _question(self, unknown: Unknown, operations: Operations, lookup: Lookup) -> None:
         try:
-            evidence = await self._asked_all(unknown, operations, lookup.ask)
-            settled = self._outbox().resolve(unknown.seq, evidence, lookup.patience)
+            evidence, answer = await self._asked_all(unknown, operations, lookup.ask)
+            status, reply = (answer.status, answer.body) if answer is not None else (None, b"")
+            settled = self._outbox().resolve(unknown.seq, evidence, lookup.patience, status=status, reply=reply)
             if settled is None or settled.final:
                 self._next.pop(unknown.seq, None)
             else:
@@ -105,16 +102,17 @@ class Resolver:
         finally:
             self._asking.discard(unknown.seq)
 
-    async def _asked_all(self, unknown: Unknown, operations: Operations, names: tuple[str, ...]) -> Evidence:
+    async def _asked_all(self, unknown: Unknown, operations: Operations, names: tuple[str, ...]) -> Told:
         """One round: it exists if any place has it, and is not found only if every place says so."""
         told: list[Evidence] = []
         for name in names:
-            told.append(await self._asked(unknown, operations, name))
-            if told[-1].finding is Finding.EXISTS:
-                return told[-1]
-        return next((each for each in told if each.finding is Finding.NO_ANSWER), told[0])
+            evidence, answer = await self._asked(unknown, operations, name)
+            if evidence.finding is Finding.EXISTS:
+                return evidence, answer
+            told.append(evidence)
+        return next((each for each in told if each.finding is Finding.NO_ANSWER), told[0]), None
 
-    async def _asked(self, unknown: Unknown, operations: Operations, name: str) -> Evidence:
+    async def _asked(self, unknown: Unknown, operations: Operations, name: str) -> Told:
         intent, asked_at = unknown.intent, self._clock()
         nothing = Evidence(Source.QUERY, Finding.NO_ANSWER, asked_at, intent.family)
         wanted = {"symbol": intent.symbol, "client_id": intent.client_order_id}
@@ -122,20 +120,17 @@ class Resolver:
             question = operations.request(name, family=intent.family, **wanted)
         except ValidationError as error:
             self._on_event("resolver.cannot_ask", {"seq": unknown.seq, "venue": intent.venue, "why": str(error)})
-            return nothing
+            return nothing, None
         self.asked += 1
         result = await self._ask(intent.connection_id, question, asked_at + ANSWER_WITHIN_S)
         if not isinstance(result, HttpAnswer):
-            return nothing
+            return nothing, None
         answer = operations.read(
             name, result.status, result.body, family=intent.family, asked={"client_id": intent.client_order_id}
         )
         if isinstance(answer, OrderState):
-            self._answers[unknown.seq] = result
-            if len(self._answers) > ANSWERS_MAX:
-                self._answers.popitem(last=False)
             created_at = answer.time_ms / 1000 if answer.time_ms is not None else None
-            return Evidence(
+            evidence = Evidence(
                 Source.QUERY,
                 Finding.EXISTS,
                 asked_at,
@@ -144,9 +139,11 @@ class Resolver:
                 status=str(answer.status),
                 created_at=created_at,
             )
+            return evidence, result
         if isinstance(answer, NotFound):
-            return Evidence(Source.QUERY, Finding.NOT_FOUND, asked_at, intent.family)
-        return nothing
+            return Evidence(Source.QUERY, Finding.NOT_FOUND, asked_at, intent.family), None
+        self._on_answer(intent.venue, answer)
+        return nothing, None
 
     def _again(self, unknown: Unknown, lookup: Lookup) -> None:
         now = self._clock()

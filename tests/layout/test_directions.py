@@ -35,6 +35,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "intents",
             "order_desk",
             "witness",
+            "late_truth",
             "venue_access",
             "resolver",
             "upstreams",
