@@ -303,8 +303,24 @@ class ErrorHandler:
             "total_s": policy.total_s,
         }
 
-    def circuit_breaker(self, name: str) -> CircuitBreaker:
-        """The breaker of that name; made with its configured settings (or the defaults) when first asked for."""
+    def circuit_breaker(
+        self,
+        name: str,
+        *,
+        failures: tuple[type[Exception], ...] | None = None,
+        ignore: tuple[type[BaseException], ...] | None = None,
+    ) -> CircuitBreaker:
+        """The breaker of that name; made with its configured settings (or the defaults) when first asked for.
+
+        ``failures`` and ``ignore`` say what its errors mean, as `CircuitBreaker` explains; the configuration cannot
+        know that. They hold for everyone who uses this breaker, from now on.
+        """
+        breaker = self._breaker_named(name)
+        if failures is not None or ignore is not None:
+            breaker.judge_by(failures=failures, ignore=ignore)
+        return breaker
+
+    def _breaker_named(self, name: str) -> CircuitBreaker:
         with self._lock:
             breaker = self._breakers.get(name)
             if breaker is None:
