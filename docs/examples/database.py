@@ -224,7 +224,9 @@ class FillWriter:
         self._fills.put_nowait(fill)
 
     async def run(self) -> None:
-        """Write until cancelled."""
+        """Write until cancelled. What is not written then is only in memory: ask the venue for its fills at the start;
+        those that are known already change nothing.
+        """
         while True:
             fill = await self._fills.get()
             await self._write(fill)
@@ -252,7 +254,11 @@ class FillWriter:
 
 
 async def main() -> int:
-    store = TradeStore(Config(), os.environ["DATABASE_URL"])
+    url = os.environ.get("DATABASE_URL")
+    if not url:
+        print("DATABASE_URL is not set; postgresql://user@host/database is expected", file=sys.stderr)
+        return 2
+    store = TradeStore(Config(), url)
     writer = FillWriter(store)
     await store.create()
     running = asyncio.create_task(writer.run())
