@@ -19,7 +19,7 @@ from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
 from .connection_settings import ConnectionSettings
 from .core.pool import PoolSettings
-from .error_settings import ErrorSettings
+from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .outbox.settings import OutboxSettings
 from .toml_places import line_of, unknown_keys
@@ -116,6 +116,8 @@ class Config(Section, frozen=True, kw_only=True):
         for key, value in raw.items():
             if key not in known:
                 continue
+            if key == "errors" and isinstance(value, Mapping):
+                value = over_shipped(value)
             try:
                 values[key] = msgspec.convert(value, known[key].type, strict=True)
             except msgspec.ValidationError as error:

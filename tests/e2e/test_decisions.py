@@ -232,6 +232,21 @@ def test_the_cause_of_a_reported_error_crosses_the_wire(own_agent: AgentProcess)
     assert told["causes"] == ["ConnectionError: database gone", "KeyError: 'row'"]
 
 
+def test_secrets_in_a_reported_error_are_not_logged(own_agent: AgentProcess) -> None:
+    """Neither the message nor a cause: a library's exception may hold the signed URL."""
+    try:
+        try:
+            raise ConnectionError("GET https://x.test/?timestamp=1&signature=0123456789abcdef")
+        except ConnectionError as error:
+            raise RuntimeError("login with password=hunter2hunter2 failed") from error
+    except RuntimeError as error:
+        with client_for(own_agent) as client:
+            client.report_error(error, component="data", operation="read")
+    assert own_agent.events("bot.error")
+    assert "hunter2hunter2" not in own_agent.log()
+    assert "0123456789abcdef" not in own_agent.log()
+
+
 def test_calls_nobody_waits_for_trip_no_breaker(sandbox: SandboxProcess, own_agent: AgentProcess) -> None:
     """Cancellation is neither success nor failure: ten abandoned questions in a row change nothing."""
     sandbox.admin.fault("stall", route="GET /api/v3/time")

@@ -49,6 +49,7 @@ from jackstay_protocols.messages import (
 )
 from jackstay_protocols.session import BotSession, HelloVerdict, Liveness, SilenceLease
 
+from ..redact import redact, redact_text
 from .door import DoorLike, PeerCredentials, Sent
 
 WAITING_BYTES_PER_PEER_MAX = 8 * 1024 * 1024  # replies kept for a peer that does not read
@@ -402,9 +403,10 @@ class BotDoor:
                 "component": report.component,
                 "operation": report.operation,
                 "error_type": report.error_type,
-                "message": report.message[:500],
+                # The bot's words: ccxt, for one, puts signed URLs into its messages.
+                "message": redact_text(report.message, 500),
                 "severity": report.severity,
-                "causes": report.details.get("causes", []),
+                "causes": redact(report.details.get("causes", [])),
             },
         )
         if header.id:
