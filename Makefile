@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 SEEDS ?= 200
 
-.PHONY: help venv demo test test-fast check bench sim soak fmt cover compat clean
+.PHONY: help venv demo postgresql test test-fast check bench sim soak fmt cover compat clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -32,7 +32,13 @@ $(CCXT44)/.complete: | $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(CCXT44) 'ccxt==4.4.60'
 	@touch $@
 
-test: $(STAMP) compat  ## all tests but soak; those that measure time run alone, afterwards
+postgresql:  ## Debian's PostgreSQL server, for the test of the example database module; where it can be installed
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
+	echo "no PostgreSQL server here and no way to install one; its test will skip"
+
+test: $(STAMP) compat postgresql  ## all tests but soak; those that measure time run alone, afterwards
 	@failed=0; \
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not soak' || failed=$$?; \
 	$(PYTEST) -m 'serial and not soak' || failed=$$?; \
@@ -43,14 +49,14 @@ test-fast: $(STAMP)  ## what runs in seconds
 	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not slow and not soak' --ignore tests/e2e
 
 check: $(STAMP)  ## format, lint, types, layout and directions
-	$(BIN)/ruff format --check agent client protocols tests
-	$(BIN)/ruff check agent client protocols tests
+	$(BIN)/ruff format --check agent client protocols tests docs/examples
+	$(BIN)/ruff check agent client protocols tests docs/examples
 	$(BIN)/mypy
 	$(PYTEST) tests/layout
 
 fmt: $(STAMP)  ## format and mend what can be mended
-	$(BIN)/ruff format agent client protocols tests
-	$(BIN)/ruff check --fix agent client protocols tests
+	$(BIN)/ruff format agent client protocols tests docs/examples
+	$(BIN)/ruff check --fix agent client protocols tests docs/examples
 
 bench: $(STAMP)  ## measure, side by side in one run; rows in .bench/result.json
 	$(BIN)/python tests/bench/run.py

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jackstay_protocols.endpoints import AgentPaths
+from jackstay_protocols.endpoints import AgentPaths, state_folder
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
-from jackstay_protocols.messages import Event
+from jackstay_protocols.messages import Event, OutcomeNews
 
 from .config import Config, profiles_of
 from .error_settings import DEFAULT_BREAKERS
@@ -26,20 +27,29 @@ from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .instance_lock import InstanceLock
+from .intents import Intents
 from .judgement import Judgement
 from .logs import make_logger, write_event
+from .order_desk import OrderDesk
+from .outbox import Outbox
+from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
+from .resolver import Resolver
 from .transport.endpoint import Endpoint
-from .transport.http import HttpPool
+from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
+from .venue_access import VenueAccess
+from .venues.outgoing import OutgoingRequest
 from .venues.profile import Profile
+from .witness import Witness
 
 TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
 SWEEP_EVERY_TICKS = 40
 STOP_AFTER_ANSWER_S = 0.1
+OUTBOX_PULSE_S = 0.02
 
 
 def version() -> str:
@@ -85,6 +95,31 @@ class Agent:
             make_pool=self._make_pool,
             make_judgement=self._make_judgement,
         )
+        self.access = VenueAccess(
+            profiles_of(config),
+            config.venues,
+            clock=ports.clock,
+            wall=ports.wall,
+            ask=self._ask_venue,
+            on_event=self.event,
+            environ=os.environ,
+        )
+        self._executor: ThreadPoolExecutor | None = None
+        self._pulse: asyncio.TimerHandle | None = None
+        self.intents = Intents(
+            deliver=self._tell_bot,
+            clock=ports.clock,
+            equal_window_s=config.queue.idempotency_window_s,
+            on_event=self.event,
+        )
+        self.resolver = Resolver(
+            lambda: self.intents.outbox,
+            operations=self.access.asking,
+            ask=self._ask_venue,
+            clock=ports.clock,
+            on_answer=self.access.answered,
+            on_event=self.event,
+        )
         self.pipeline = Pipeline(
             self.upstreams,
             clock=ports.clock,
@@ -92,8 +127,17 @@ class Agent:
             random=ports.random,
             call_later=ports.loop.call_later,
             retry=config.errors.retry.policy("reads"),
+            intents=self.intents,
+            resolver=self.resolver,
+            witness=Witness(lambda: self.intents.outbox),
+            access=self.access,
             on_event=self.event,
         )
+        self._build_doors(own_uid, allow_uids)
+        self._build_feeds(own_uid, allow_uids)
+
+    def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
+        config, ports = self.config, self._ports
         self.bots = BotDoor(
             BotDoorSettings(
                 agent=self.name,
@@ -103,6 +147,7 @@ class Agent:
                 beat_within_s=config.bot.beat_within_s,
                 allow_uids=allow_uids,
                 own_uid=own_uid,
+                grade=self.access.grade,
             ),
             clock=ports.clock,
             call_later=ports.loop.call_later,
@@ -110,13 +155,22 @@ class Agent:
             take=self.pipeline.take,
             status=self.status,
             on_event=self.event,
+            replay=self.intents.replay,
+            ack=self.intents.ack,
         )
         self.control = ControlDoor(
-            {"status": self._verb_status, "ping": self._verb_ping, "stop": self._verb_stop, "reset": self._verb_reset},
+            {
+                "status": self._verb_status,
+                "ping": self._verb_ping,
+                "stop": self._verb_stop,
+                "reset": self._verb_reset,
+                **OrderDesk(
+                    lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=lambda: None
+                ).verbs(),
+            },
             allow_uids=allow_uids,
             own_uid=own_uid,
         )
-        self._build_feeds(own_uid, allow_uids)
 
     def _build_feeds(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         ports = self._ports
@@ -184,6 +238,43 @@ class Agent:
             self._tls[endpoint.ca_file] = make_ssl_context(ca_file=endpoint.ca_file or None)
         return self._tls[endpoint.ca_file]
 
+    # ------------------------------------------------------------ orders and what is known of them
+
+    def _tell_bot(self, bot_id: str, news: OutcomeNews) -> bool:
+        return self.bots.tell(bot_id, news)
+
+    async def _ask_venue(
+        self, origin: str, question: OutgoingRequest, deadline_at: float
+    ) -> HttpAnswer | HttpFailure | None:
+        return await self.pipeline.ask(origin, question, deadline_at)
+
+    def _open_outbox(self) -> None:
+        folder = state_folder(self.paths, os.environ)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.access.open(folder)
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        ports = self._ports
+        self.intents.attach(
+            Outbox.open(
+                folder / "outbox.sqlite",
+                self.config.queue,
+                clock=ports.clock,
+                wall=ports.wall,
+                boot_id=ports.boot_id,
+                run_blocking=loop_runner(ports.loop, self._executor),
+                on_event=self.event,
+                on_settled=self.intents.settled,
+                store=ports.store,
+            )
+        )
+        self._beat_outbox()
+
+    def _beat_outbox(self) -> None:
+        """The outbox's and the resolver's pulse: batched outcomes, expiry, checkpoints, questions that are due."""
+        self.intents.outbox.tick()
+        self.resolver.tick()
+        self._pulse = self._ports.loop.call_later(OUTBOX_PULSE_S, self._beat_outbox)
+
     # ------------------------------------------------------------ start, stop
 
     def take_lock(self) -> None:
@@ -200,6 +291,7 @@ class Agent:
         self._logger = make_logger(self.config.agent.log_level, self.config.agent.log_format)
         mode = 0o660 if self.config.agent.socket_group else 0o600
         try:
+            self._open_outbox()
             self.bots.attach(self._open(self.paths.bot, self.bots.on_frame, mode, sndhwm=1000))
             self.feed_door.attach(self._open(self.paths.feed, self.feed_door.on_frame, mode, sndhwm=64))
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
@@ -242,6 +334,11 @@ class Agent:
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
         for door in reversed(self._doors):
             door.close()
+        if self._pulse is not None:
+            self._pulse.cancel()
+            self.intents.outbox.close()
+        if self._executor is not None:
+            self._executor.shutdown()
         self._lock.release()
 
     async def _drain(self) -> None:
@@ -263,6 +360,7 @@ class Agent:
             self.bots.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self.bots.watch()
+        self.access.tick()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
@@ -287,7 +385,7 @@ class Agent:
             "pid": self._ports.pid,
             "uptime_s": round(self._ports.clock() - self._started_at, 3),
             "state": "draining" if self.bots.draining else "running",
-            "grade": "carry",
+            "grade": self.access.grade,
             "preset": "observe",
             "runtime_dir": str(self.paths.runtime),
             "bots": self.bots.bots(),
@@ -295,6 +393,8 @@ class Agent:
             "in_flight": self.bots.in_flight(),
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
+            "queue": self.intents.status(),
+            "venues": self.access.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,

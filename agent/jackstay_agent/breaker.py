@@ -147,6 +147,18 @@ class CircuitBreaker:
         else:
             permit.success()  # a business answer: the other side works
 
+    def judge_by(
+        self,
+        *,
+        failures: tuple[type[Exception], ...] | None = None,
+        ignore: tuple[type[BaseException], ...] | None = None,
+    ) -> None:
+        """Which exceptions count as failures, and which count neither way; None leaves it as it is."""
+        if failures is not None:
+            self._failures = failures
+        if ignore is not None:
+            self._ignored = ignore
+
     # -- one step -----------------------------------------------------------------------------------------------
 
     def call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import msgspec
 
@@ -20,9 +19,12 @@ from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
 from .connection_settings import ConnectionSettings
 from .core.pool import PoolSettings
-from .error_settings import ErrorSettings
+from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
+from .outbox.settings import OutboxSettings
+from .toml_places import line_of, unknown_keys
 from .transport.endpoint import Endpoint
+from .venues.credentials import KeySource
 from .venues.profile import Profile, shipped_profiles, user_profiles
 
 
@@ -58,15 +60,9 @@ class VenueSection(Section, frozen=True, kw_only=True):
     """What the operator adds to a shipped profile. Keys are named here, never written here."""
 
     profile: str = ""  # default: the section's own name
-    key_file: str = ""  # a 0600 file
-    key_env: str = ""
-    credential: str = ""  # name of a systemd credential
+    keys: KeySource | None = None  # the agent's own key; without one the venue is carried only
     live: bool = True  # the keys open a real account
     limits: dict[str, float] = {}  # the account's own allowances by budget name; 0 switches a budget off
-
-    @property
-    def has_credentials(self) -> bool:
-        return bool(self.key_file or self.key_env or self.credential)
 
 
 class ConfigError(ValidationError):
@@ -83,69 +79,6 @@ def _nearest(word: str, known: list[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
 
 
-def _line_of(text: str, path: tuple[str, ...]) -> int | None:
-    """Best guess of the line that sets ``path``: its key inside its table's block."""
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith("["):
-            table = tuple(part.strip().strip('"') for part in stripped.strip("[]").split("."))
-            if table == path:
-                return number
-        elif "=" in stripped:
-            key = tuple(part.strip().strip("\"'") for part in _split_key(stripped.split("=", 1)[0]))
-            if table + key == path[: len(table + key)] and len(table + key) >= min(len(path), len(table) + 1):
-                return number
-    return None
-
-
-def _split_key(key: str) -> list[str]:
-    key = key.strip()
-    return [key] if key[:1] in "\"'" else key.split(".")
-
-
-def _fields_of(kind: Any) -> dict[str, Any] | None:
-    """Key -> type of a settings value (msgspec Struct or dataclass), None for anything else."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-    if isinstance(kind, type) and is_dataclass(kind):
-        hints = get_type_hints(kind)
-        return {field.name: hints[field.name] for field in fields(kind)}
-    return None
-
-
-def _settings_in(kind: Any) -> Any:
-    """The settings type inside a field's type, looking through unions; None when there is none."""
-    return next((part for part in (kind, *get_args(kind)) if _fields_of(part) is not None), None)
-
-
-def _unknown_keys(kind: Any, data: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    known = _fields_of(kind) or {}
-    for key, value in data.items():
-        here = (*path, key)
-        if key not in known:
-            yield here, f"unknown key {'.'.join(here)!r}{_nearest(key, list(known))}"
-            continue
-        if not isinstance(value, Mapping):
-            continue
-        field_type = known[key]
-        inner = _settings_in(get_args(field_type)[1] if _is_table(field_type) else field_type)
-        if inner is None:
-            continue
-        if not _is_table(field_type):
-            yield from _unknown_keys(inner, value, here)
-            continue
-        for name, each in value.items():
-            if isinstance(each, Mapping):
-                yield from _unknown_keys(inner, each, (*here, name))
-
-
-def _is_table(kind: Any) -> bool:
-    """dict[str, X] or Mapping[str, X]: keys are the user's own names."""
-    origin = get_origin(kind)
-    return isinstance(origin, type) and issubclass(origin, Mapping)
-
-
 class Config(Section, frozen=True, kw_only=True):
     """The whole configuration; `Config()` is all defaults. Sections are immutable values."""
 
@@ -154,6 +87,7 @@ class Config(Section, frozen=True, kw_only=True):
     connections: PoolSettings = PoolSettings()
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
+    queue: OutboxSettings = OutboxSettings()
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}
@@ -172,16 +106,18 @@ class Config(Section, frozen=True, kw_only=True):
         problems: list[str] = []
 
         def add(path: tuple[str, ...], what: str) -> None:
-            line = _line_of(text, path) if text else None
+            line = line_of(text, path) if text else None
             problems.append(f"line {line}: {what}" if line else what)
 
-        for path, what in _unknown_keys(cls, raw, ()):
-            add(path, what)
+        for path, names in unknown_keys(cls, raw):
+            add(path, f"unknown key {'.'.join(path)!r}{_nearest(path[-1], names)}")
         known = {field.encode_name: field for field in msgspec.structs.fields(cls)}
         values: dict[str, Any] = {}
         for key, value in raw.items():
             if key not in known:
                 continue
+            if key == "errors" and isinstance(value, Mapping):
+                value = over_shipped(value)
             try:
                 values[key] = msgspec.convert(value, known[key].type, strict=True)
             except msgspec.ValidationError as error:
@@ -228,6 +164,10 @@ class Config(Section, frozen=True, kw_only=True):
                 feed.check(name)
             except ValidationError as error:
                 problems.append(f"[feeds.{name}] {error}")
+        for name, venue in self.venues.items():
+            problem = venue.keys.problem() if venue.keys is not None else ""
+            if problem:
+                problems.append(f"[venues.{name}.keys] {problem}")
         try:
             profiles_of(self)
         except ValidationError as error:
@@ -243,7 +183,7 @@ class Config(Section, frozen=True, kw_only=True):
         problems: list[str] = []
         for name, venue in self.venues.items():
             profile = shipped.get(venue.profile or name)
-            if not venue.has_credentials or not venue.live or profile is None:
+            if venue.keys is None or not venue.live or profile is None:
                 continue
             problems.extend(
                 f"[venues.{name}] has live credentials while [upstreams] sends {host} to"

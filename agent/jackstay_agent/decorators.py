@@ -19,6 +19,7 @@ from jackstay_protocols.errors import Outcome, TradingBotError, ValidationError
 from .breaker import CircuitBreaker, CircuitOpenError, HalfOpenFullError
 from .core.backoff import Backoff
 from .core.retry import NoRetry, RetryBudget, RetryPolicy, RetryState, may_retry
+from .error_decorator import is_coroutine_function
 from .log import get_logger
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,7 +60,7 @@ def time_execution(
         finally:
             tell(label, boot_s() - began, ok)
 
-    return functools.wraps(func)(timed if inspect.iscoroutinefunction(func) else timed_plainly)
+    return functools.wraps(func)(timed if is_coroutine_function(func) else timed_plainly)
 
 
 def _log_duration(logger: Any, warn_over_s: float | None, name: str, seconds: float, ok: bool) -> None:
@@ -119,7 +120,7 @@ def retry(
                     raise
             (sleep or time.sleep)(delay_s)
 
-    return functools.wraps(func)(retried if inspect.iscoroutinefunction(func) else retried_plainly)
+    return functools.wraps(func)(retried if is_coroutine_function(func) else retried_plainly)
 
 
 class _RetryLoop:
@@ -186,6 +187,6 @@ def circuit_breaker(func: F | None = None, *, breaker: CircuitBreaker | None = N
     def guarded_plainly(*args: Any, **kwargs: Any) -> Any:
         return guard.call(func, *args, **kwargs)
 
-    wrapped = functools.wraps(func)(guarded if inspect.iscoroutinefunction(func) else guarded_plainly)
+    wrapped = functools.wraps(func)(guarded if is_coroutine_function(func) else guarded_plainly)
     wrapped.breaker = guard  # type: ignore[attr-defined]
     return wrapped

@@ -57,6 +57,11 @@ def _handler(config: Any, handler: ErrorHandler | None) -> ErrorHandler:
     return handler if handler is not None else ErrorHandler(config)
 
 
+def is_coroutine_function(func: Any) -> bool:
+    """Also for an object whose ``__call__`` is one, which `inspect` alone takes for a plain function."""
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(getattr(type(func), "__call__", None))  # noqa: B004
+
+
 class _Handled:
     def __init__(
         self, handler: ErrorHandler, component: str, operation: str | None, scenario: Any, idempotent: bool
@@ -70,9 +75,9 @@ class _Handled:
     def wrap(self, func: Callable[..., Any]) -> Callable[..., Any]:
         operation = self._operation or str(getattr(func, "__qualname__", type(func).__name__))
 
-        async def handled(*args: Any, **kwargs: Any) -> Any:
+        async def seen_through(begun: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             try:
-                return await func(*args, **kwargs)
+                return await (func(*args, **kwargs) if begun is None else begun)
             except Exception as error:
                 context = self._handler.create_error_context(error, self._component, operation)
                 recovered = await self._handler.handle_error(context, self._scenario)
@@ -80,15 +85,20 @@ class _Handled:
                     raise
             return await func(*args, **kwargs)
 
+        async def handled(*args: Any, **kwargs: Any) -> Any:
+            return await seen_through(None, args, kwargs)
+
         def handled_plainly(*args: Any, **kwargs: Any) -> Any:
             try:
-                return func(*args, **kwargs)
+                result = func(*args, **kwargs)
             except Exception as error:
                 if not (self._recover_plainly(error, operation) and self._idempotent):
                     raise
-            return func(*args, **kwargs)
+                return func(*args, **kwargs)
+            # A plain function around a coroutine: what it raises comes when it is awaited.
+            return seen_through(result, args, kwargs) if inspect.iscoroutine(result) else result
 
-        return functools.wraps(func)(handled if inspect.iscoroutinefunction(func) else handled_plainly)
+        return functools.wraps(func)(handled if is_coroutine_function(func) else handled_plainly)
 
     def _recover_plainly(self, error: Exception, operation: str) -> bool:
         """Handle from a plain function: at once without a scenario, in an own loop with one."""

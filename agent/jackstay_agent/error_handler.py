@@ -45,6 +45,7 @@ __all__ = [
     "Escalation",
     "HalfOpenFullError",
     "SeveritySettings",
+    "causes_of",
     "context_of",
     "error_handler_decorator",
 ]
@@ -57,6 +58,7 @@ _LEVELS = {
 }
 #: Named fields a scenario finds in its context although the caller put them into the error context only.
 _NAMED = ("symbol", "order_id", "bot_id", "user_id", "component", "operation")
+CAUSES_MAX = 8  # a longer chain is a loop in disguise
 
 
 @dataclass
@@ -81,7 +83,10 @@ class ErrorContext:
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """Told to listeners. ``kind``: error, escalated, calmed or recovered. Words and numbers, never the exception."""
+    """Told to listeners. ``kind``: error, escalated, calmed or recovered. Words and numbers, never the exception.
+
+    ``causes``: what it was raised from, nearest first, as "Type: message"; a listener may send it over any wire.
+    """
 
     kind: str
     error_id: str
@@ -92,6 +97,21 @@ class ErrorEvent:
     error_type: str
     message: str
     repeats: int = 1
+    causes: tuple[str, ...] = ()
+
+
+def causes_of(error: BaseException) -> tuple[str, ...]:
+    """The chain an error was raised from, nearest first, without secrets; bounded, and loops end."""
+    causes: list[str] = []
+    seen = {id(error)}
+    while len(causes) < CAUSES_MAX:
+        following = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if following is None or id(following) in seen:
+            break
+        seen.add(id(following))
+        causes.append(redact_text(f"{type(following).__name__}: {following}", 200))
+        error = following
+    return tuple(causes)
 
 
 def context_of(error: BaseException | None) -> ErrorContext | None:
@@ -266,6 +286,7 @@ class ErrorHandler:
             type(context.error).__name__,
             redact_text(str(context.error), 500),
             repeats,
+            causes_of(context.error),
         )
 
     def _tell(self, event: ErrorEvent) -> None:
@@ -303,8 +324,24 @@ class ErrorHandler:
             "total_s": policy.total_s,
         }
 
-    def circuit_breaker(self, name: str) -> CircuitBreaker:
-        """The breaker of that name; made with its configured settings (or the defaults) when first asked for."""
+    def circuit_breaker(
+        self,
+        name: str,
+        *,
+        failures: tuple[type[Exception], ...] | None = None,
+        ignore: tuple[type[BaseException], ...] | None = None,
+    ) -> CircuitBreaker:
+        """The breaker of that name; made with its configured settings (or the defaults) when first asked for.
+
+        ``failures`` and ``ignore`` say what its errors mean, as `CircuitBreaker` explains; the configuration cannot
+        know that. They hold for everyone who uses this breaker, from now on.
+        """
+        breaker = self._breaker_named(name)
+        if failures is not None or ignore is not None:
+            breaker.judge_by(failures=failures, ignore=ignore)
+        return breaker
+
+    def _breaker_named(self, name: str) -> CircuitBreaker:
         with self._lock:
             breaker = self._breakers.get(name)
             if breaker is None:

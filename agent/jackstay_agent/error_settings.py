@@ -6,14 +6,15 @@ Frozen values with defaults; `Config.errors` embeds `ErrorSettings`. Nothing her
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from jackstay_protocols.errors import ErrorSeverity, ValidationError
 
 from .core.bounds import LONGEST_S, check_number, check_whole
 from .core.breaker import BreakerSettings
-from .core.retry import RetrySettings
+from .core.retry import DEFAULT_POLICIES, RetrySettings
 
 #: Mildest first: a step up is the next one.
 LADDER = (ErrorSeverity.LOW, ErrorSeverity.MEDIUM, ErrorSeverity.HIGH, ErrorSeverity.CRITICAL)
@@ -88,6 +89,38 @@ class ErrorSettings:
         check_whole("ErrorSettings", "max_recovery_attempts", self.max_recovery_attempts, 0, 1000)
         for name in ("recent_max", "patterns_max", "breakers_max"):
             check_whole("ErrorSettings", name, getattr(self, name), 1, 1_000_000)
+
+
+#: Tables of the [errors] section whose entries have shipped settings: where they stand, and what ships.
+_SHIPPED: tuple[tuple[tuple[str, ...], Mapping[Any, Any]], ...] = (
+    (("breakers",), DEFAULT_BREAKERS),
+    (("severity", "escalation"), DEFAULT_ESCALATION),
+    (("retry", "policies"), DEFAULT_POLICIES),
+)
+
+
+def over_shipped(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A raw [errors] section, in which a table that shares a shipped one's name says only what differs from it.
+
+    ``[errors.breakers.api_calls] open_s = 5`` keeps the growth of the shipped breaker. What is no table is left as it
+    is, for whoever checks types to complain about.
+    """
+    for path, shipped in _SHIPPED:
+        section = _entries_over(shipped, section, path)
+    return dict(section)
+
+
+def _entries_over(shipped: Mapping[Any, Any], table: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
+    if path:
+        inner = table.get(path[0])
+        return {**table, path[0]: _entries_over(shipped, inner, path[1:])} if isinstance(inner, Mapping) else table
+    return {name: _over(asdict(shipped[name]), told) if name in shipped else told for name, told in table.items()}
+
+
+def _over(base: object, told: object) -> object:
+    if not isinstance(base, Mapping) or not isinstance(told, Mapping):
+        return told
+    return {**base, **{key: _over(base.get(key), value) for key, value in told.items()}}
 
 
 def _check_severity(owner: str, level: object) -> None:

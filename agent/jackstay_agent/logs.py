@@ -31,10 +31,17 @@ WARNINGS = frozenset(
         "limit.gate_closed",
         "loop.stopped",
         "bot.late",
+        "outbox.contradiction",
+        "outbox.degraded",
+        "outbox.row_damaged",
+        "outbox.set_aside",
+        "outbox.unwritten",
+        "resolver.cannot_ask",
+        "venue.clock_stepped",
         "bot.stalled",
     }
 )
-ERRORS = frozenset({"request.broken", "agent.stop_timeout"})
+ERRORS = frozenset({"request.broken", "resolver.broken", "agent.stop_timeout"})
 
 
 def make_logger(level: str, form: str) -> Any:

@@ -14,17 +14,26 @@ from typing import Any
 import msgspec
 
 from jackstay_protocols.errors import Outcome, Reason, ValidationError
-from jackstay_protocols.messages import Post, Refusal, Response
+from jackstay_protocols.messages import Post, Refusal, Request, Response
 
 from .core.breaker import Permit
 from .core.classify import Cause, Verdict, classify_answer, classify_failure
+from .core.intent import State
 from .core.rate_limit import Admit, Refuse, Wait
 from .core.retry import RetryAt, RetryPolicy, RetryState, Would, may_retry, would_retry
 from .flight import Flight, Reply
 from .gateway.bot_door import Call
+from .intents import OUTCOMES, Begun, Intents, wire_refusal
 from .judgement import REFUSAL_WORDS, Judgement
+from .outbox import Duplicate, Ending, Intent, Settled, Signed
+from .outbox import Wait as StandBehind
+from .resolver import Resolver
 from .transport.http import HttpAnswer, HttpFailure, Ticket
 from .upstreams import Upstreams, Way
+from .venue_access import VenueAccess
+from .venues.operations import Operations
+from .venues.outgoing import OutgoingRequest
+from .witness import Witness
 
 EventSink = Callable[[str, dict[str, Any]], None]
 _loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster than the standard library's
@@ -32,7 +41,24 @@ _loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster tha
 CallLater = Callable[[float, Callable[[], None]], Any]
 
 # "Not now" is obeyed, not retried (Envoy's rule for overload and rate limits): the gate and the bot decide.
+ANSWER_SHARE = 0.6  # of the bot's deadline, where the rest can be used to ask (issue: the outbox)
+ANSWER_MARGIN_S = 0.02  # the answer has to travel back
+RESOLVED_HEADER = (b"x-jackstay-outcome", b"resolved")
+NOBODY: Any = object()
+
 OBEYED = frozenset({Cause.RATE_LIMITED, Cause.ORDER_RATE, Cause.BANNED, Cause.OVERLOAD, Cause.WAF, Cause.MAINTENANCE})
+
+
+class Own:
+    """A question of the agent's own, where the pipeline's steps expect a bot's call."""
+
+    __slots__ = ("abandoned", "cancel", "deadline_at", "message")
+
+    def __init__(self, message: Request, deadline_at: float) -> None:
+        self.message = message
+        self.deadline_at = deadline_at
+        self.abandoned = False
+        self.cancel: Callable[[], None] | None = None
 
 
 class Pipeline:
@@ -47,6 +73,10 @@ class Pipeline:
         random: chance.Random,
         call_later: CallLater,
         retry: RetryPolicy,
+        intents: Intents,
+        resolver: Resolver,
+        witness: Witness,
+        access: VenueAccess,
         on_event: EventSink,
     ) -> None:
         self._upstreams = upstreams
@@ -55,6 +85,10 @@ class Pipeline:
         self._random = random
         self._call_later = call_later
         self._retry = retry
+        self._intents = intents
+        self._resolver = resolver
+        self._witness = witness
+        self._access = access
         self._on_event = on_event
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
@@ -69,27 +103,47 @@ class Pipeline:
         request = call.message
         try:
             way = self._upstreams.way(request.method, request.target, request.venue)
+            signer = self._access.signing(way.upstream.profile.name) if request.sign else None
+            if signer is not None:
+                way = self._named(call, way, signer)
+                request = call.message
         except ValidationError as error:
             self._refuse(call, Reason(error.reason or Reason.BAD_REQUEST), str(error))
             return
         judgement = way.upstream.judgement
-        key = judgement.key_alias(request.headers)
+        key = judgement.key_alias(request.headers if signer is None else signer.key_headers())
         if not self._may_start(call, way, judgement):
             return
+        intents = self._intents.read(call, way, self._access.reading(way.upstream.profile.name))
+        if intents and (await self._was_duplicate(call, intents) or self._was_told_late(call, way, intents)):
+            return
         judgement.retry_budget.called(call.arrived_at)
+        begun: Begun | None = None
         state = RetryState.begin(self._retry, call.arrived_at, call.deadline_at)
         result: HttpAnswer | HttpFailure | None = None
         while True:
-            permit = await self._admit(call, way, judgement, key)  # 4
+            permit = await self._admit(call, way, judgement, key, intents)  # 4
             if isinstance(permit, Refusal):
                 if result is None:
                     self._answer_refusal(call, permit)
                     return
                 break  # a second try is not to be had: the first one's answer stands
+            if intents:
+                written = await self._intents.begin(intents)  # 5
+                if not isinstance(written, Begun):
+                    judgement.give_back(permit, None)
+                    if isinstance(written, StandBehind):
+                        continue  # another one became unknown meanwhile: stand in line behind it
+                    self._answer_refusal(call, wire_refusal(written, way.upstream.host))
+                    return
+                begun = written
             started_at = self._clock()
-            result = await self._send(call, way)  # 6, 7, 8
+            result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
+            if begun is not None:
+                self._intents.finish(begun, verdict, result, way.upstream.profile.table)
             self._record(judgement, permit, way, request.method, key, verdict, started_at, result)  # 10
+            self._witnessed(way, request, result, started_at)
             again = self._again(judgement, way, state, verdict)  # 11
             if again is None or call.abandoned:
                 break
@@ -97,8 +151,68 @@ class Pipeline:
             state = again.state
             await self._until(again.at)
         self._learn(judgement, way, call, verdict)
-        self.counters[verdict.outcome] += 1
-        call.reply(_response(result, verdict, self._clock() - call.arrived_at, state.attempts))  # 12
+        response = _response(result, verdict, self._clock() - call.arrived_at, state.attempts)
+        if begun is not None:
+            if verdict.outcome is Outcome.UNKNOWN:
+                response = await self._resolved(call, begun, response)
+            response = msgspec.structs.replace(response, intent=begun.name)
+            self._intents.told(begun)
+        self.counters[response.outcome] += 1
+        call.reply(response)  # 12
+
+    # ---- 1 to 3 again: what was asked before
+
+    async def _was_duplicate(self, call: Call, intents: tuple[Intent, ...]) -> bool:
+        """The same key again gets the outcome of the first, in any mode; answered here if so."""
+        first = intents[0]
+        if not first.key:
+            return False
+        outbox = self._intents.outbox
+        found = outbox.find_duplicate(first.bot_id, first.key, first)
+        if found is None:
+            return False
+        if not found.same_body:
+            self._refuse(
+                call,
+                Reason.DUPLICATE,
+                f"key {first.key!r} belongs to another request (intent {found.seq}); one key belongs to one request:"
+                " use a new key",
+            )
+            return True
+        if found.ending is None:
+            await self._until_settled((found.seq,), call.deadline_at)
+            found = outbox.find_duplicate(first.bot_id, first.key, first) or found
+        call.reply(_repeated(found))
+        return True
+
+    def _was_told_late(self, call: Call, way: Way, intents: tuple[Intent, ...]) -> bool:
+        """An equal order of a bot that never heard that the first one exists: the first one's outcome is the answer."""
+        late = self._intents.late_truth(intents)
+        if late is None:
+            return False
+        if late.ending.reply:
+            call.reply(_found(Response(0, b"", [], b"", Outcome.OK), late.seq, late.ending))
+        else:
+            words = (
+                f"{way.upstream.host}: an equal order of this bot was unknown and exists (intent {late.seq}):"
+                " collect its outcome; place it again if a second one is wanted"
+            )
+            self._answer_refusal(call, Refusal(Reason.EQUAL_PENDING, words, None, Outcome.FAILED))
+        return True
+
+    def _named(self, call: Call, way: Way, signer: Operations) -> Way:
+        """An order that the agent signs gets a client order id if it has none: it can be asked for by it."""
+        asked = _outgoing(way, call.message)
+        placed = signer.read_place(asked)
+        if not isinstance(placed, list) or all(each.client_id for each in placed):
+            return way
+        ids = [self._intents.mint(signer, each) for each in placed]
+        try:
+            named = signer.with_client_ids(asked, ids)
+        except ValidationError:
+            return way  # a family that takes none
+        call.message = msgspec.structs.replace(call.message, body=named.body)
+        return way._replace(target=named.target.encode("ascii"))
 
     # ---- 4
 
@@ -107,9 +221,6 @@ class Pipeline:
         if isinstance(call.message, Post):
             self._refuse(call, Reason.NOT_YET, "queued requests come with the durable outbox; use request()")
             return False
-        if call.message.sign:
-            self._refuse(call, Reason.NO_SIGNER, "the agent holds no keys in this version; sign in the bot")
-            return False
         if way.route.is_order:
             looping = judgement.loop_refusal(lambda: _order_key(judgement, way, call))
             if looping is not None:
@@ -117,8 +228,13 @@ class Pipeline:
                 return False
         return True
 
-    async def _admit(self, call: Call, way: Way, judgement: Judgement, key: str) -> Permit | Refusal:
-        """Breaker permit and room in the budgets, waiting for the latter inside the deadline; or why not."""
+    async def _admit(
+        self, call: Call | Own, way: Way, judgement: Judgement, key: str, intents: tuple[Intent, ...]
+    ) -> Permit | Refusal:
+        """Rule 1, breaker permit and room in the budgets, waiting inside the deadline; or why not."""
+        no = await self._stand(call, way, intents)
+        if no is not None:
+            return no
         ticket: Wait | None = None
         ask = judgement.ask(call.message.method, way.path, way.route, key)
         while True:
@@ -140,6 +256,37 @@ class Pipeline:
         words = REFUSAL_WORDS[permit.reason].format(name=way.upstream.host)
         return Refusal(permit.reason, words, permit.retry_after_s)
 
+    async def _stand(self, call: Call | Own, way: Way, intents: tuple[Intent, ...]) -> Refusal | None:
+        """DESIGN §3 rule 1: an order equal to an unknown one is refused, other entries of its side wait for it."""
+        until = call.deadline_at
+        if intents and intents[0].signed is Signed.BOT and intents[0].recv_window_s is not None:
+            # a signature older than its window is refused by the venue: not sent
+            until = min(until, self._clock() + intents[0].recv_window_s)
+        while True:
+            no = self._intents.stand(intents)
+            if no is None:
+                return None
+            if not isinstance(no, StandBehind):
+                return wire_refusal(no, way.upstream.host)
+            self.counters["waited"] += 1
+            if await self._until_settled(no.behind, until) is None:
+                behind = ", ".join(map(str, no.behind[:3]))
+                return Refusal(
+                    Reason.EXPIRED, f"it waited behind unknown orders of its symbol and side (intents {behind})"
+                )
+
+    async def _until_settled(self, seqs: tuple[int, ...], instant: float) -> Settled | None:
+        """Until one of these is settled, or the instant is there (None)."""
+        left_s = instant - self._clock()
+        if left_s <= 0:
+            return None
+        rung = self._intents.when_settled(seqs)
+        timer = self._call_later(left_s, lambda: rung.set(NOBODY))
+        settled = await rung
+        timer.cancel()
+        self._intents.stop_waiting(seqs, rung)
+        return None if settled is NOBODY else settled
+
     async def _until(self, instant: float) -> None:
         """Wait for an instant of the clock, never a moment less (uvloop timers may fire 1 ms early)."""
         while True:
@@ -150,19 +297,68 @@ class Pipeline:
             self._call_later(left_s + 0.001, lambda rung=rung: rung.set(None))  # type: ignore[misc]
             await rung
 
+    # ---- the agent's own questions
+
+    async def ask(self, origin: str, question: OutgoingRequest, deadline_at: float) -> HttpAnswer | HttpFailure | None:
+        """Carry a signed question to a venue under its own limits and breaker. None: it may not be asked now."""
+        message = Request(question.method, origin + question.target, question.headers, question.body)
+        way = self._upstreams.way(message.method, message.target, "")
+        own = Own(message, deadline_at)
+        judgement = way.upstream.judgement
+        key = judgement.key_alias(message.headers)
+        permit = await self._admit(own, way, judgement, key, ())
+        if isinstance(permit, Refusal):
+            return None
+        started_at = self._clock()
+        result = await self._send(own, way, deadline_at)
+        self._record(judgement, permit, way, message.method, key, self._classify(way, result), started_at, result)
+        return result
+
     # ---- 6, 7, 8
 
-    async def _send(self, call: Call, way: Way) -> HttpAnswer | HttpFailure:
+    def _answer_by(self, call: Call, begun: Begun | None) -> float:
+        """Where the venue can be asked, 0.6 of the bot's time is for the answer and the rest for asking."""
+        if begun is None or len(begun.intents) > 1 or not self._resolver.can_ask(begun.intents[0]):
+            return call.deadline_at
+        return call.arrived_at + ANSWER_SHARE * (call.deadline_at - call.arrived_at)
+
+    async def _resolved(self, call: Call, begun: Begun, unknown: Response) -> Response:
+        """The truth, if it can be had before the bot's deadline; otherwise it comes later as news."""
+        if len(begun.intents) > 1 or not self._resolver.can_ask(begun.intents[0]):
+            return unknown
+        settled = await self._until_settled(begun.seqs, call.deadline_at - ANSWER_MARGIN_S)
+        if settled is None:
+            return unknown
+        ending = settled.ending
+        if settled.state is State.DONE:
+            return unknown if ending is None or not ending.reply else _found(unknown, settled.seq, ending)
+        return msgspec.structs.replace(
+            unknown,
+            status=0,
+            headers=[],
+            body=b"",
+            outcome=OUTCOMES[settled.state],
+            cause=str(settled.state),
+            detail=f"not executed: {settled.why}",
+        )
+
+    async def _send(
+        self, call: Call | Own, way: Way, deadline_at: float, signer: Operations | None = None
+    ) -> HttpAnswer | HttpFailure:
         request = call.message
         reply: Reply[HttpAnswer | HttpFailure] = Reply()
         changes = way.route.changes
+        target, headers, body = way.target, request.headers, request.body
         try:
+            if signer is not None:  # now and not before: its timestamp should be young
+                signed = signer.sign(_outgoing(way, request))
+                target, headers, body = signed.target.encode("ascii"), signed.headers, signed.body
             ticket = way.upstream.pool.submit(
                 request.method.encode("ascii", "replace"),
-                way.target,
-                request.headers,
-                request.body,
-                deadline_at=call.deadline_at,
+                target,
+                headers,
+                body,
+                deadline_at=deadline_at,
                 done=reply.set,
                 idempotent=not changes,
             )
@@ -216,6 +412,14 @@ class Pipeline:
             sent=answered or (isinstance(result, HttpFailure) and result.sent),
         )
 
+    def _witnessed(self, way: Way, request: Request | Post, result: HttpAnswer | HttpFailure, asked_at: float) -> None:
+        """A bot's own question about orders is asked of the venue too: what it proves is believed."""
+        if way.route.kind != "order_query" or not isinstance(result, HttpAnswer):
+            return
+        venue = way.upstream.profile.name
+        asked = _outgoing(way, request)
+        self._witness.heard(self._access.reading(venue), venue, asked, result, asked_at)
+
     def _learn(self, judgement: Judgement, way: Way, call: Call, verdict: Verdict) -> None:
         """Equal business rejects in a row are a loop (DESIGN §3 rule 9)."""
         if way.route.is_order and verdict.outcome in (Outcome.REJECTED, Outcome.OK):
@@ -264,6 +468,10 @@ class Pipeline:
         call.refuse(Reason.INTERNAL, f"a fault of the agent: {type(error).__name__}; its log has the details")
 
 
+def _outgoing(way: Way, request: Request | Post) -> OutgoingRequest:
+    return OutgoingRequest(request.method, way.target.decode("ascii"), request.headers, request.body)
+
+
 def _order_key(judgement: Judgement, way: Way, call: Call) -> tuple[str, ...]:
     _path, _, query = way.target.partition(b"?")
     return judgement.order_key(f"{call.message.method} {way.path}", query.decode("ascii"), call.message.body)
@@ -291,6 +499,39 @@ def _response(result: HttpAnswer | HttpFailure, verdict: Verdict, elapsed_s: flo
     if isinstance(result, HttpFailure):
         return Response(0, b"", [], b"", sent=result.sent, **common)
     return Response(result.status, result.reason, result.headers, result.body, **common)
+
+
+def _found(unknown: Response, seq: int, ending: Ending) -> Response:
+    """What the venue showed when it was asked, as the answer to the order."""
+    return msgspec.structs.replace(
+        unknown,
+        status=ending.status or 200,
+        reason=b"OK",
+        headers=[(b"content-type", b"application/json"), RESOLVED_HEADER],
+        body=ending.reply,
+        outcome=Outcome.OK,
+        cause="resolved",
+        detail=ending.why,
+        retryable=False,
+        intent=str(seq),
+    )
+
+
+def _repeated(found: Duplicate) -> Response:
+    """What became of the first request with this key."""
+    ending = found.ending
+    if ending is None:
+        return Response(0, b"", [], b"", Outcome.UNKNOWN, cause="unknown", intent=str(found.seq), detail="same key")
+    return Response(
+        ending.status or 0,
+        b"",
+        [(b"x-jackstay-outcome", b"repeated")],
+        ending.reply,
+        OUTCOMES[found.state],
+        cause=ending.cause,
+        detail=ending.why,
+        intent=str(found.seq),
+    )
 
 
 assert set(Outcome) == {"ok", "rejected", "failed", "unknown"}  # the counters above have a place for each

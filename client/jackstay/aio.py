@@ -101,7 +101,9 @@ class AsyncClient:
             sign=sign,
             tag=tag,
         )
-        return response_of(await self._ask(message, limit_s))
+        answer = await self._ask(message, limit_s)
+        self._line_here().membership.outcomes.heard(answer)
+        return response_of(answer)
 
     async def post(
         self,

@@ -112,7 +112,9 @@ class Client:
             sign=sign,
             tag=tag,
         )
-        return response_of(self._ask(message, limit_s))
+        answer = self._ask(message, limit_s)
+        self._membership_here().outcomes.heard(answer)
+        return response_of(answer)
 
     def post(
         self,

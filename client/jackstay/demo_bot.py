@@ -1,17 +1,19 @@
 """The bot of ``jackstay demo``: an ordinary ccxt bot with one jackstay line in it.
 
-It reads one JSON order a line on standard input ("trade", "place", "ask", "find", "watch", "quit") and answers each
+It reads one JSON order a line on standard input ("trade", "place", "ask", "outcomes", "watch", "quit") and answers each
 with one JSON line. Its URLs, keys and error handling are plain ccxt; the one jackstay line is ``attach``.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import select
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import jackstay
@@ -27,7 +29,13 @@ def make_exchange(client: jackstay.Client) -> Any:
             "apiKey": "sandbox-key",
             "secret": "sandbox-secret",
             "timeout": 4000,
-            "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False},
+            # it bounds how long a lost request may still arrive: the shorter, the sooner it is known to be absent
+            "options": {
+                "recvWindow": 1000,
+                "fetchMarkets": {"types": ["spot"]},
+                "fetchCurrencies": False,
+                "fetchMargins": False,
+            },
         }
     )
     jackstay.attach(exchange, client)  # the one line
@@ -50,17 +58,17 @@ class Bot:
                 self.exchange.cancel_order(order["id"], SYMBOL)
         return {"orders": placed, "free": str(self.exchange.fetch_balance()["USDT"]["free"])}
 
-    def place(self, count: int, pause_s: float = 0.0) -> dict[str, Any]:
+    def place(self, count: int, pause_s: float = 0.0, price: float = 0.0) -> dict[str, Any]:
         """One intended order each; an exception is noted and never answered with a second order."""
         orders = []
         for _ in range(count):
             self.serial += 1
-            client_id = f"demo-{self.serial}"
+            client_id = f"demo-{os.getpid()}-{self.serial}"
             began = time.monotonic()
             entry: dict[str, Any] = {"client_id": client_id}
             try:
                 order = self.exchange.create_order(
-                    SYMBOL, "limit", "buy", 0.001, 20000 + self.serial, {"newClientOrderId": client_id}
+                    SYMBOL, "limit", "buy", 0.001, price or 20000 + self.serial, {"newClientOrderId": client_id}
                 )
                 entry |= {"result": "ok", "id": order["id"]}
             except Exception as error:  # a real bot would branch on the type; the demo only reports it
@@ -85,16 +93,9 @@ class Bot:
             time.sleep(0.02)
         return {"count": count, "worst_ms": round(worst_s * 1000, 1), "errors": errors}
 
-    def find(self, client_ids: list[str]) -> dict[str, Any]:
-        """What the venue says of these orders."""
-        found = {}
-        for client_id in client_ids:
-            try:
-                order = self.exchange.fetch_order(None, SYMBOL, {"origClientOrderId": client_id})
-                found[client_id] = order["status"]
-            except Exception as error:
-                found[client_id] = type(error).__name__
-        return {"found": found}
+    def outcomes(self, seconds: float) -> dict[str, Any]:
+        """What became of orders of an earlier life, the first that is told."""
+        return {"outcomes": [str(each.outcome) for each in islice(self.client.outcomes(timeout_s=seconds), 1)]}
 
     def watch(self, feed: str, topic: str) -> dict[str, Any]:
         """Follow a market data topic from now on, on a thread with a client of its own."""
@@ -107,8 +108,12 @@ class Bot:
         threading.Thread(target=follow, daemon=True).start()
         return {}
 
-    def heard(self, since: float) -> dict[str, Any]:
-        """Arrival times (wall clock seconds) of market data since then."""
+    def heard(self, since: float, wait_s: float) -> dict[str, Any]:
+        """Arrival times (wall clock seconds) of market data since then; waits for the first if there is none yet."""
+        until = time.monotonic() + wait_s
+        while time.monotonic() < until and not any(each >= since for each in list(self.watched)):
+            self.client.beat()
+            time.sleep(0.05)
         return {"times": [each for each in list(self.watched) if each >= since]}
 
 

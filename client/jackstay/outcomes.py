@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+from jackstay_protocols.errors import Outcome
 from jackstay_protocols.limits import ACKS_PER_MESSAGE_MAX
-from jackstay_protocols.messages import OutcomeNews
+from jackstay_protocols.messages import Message, OutcomeNews, Response
 
 WAITING_MAX = 10_000  # uncollected outcomes kept; what falls out is not acknowledged, so the agent brings it again
 REMEMBERED_MAX = 65_536  # ids of outcomes handed over; at one post a second this is most of a day
@@ -39,6 +40,17 @@ class OutcomeBox:
             if len(self._waiting) > WAITING_MAX:
                 self._waiting.popitem(last=False)
             return True
+
+    def heard(self, answer: Message) -> None:
+        """A call returns its outcome itself: acknowledged, and never told as news again; unless still unknown."""
+        if type(answer) is not Response or not answer.intent or answer.outcome is Outcome.UNKNOWN:
+            return
+        with self._lock:
+            self._waiting.pop(answer.intent, None)
+            self._handed_over[answer.intent] = None
+            self.acks[answer.intent] = None
+            if len(self._handed_over) > REMEMBERED_MAX:
+                self._handed_over.popitem(last=False)
 
     @property
     def waiting(self) -> int:

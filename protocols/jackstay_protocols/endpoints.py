@@ -98,6 +98,19 @@ def user_config(env: Mapping[str, str]) -> Path:
     return Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME", "~")).expanduser() / ".config") / "jackstay"
 
 
+def state_folder(paths: AgentPaths, env: Mapping[str, str]) -> Path:
+    """Where an agent keeps what must outlive it: systemd's folder, the system's or the user's; below an overridden
+    runtime folder otherwise.
+    """
+    if env.get("STATE_DIRECTORY"):
+        return Path(env["STATE_DIRECTORY"].partition(":")[0])
+    if paths.runtime.parent == SYSTEM_RUNTIME:
+        return SYSTEM_STATE / paths.name
+    if paths.runtime.parent == user_runtime(env):
+        return user_state(env) / paths.name
+    return paths.runtime / "state"
+
+
 def runtime_roots(env: Mapping[str, str], runtime_dir: str | os.PathLike[str] | None = None) -> list[Path]:
     """Folders that hold agents' folders, in the order a client searches them."""
     override = runtime_dir or env.get("JACKSTAY_RUNTIME_DIR")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jackstay_agent.config import Config, ConfigError, profiles_of
+from jackstay_agent.core.breaker_settings import BreakerSettings
+from jackstay_agent.core.retry import DEFAULT_POLICIES
+from jackstay_agent.error_handler import ErrorHandler
+from jackstay_agent.error_settings import DEFAULT_BREAKERS, DEFAULT_ESCALATION
+from jackstay_protocols.errors import ErrorSeverity
 
 
 def problems(text: str) -> list[str]:
@@ -72,7 +78,7 @@ def test_a_bad_value_is_named(text: str, word: str) -> None:
 
 def test_live_keys_and_a_rerouted_host_do_not_go_together() -> None:
     """Sending a real account's signed requests elsewhere needs somebody's word."""
-    base = '[upstreams]\n"api.binance.com" = "http://127.0.0.1:1"\n[venues.binance]\nkey_env = "K"\n'
+    base = '[upstreams]\n"api.binance.com" = "http://127.0.0.1:1"\n[venues.binance]\nkeys = { env = "K" }\n'
     (problem,) = problems(base)
     assert "api.binance.com" in problem
     assert "live = false" in problem
@@ -105,3 +111,68 @@ def test_own_venue_profiles_override_shipped_ones(tmp_path: Path) -> None:
     assert any("profiles_dir" in problem for problem in problems('[agent]\nprofiles_dir = "/no/such/folder"'))
     (tmp_path / "bad.toml").write_text("name = 5", encoding="utf-8")
     assert any("bad.toml" in problem for problem in problems(f'[agent]\nprofiles_dir = "{tmp_path}"'))
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULT_BREAKERS))
+def test_a_partial_breaker_table_changes_only_what_it_names(name: str) -> None:
+    """The unset fields come from the shipped breaker of that name, not from the class; the other one stays."""
+    config = Config.from_toml(f"[errors.breakers.{name}]\nfailure_threshold = 9\n")
+    assert config.errors.breakers[name] == replace(DEFAULT_BREAKERS[name], failure_threshold=9)
+    handler = ErrorHandler(config)
+    for each, shipped in DEFAULT_BREAKERS.items():
+        wanted = replace(shipped, failure_threshold=9) if each == name else shipped
+        assert handler.circuit_breaker(each).settings == wanted
+
+
+def test_an_empty_breaker_table_is_the_shipped_breaker() -> None:
+    """Naming it changes nothing."""
+    config = Config.from_toml("[errors.breakers.api_calls]\n")
+    assert config.errors.breakers["api_calls"] == DEFAULT_BREAKERS["api_calls"]
+
+
+def test_a_breaker_of_an_own_name_stands_on_the_class() -> None:
+    """No breaker of that name ships; what is unset is the documented default."""
+    config = Config.from_toml("[errors.breakers.replica]\nopen_s = 7\n")
+    assert config.errors.breakers["replica"] == BreakerSettings(open_s=7)
+
+
+def test_partial_policies_keep_what_ships_too() -> None:
+    """The same holds for escalation by severity and for retry policies, their backoff included."""
+    config = Config.from_toml(
+        "[errors.severity.escalation.high]\nrepeats = 4\n"
+        "[errors.retry.policies.database]\nattempts_max = 9\n"
+        "[errors.retry.policies.network.backoff]\ncap_s = 3.0\n"
+    )
+    assert config.errors.severity.escalation[ErrorSeverity.HIGH] == replace(
+        DEFAULT_ESCALATION[ErrorSeverity.HIGH], repeats=4
+    )
+    assert config.errors.retry.policies["database"] == replace(DEFAULT_POLICIES["database"], attempts_max=9)
+    network = DEFAULT_POLICIES["network"]
+    assert config.errors.retry.policies["network"] == replace(network, backoff=replace(network.backoff, cap_s=3.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("[errors.breakers]\napi_calls = 5", "breakers"),
+        ("[errors]\nbreakers = 5", "breakers"),
+        ('[errors.breakers.api_calls]\nopen_s = "soon"', "open_s"),
+        ("[errors.breakers.api_calls]\nopen_s = nan", "open_s"),
+        ("[errors.breakers.api_calls]\nopen_s = inf", "open_s"),
+        ("[errors.breakers.api_calls]\nopen_s = -1", "open_s"),
+        ("[errors.breakers.api_calls]\nopen_s = 1e12", "open_s"),
+        ("[errors.breakers.api_calls]\nopen_s = 90", "open_cap_s"),  # the shipped cap is 60: said, not widened quietly
+        ("[errors.breakers.api_calls]\nfailure_threshold = 0", "failure_threshold"),
+        ("[errors.breakers.api_calls]\nfailure_rate = 0.5\nwindow_size = 10", "min_calls"),
+        ("[errors.breakers.api_calls]\nfailure_treshold = 3", "did you mean 'failure_threshold'"),
+        ("[errors.retry]\nbudget_share = nan", "budget_share"),
+        ("[errors.retry.policies.network]\nattempts_max = 0", "attempts_max"),
+        ("[errors.retry.policies.network.backoff]\nbase_s = inf", "base_s"),
+        ("[errors.severity.escalation.high]\nwithin_s = nan", "within_s"),
+        ("[errors.severity.escalation.loud]\nrepeats = 3", "loud"),
+        ("[errors]\nrecent_max = 99999999999", "recent_max"),
+    ],
+)
+def test_bad_error_settings_are_named(text: str, word: str) -> None:
+    """Wrong types, NaN, infinite, negative, huge and contradictory numbers of [errors] are refused by name."""
+    assert any(word in problem for problem in problems(text))

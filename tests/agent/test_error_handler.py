@@ -358,6 +358,22 @@ def test_breakers_are_kept_by_name_and_shown_as_words():
     assert set(handler().get_circuit_breaker_status()) == {"api_calls", "database_connections"}
 
 
+def test_what_counts_as_a_failure_is_said_with_the_breaker():
+    """The configuration gives its numbers, the code that uses it the meaning of its errors."""
+    h = handler(config(breakers={"database_connections": BreakerSettings(failure_threshold=1)}))
+    breaker = h.circuit_breaker("database_connections", failures=(ConnectionError,), ignore=(KeyError,))
+    assert h.circuit_breaker("database_connections") is breaker
+    for error in (ValueError("a row was refused"), KeyError("our own mistake")):
+        with pytest.raises(type(error)):
+            breaker.call(Flaky(1, error))
+        assert breaker.state is BreakerState.CLOSED
+    assert (breaker.counts["ok"], breaker.counts["ignored"]) == (1, 1)
+    h.circuit_breaker("database_connections", ignore=())
+    with pytest.raises(ConnectionError):
+        breaker.call(Flaky(1))
+    assert breaker.state is BreakerState.OPEN
+
+
 # -- the decorator ----------------------------------------------------------------------------------------------------
 
 

@@ -474,14 +474,13 @@ def test_names_for_bot_code_import_quickly() -> None:
 
 # ---------------------------------------------------------------- configuration
 
-BUILT_SECTIONS = ["agent", "bot", "venues", "feeds", "connections", "upstreams", "errors"]
+BUILT_SECTIONS = ["agent", "bot", "venues", "feeds", "connections", "upstreams", "errors", "queue"]
 SECTIONS_TO_COME = {
     "recovery": SCENARIOS,
     "watchdog": SCENARIOS,
     "state": STATE,
     "analytics": PATTERNS,
     "audit": PATTERNS,
-    "queue": "Nothing twice, nothing lost, nothing stale: the outbox",
     "metrics": OPERATING,
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e_bot import routed
+from e2e_bot import release, routed
 from harness import AgentProcess
 from jackstay_agent.sandbox import SandboxProcess
 
@@ -19,9 +19,11 @@ def sandbox() -> Iterator[SandboxProcess]:
 
 @pytest.fixture(autouse=True)
 def _clean_exchange(request: pytest.FixtureRequest) -> None:
-    """No test inherits another's faults, orders or ledger."""
+    """No test inherits another's faults, orders, ledger or unknown orders."""
     if "sandbox" in request.fixturenames:
         request.getfixturevalue("sandbox").admin.reset()
+    if "agent" in request.fixturenames:
+        release(request.getfixturevalue("agent"))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 import zmq
 
 import jackstay
-from e2e_bot import HOST, client_for, place, routed
+from e2e_bot import HOST, client_for, place, release, routed
 from harness import AgentProcess
 from jackstay_agent.sandbox import SandboxProcess
 from jackstay_protocols.codec import HEADER_BYTES, decode, encode
@@ -113,6 +113,7 @@ def test_a_hostile_answer_leaves_an_order_unknown(
         assert caught.value.reason in reasons
         assert caught.value.outcome is Outcome.UNKNOWN
         sandbox.admin.clear()
+        assert release(agent) == [f"hostile-{kind}"], "unknown until somebody who looked says so"
         assert place(client, sandbox, f"after-{kind}").status == 200
     arrived = [row["client_order_id"] for row in sandbox.admin.ledger(method="POST", path="/api/v3/order")]
     assert arrived.count(f"hostile-{kind}") == 1

@@ -23,6 +23,7 @@ from requests.adapters import HTTPAdapter
 
 import jackstay
 from client.scripted_venue import ScriptedVenue, Seen, http
+from e2e_bot import release
 from harness import AgentProcess
 from jackstay_agent import control
 from jackstay_protocols.endpoints import CONTROL_SOCKET
@@ -186,8 +187,9 @@ class Ways:
         self.agent.start()
 
     def forget(self) -> None:
-        """The operator's word after a 429, when the agent rightly holds the next order back."""
+        """The operator's word after a 429 and on unknown orders, when the agent rightly holds the next one back."""
         control.ask(self.agent.runtime_dir / self.agent.name / CONTROL_SOCKET, "reset")
+        release(self.agent)
 
     def close(self) -> None:
         self.agent.__exit__(None, None, None)

@@ -20,7 +20,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 import jackstay
-from e2e_bot import KEY, SECRET, routed
+from e2e_bot import KEY, SECRET, release, routed
 from harness import AgentProcess
 from jackstay_agent.control import ask
 from jackstay_agent.sandbox import SandboxProcess
@@ -227,6 +227,7 @@ def test_an_error_of_the_sandbox_is_the_same_exception_both_ways(
         if client is not None:
             client.close()
             ask(agent.runtime_dir / agent.name / "control.sock", "reset")
+            release(agent)
     assert told[0] == told[1]
 
 

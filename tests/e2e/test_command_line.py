@@ -80,7 +80,8 @@ def test_a_clean_stop_leaves_no_sockets_and_exit_code_zero() -> None:
     agent = AgentProcess()
     agent.start()
     assert agent.stop() == 0
-    assert [path.name for path in (agent.runtime_dir / agent.name).iterdir()] == ["agent.lock"]
+    left = {path.name for path in (agent.runtime_dir / agent.name).iterdir()}
+    assert left == {"agent.lock", "state"}, "the state stays: it is what the next start knows"
 
 
 def test_stop_over_the_control_socket() -> None:
@@ -152,7 +153,8 @@ def test_live_credentials_with_a_rerouted_host_refuse_to_start(tmp_path: Path) -
     """Real keys are not sent to another host unless somebody said so."""
     path = tmp_path / "c.toml"
     path.write_text(
-        '[upstreams]\n"api.binance.com" = "http://127.0.0.1:1"\n[venues.binance]\nkey_env = "K"\n', encoding="utf-8"
+        '[upstreams]\n"api.binance.com" = "http://127.0.0.1:1"\n[venues.binance]\nkeys = { env = "K" }\n',
+        encoding="utf-8",
     )
     done = cli("run", "t", "-c", str(path), runtime_dir=tmp_path)
     assert done.returncode == 1

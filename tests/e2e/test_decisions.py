@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import jackstay
-from e2e_bot import HOST, KEY, client_for, order_params, place, routed, signed
+from e2e_bot import HOST, KEY, client_for, order_params, place, release, routed, signed
 from harness import AgentProcess
 from jackstay_agent.sandbox import SandboxProcess
 from jackstay_protocols.errors import Outcome, Refused
@@ -166,6 +166,7 @@ def test_503s_open_the_breaker_and_cancels_still_pass(sandbox: SandboxProcess, o
         sandbox.admin.fault("answer", route="POST /api/v3/order", count=5, **page)
         for number in range(5):
             assert place(client, sandbox, f"bad-{number}").status == 503
+            release(own_agent)  # it is unknown, and the next one would wait for it
         with pytest.raises(Refused) as caught:
             place(client, sandbox, "refused")
         assert caught.value.reason == "breaker_open"
@@ -229,6 +230,21 @@ def test_the_cause_of_a_reported_error_crosses_the_wire(own_agent: AgentProcess)
     (told,) = own_agent.events("bot.error")
     assert told["error_type"] == "RuntimeError"
     assert told["causes"] == ["ConnectionError: database gone", "KeyError: 'row'"]
+
+
+def test_secrets_in_a_reported_error_are_not_logged(own_agent: AgentProcess) -> None:
+    """Neither the message nor a cause: a library's exception may hold the signed URL."""
+    try:
+        try:
+            raise ConnectionError("GET https://x.test/?timestamp=1&signature=0123456789abcdef")
+        except ConnectionError as error:
+            raise RuntimeError("login with password=hunter2hunter2 failed") from error
+    except RuntimeError as error:
+        with client_for(own_agent) as client:
+            client.report_error(error, component="data", operation="read")
+    assert own_agent.events("bot.error")
+    assert "hunter2hunter2" not in own_agent.log()
+    assert "0123456789abcdef" not in own_agent.log()
 
 
 def test_calls_nobody_waits_for_trip_no_breaker(sandbox: SandboxProcess, own_agent: AgentProcess) -> None:

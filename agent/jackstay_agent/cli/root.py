@@ -20,6 +20,9 @@ _COMMANDS = {
     "sandbox": ("jackstay_agent.sandbox.command", "sandbox_group"),
     "status": ("jackstay_agent.cli.status", "status"),
     "stop": ("jackstay_agent.cli.status", "stop"),
+    "queue": ("jackstay_agent.cli.orders", "queue"),
+    "orders": ("jackstay_agent.cli.orders", "orders"),
+    "why": ("jackstay_agent.cli.orders", "why"),
     "config": ("jackstay_agent.cli.config", "config"),
     "version": ("jackstay_agent.cli.status", "version"),
 }

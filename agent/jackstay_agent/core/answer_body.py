@@ -91,13 +91,19 @@ def plain_text(body: bytes) -> str:
 
 
 def told_by(doc: Any, table: OutcomeTable) -> Told:
-    """The body's code and message. A list of errors (Kraken) gives its first real one."""
+    """The body's code and message. A list of errors (Kraken) gives its first real one; an error that is an object
+    (JSON-RPC, BitMEX) its own code or name, and one without either is still an error.
+    """
     if not isinstance(doc, dict):
         return NOTHING
     code = doc.get(table.code_key)
     if isinstance(code, list):
         errors = [c for c in code if isinstance(c, str) and not c.startswith("W")]  # W...: a warning beside a result
         return Told(errors[0][:DETAIL_MAX], errors[0]) if errors else NOTHING
+    if isinstance(code, dict) and code:
+        number = code.get("code", code.get("name"))
+        named = isinstance(number, str | int) and not isinstance(number, bool)
+        return Told(str(number)[:DETAIL_MAX] if named else "error", str(code.get("message", "")))
     if not isinstance(code, str | int) or isinstance(code, bool):
         return NOTHING
     return Told(str(code)[:DETAIL_MAX], str(doc.get(table.message_key, "")))

@@ -46,3 +46,8 @@ class OutcomeTable:
     retry_headers: tuple[tuple[bytes, str], ...] = ((b"retry-after", "s"),)
     retry_text: str = ""  # a pattern with one group in the message, and its unit
     retry_text_unit: str = "unix_ms"
+
+
+def codes_by_cause(**causes: str) -> dict[str, tuple[Rule, ...]]:
+    """``CAUSE="code code"`` turned round: what a reader checks against the venue's page stays one line per cause."""
+    return {code: (Rule(Cause[cause]),) for cause, codes in causes.items() for code in codes.split()}

@@ -1,7 +1,7 @@
-"""The outcome tables that ship: generic, binance, binance-usdm, bybit, okx, kraken. Data and its sources, no code.
+"""The outcome tables that ship: generic, binance, binance-usdm, bybit, okx, kraken, and four smaller ones. Data only.
 
 Venue facts as of 2026-07 from public documentation: Binance spot rest-api.md and errors.md, Binance USDⓈ-M rate limits
-and error codes, OKX error codes, Bybit v5 error codes, Kraken API errors. Where a venue's text leaves the outcome open,
+and error codes, OKX error codes, Bybit v5 error codes. Where a venue's text leaves the outcome open,
 the entry is one of the unknown causes: doubt is asked about, never guessed (DESIGN §3 rules 1 and 8).
 """
 
@@ -11,15 +11,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from .outcome_table import OutcomeTable, Rule
+from .outcome_table import codes_by_cause as _codes
+from .outcome_tables_kraken import KRAKEN
+from .outcome_tables_smaller import BITMEX, COINBASE_EXCHANGE, DERIBIT, HYPERLIQUID
 from .verdict import Cause as C
 from .verdict import GateScope as G
 
 _5XX: Final = frozenset(range(500, 600))
-
-
-def _codes(**causes: str) -> dict[str, tuple[Rule, ...]]:
-    """``CAUSE="code code"`` turned round: what a reader checks against the venue's page stays one line per cause."""
-    return {code: (Rule(C[cause]),) for cause, codes in causes.items() for code in codes.split()}
 
 
 GENERIC: Final = OutcomeTable(name="generic")
@@ -194,54 +192,18 @@ OKX: Final = OutcomeTable(
     batch_codes=frozenset({"1", "2"}),
 )
 
-KRAKEN: Final = OutcomeTable(
-    name="kraken",
-    code_key="error",
-    code_required=True,
-    ok_start=b'{"error":[],',
-    codes={
-        "EService:Timeout": (Rule(C.VENUE_TIMEOUT),),
-        "EService:Deadline elapsed": (Rule(C.VENUE_TIMEOUT),),
-        "EService:Unavailable": (Rule(C.MAINTENANCE),),
-        "EService:Busy": (Rule(C.OVERLOAD),),
-        "EService:Market in cancel_only mode": (Rule(C.CANCEL_ONLY),),
-        "EService:Market in post_only mode": (Rule(C.POST_ONLY),),
-        "EGeneral:Internal error": (Rule(C.SERVER_ERROR),),
-        "EGeneral:Temporary lockout": (Rule(C.BANNED, gate=G.KEY, retry_after_s=900.0),),
-        "EGeneral:Permission denied": (Rule(C.PERMISSION),),
-        "EGeneral:Too many requests": (Rule(C.RATE_LIMITED),),
-        "EAPI:Rate limit exceeded": (Rule(C.RATE_LIMITED, gate=G.KEY),),
-        "EAPI:Invalid key": (Rule(C.AUTH),),
-        "EAPI:Invalid signature": (Rule(C.AUTH),),
-        "EAPI:Invalid nonce": (Rule(C.NONCE),),
-        "EAPI:Bad request": (Rule(C.BAD_REQUEST),),
-        "EOrder:Rate limit exceeded": (Rule(C.ORDER_RATE),),
-        "EOrder:Orders limit exceeded": (Rule(C.INVALID_ORDER),),
-        "EOrder:Insufficient funds": (Rule(C.INSUFFICIENT_FUNDS),),
-        "EOrder:Insufficient margin": (Rule(C.INSUFFICIENT_FUNDS),),
-        "EOrder:Unknown order": (Rule(C.ORDER_NOT_FOUND),),
-        "EOrder:Post only order": (Rule(C.WOULD_MATCH),),
-        "EQuery:Unknown asset pair": (Rule(C.BAD_SYMBOL),),
-    },
-    families=(
-        ("EService:Throttled", Rule(C.RATE_LIMITED, gate=G.KEY)),
-        # The text of an elapsed deadline varies; the engine may have acted.
-        ("EService:Deadline", Rule(C.VENUE_TIMEOUT)),
-        ("EService:", Rule(C.SERVER_ERROR)),
-        ("EOrder:", Rule(C.INVALID_ORDER)),
-        ("ETrade:", Rule(C.INVALID_ORDER)),
-        ("EFunding:", Rule(C.BAD_REQUEST)),
-        ("EGeneral:", Rule(C.BAD_REQUEST)),
-        ("EQuery:", Rule(C.BAD_REQUEST)),
-        ("EAPI:", Rule(C.AUTH)),
-        ("EAuth:", Rule(C.AUTH)),
-    ),
-    statuses={},
-    status_first=_5XX,
-    retry_text=r"throttled:(\d{10})",
-    retry_text_unit="unix_s",
-)
-
 TABLES: Final[Mapping[str, OutcomeTable]] = {
-    table.name: table for table in (GENERIC, BINANCE, BINANCE_USDM, BYBIT, OKX, KRAKEN)
+    table.name: table
+    for table in (
+        GENERIC,
+        BINANCE,
+        BINANCE_USDM,
+        BYBIT,
+        OKX,
+        KRAKEN,
+        DERIBIT,
+        BITMEX,
+        HYPERLIQUID,
+        COINBASE_EXCHANGE,
+    )
 }

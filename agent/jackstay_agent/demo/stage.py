@@ -59,6 +59,10 @@ class DemoBot:
         self.begin(verb, **args)
         return self.read()
 
+    def kill(self) -> None:
+        self._process.kill()
+        self.stop()
+
     def stop(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
@@ -75,17 +79,21 @@ class DemoAgent:
     def __init__(self, folder: Path, config: str) -> None:
         self.paths = AgentPaths("demo", folder / "demo")
         self.log_path = folder / "agent.log"
-        config_path = folder / "demo.toml"
-        config_path.write_text(config, encoding="utf-8")
+        self._folder = folder
+        self._config_path = folder / "demo.toml"
+        self._config_path.write_text(config, encoding="utf-8")
         self.env = os.environ | {"JACKSTAY_AGENT": "demo", "JACKSTAY_RUNTIME_DIR": str(folder)}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
         read_fd, write_fd = os.pipe()
-        command = [sys.executable, "-m", "jackstay_agent.cli", "run", "demo", "--config", str(config_path)]
-        with self.log_path.open("wb") as log:
+        command = [sys.executable, "-m", "jackstay_agent.cli", "run", "demo", "--config", str(self._config_path)]
+        with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--runtime-dir", str(folder), "--ready-fd", str(write_fd)],
+                [*command, "--runtime-dir", str(self._folder), "--ready-fd", str(write_fd)],
                 pass_fds=(write_fd,),
                 stderr=log,
-                env=self.env,
+                env=self.env | {"DEMO_KEY": "sandbox-key", "DEMO_SECRET": "sandbox-secret"},
             )
         os.close(write_fd)
         with os.fdopen(read_fd, "rb") as ready:
@@ -94,7 +102,14 @@ class DemoAgent:
 
     @property
     def pid(self) -> int:
+        assert self._process is not None
         return self._process.pid
+
+    def kill(self) -> None:
+        """kill -9: nothing can be tidied up."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
 
     def status(self) -> dict[str, Any]:
         return ask(self.paths.control, "status")
@@ -106,8 +121,9 @@ class DemoAgent:
         return [event for event in logged if event.get("event") in names]
 
     def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(15)
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(15)
 
 
 class Stage:
@@ -122,10 +138,15 @@ class Stage:
         try:
             self.sandbox.start()
             self._down.append(self._stop_sandbox)
-            self.agent = DemoAgent(Path(self._folder.name), demo_config(self.sandbox.url, self.sandbox.ws_url))
+            folder = Path(self._folder.name)
+            profiles = folder / "profiles"
+            profiles.mkdir()
+            (profiles / "binance.toml").write_text(PROFILE, encoding="utf-8")
+            self.agent = DemoAgent(folder, demo_config(self.sandbox.url, self.sandbox.ws_url, profiles))
+            self.agent.start()
             self._down.append(self.agent.stop)
             self.bot = DemoBot(self.agent.env)
-            self._down.append(self.bot.stop)
+            self._down.append(self._stop_bot)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -137,8 +158,18 @@ class Stage:
         for step in reversed(self._down):
             step()
 
+    def _stop_bot(self) -> None:
+        self.bot.stop()  # the one that is there by then
+
     def _stop_sandbox(self) -> None:
         self.sandbox.stop()
+
+    def both_die(self) -> None:
+        """kill -9 of agent and bot, then both are started again, as systemd would."""
+        self.agent.kill()
+        self.bot.kill()
+        self.agent.start()
+        self.bot = DemoBot(self.agent.env)
 
     def arrivals(self, client_ids: list[str]) -> Counter[str]:
         """How often a placing request of each client id reached the venue: its ledger's word."""
@@ -154,12 +185,28 @@ class Stage:
         return self.sandbox.admin.ledger(path="/api/v3/order", method="POST")
 
 
-def demo_config(rest_url: str, ws_url: str) -> str:
+#: The simulated venue shows its orders at once, so "no such order" needs less patience than at the real one.
+PROFILE = """
+name = "binance"
+extends = "binance"
+[families.plain]
+visibility_delay_s = 0.2
+not_founds = 2
+spacing_s = 0.1
+"""
+
+
+def demo_config(rest_url: str, ws_url: str, profiles: Path) -> str:
     """The agent's configuration: the exchange's own names, led to the sandbox."""
     ws_origin = ws_url.removesuffix("/ws")
     return f"""
 [agent]
 log_format = "json"
+profiles_dir = "{profiles}"
+
+[venues.binance]
+live = false
+keys = {{ env = "DEMO" }}
 
 [upstreams]
 "api.binance.com" = "{rest_url}"

@@ -49,6 +49,7 @@ from jackstay_protocols.messages import (
 )
 from jackstay_protocols.session import BotSession, HelloVerdict, Liveness, SilenceLease
 
+from ..redact import redact, redact_text
 from .door import DoorLike, PeerCredentials, Sent
 
 WAITING_BYTES_PER_PEER_MAX = 8 * 1024 * 1024  # replies kept for a peer that does not read
@@ -137,6 +138,8 @@ class BotDoor:
         take: Callable[[Call], None],
         status: Callable[[], dict[str, Any]],
         on_event: EventSink,
+        replay: Callable[[str], int] = lambda _bot_id: 0,
+        ack: Callable[[str, list[str]], int] = lambda _bot_id, _names: 0,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -145,6 +148,8 @@ class BotDoor:
         self._take = take
         self._status = status
         self._on_event = on_event
+        self._replay = replay
+        self._ack = ack
         self._door: DoorLike | None = None
         self._peers: dict[bytes, Peer] = {}
         self._primaries: dict[str, BotSession] = {}
@@ -163,7 +168,7 @@ class BotDoor:
             Beat: self._on_beat,
             Goodbye: self._on_goodbye,
             StatusQuery: self._on_status,
-            Ack: self._on_later,
+            Ack: self._on_ack,
             ReportError: self._on_report_error,
             ReportState: self._on_later,
             Subscribe: self._on_wrong_door,
@@ -230,6 +235,8 @@ class BotDoor:
         self._peers[identity] = Peer(identity, session, credentials)
         session.peers.add(identity)
         self._send_raw(identity, header.id, self._welcome(session))
+        if session.kind == "primary" and len(session.peers) == 1:
+            self._replay(session.bot_id)  # what it has not acknowledged, also of an earlier life
 
     def _check_hello(self, hello: Hello, credentials: PeerCredentials | None) -> Refusal | None:
         settings = self._settings
@@ -355,6 +362,11 @@ class BotDoor:
         if header.id:
             self.send(peer, encode(Done(), id=header.id))
 
+    def _on_ack(self, peer: Peer, header: Header, ack: Ack) -> None:
+        taken = self._ack(peer.session.bot_id, ack.ids)
+        if header.id:
+            self.send(peer, encode(Done({"acknowledged": taken}), id=header.id))
+
     def _on_goodbye(self, peer: Peer, header: Header, goodbye: Goodbye) -> None:
         try:
             liveness.check_goodbye(goodbye)
@@ -391,9 +403,10 @@ class BotDoor:
                 "component": report.component,
                 "operation": report.operation,
                 "error_type": report.error_type,
-                "message": report.message[:500],
+                # The bot's words: ccxt, for one, puts signed URLs into its messages.
+                "message": redact_text(report.message, 500),
                 "severity": report.severity,
-                "causes": report.details.get("causes", []),
+                "causes": redact(report.details.get("causes", [])),
             },
         )
         if header.id:
@@ -521,6 +534,19 @@ class BotDoor:
                     "lease_s": session.lease.within_s,
                 },
             )
+
+    def tell(self, bot_id: str, message: Message) -> bool:
+        """News for one bot, on any socket of its session; False while it has none."""
+        session = self._primaries.get(bot_id)
+        if session is None:
+            return False
+        frame = encode(message)
+        for identity in list(session.peers):
+            peer = self._peers.get(identity)
+            if peer is not None:
+                self.send(peer, frame)
+                return identity in self._peers
+        return False
 
     def broadcast(self, message: Message) -> None:
         """To every primary socket: late news that belongs on bot.sock."""

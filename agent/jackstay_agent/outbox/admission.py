@@ -95,8 +95,8 @@ class Admission:
         if (equal := verdict.equal_to) is not None:
             return Refusal(
                 Reason.EQUAL_PENDING,
-                f"an equal order is unknown: intent {equal.seq} ({equal.name or 'without id'}); the venue is being"
-                " asked: wait for its outcome, do not place it again",
+                f"an equal order is unknown: intent {equal.seq} ({equal.name or 'without id'}); wait for its outcome or"
+                f" look at the venue (`jackstay why {equal.seq}`), do not place it again",
                 None,
                 equal.seq,
                 equal.name,

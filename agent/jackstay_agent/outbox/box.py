@@ -160,9 +160,18 @@ class Outbox(Sending):
         )
         return self._apply(entry, _EVENTS[outcome], ending)
 
-    def resolve(self, seq: int, evidence: Evidence, patience: Patience | None = None) -> Settled | None:
+    def resolve(
+        self,
+        seq: int,
+        evidence: Evidence,
+        patience: Patience | None = None,
+        *,
+        status: int | None = None,
+        reply: bytes = b"",
+    ) -> Settled | None:
         """Weigh what the venue or a person said. `Settled.final` says whether that settled it. None: no such intent.
 
+        ``status`` and ``reply``: the venue's answer that shows it, kept as its outcome.
         Evidence about what is queued or under way counts as well: a pending retry is dead afterwards.
         """
         entry = self._shelf.get(seq)
@@ -179,8 +188,12 @@ class Outbox(Sending):
             why = weighed.why if event is None else f"it is {entry.state.value}: {weighed.why}"
             ended = entry.state not in OPEN
             return Settled(seq, entry.intent.bot_id, entry.state, entry.ending, why, ended, queued=entry.queued)
+        kept = reply[: self._settings.reply_bytes_max] if event is Event.FOUND else b""
         ending = Ending(
             "",
+            status if kept else None,
+            kept,
+            len(kept) < len(reply) and bool(kept),
             cause=evidence.status,
             source=evidence.source.value,
             venue_order_id=evidence.venue_order_id,
@@ -235,6 +248,19 @@ class Outbox(Sending):
             return Duplicate(record.seq, State.UNKNOWN, same, None)
         return Duplicate(record.seq, State(found.ending.state), same, found.ending)
 
+    def intent(self, seq: int) -> Intent | None:
+        """An open or lately settled one."""
+        entry = self._shelf.get(seq)
+        return None if entry is None else entry.intent
+
+    def is_uncollected(self, bot_id: str, seq: int) -> bool:
+        """Whether the bot's code has not acknowledged its outcome yet."""
+        return seq in self._collecting.of(bot_id)
+
+    def count(self, state: State) -> int:
+        """How many intents are in this state; costs nothing."""
+        return self._shelf.counts.get(state, 0)
+
     def find_request(self, bot_id: str, request_id: str) -> list[int]:
         """The open intents of a call, by the client's request id (several for a batch)."""
         return [
@@ -267,6 +293,23 @@ class Outbox(Sending):
             "ending": None if ending is None else msgspec.structs.asdict(ending),
         }
 
+    def search(self, word: str, limit: int = 10) -> list[int]:
+        """Intents of that number, client order id or idempotency key that are still kept, newest first."""
+        own = [int(word)] if word.isascii() and word.isdecimal() and self._row(int(word)) is not None else []
+        self._journal.flush()
+        try:
+            rows = self._journal.read(
+                "SELECT seq FROM intents WHERE instr(payload, ?) > 0 ORDER BY seq DESC LIMIT ?",
+                (word.encode(), 16 * limit),
+            )
+        except StoreFault:
+            return own
+        for (seq,) in rows:
+            story = self.story(seq)
+            if story is not None and word in (story["intent"]["client_order_id"], story["intent"]["key"]):
+                own.append(seq)
+        return own[:limit]
+
     def export(self, after: int = 0, limit: int = 200) -> list[dict[str, Any]]:
         """Stories in the order of recording, page by page: ask again with the last ``seq`` until the page is empty."""
         self._journal.flush()
@@ -286,6 +329,22 @@ class Outbox(Sending):
         """The oldest outcomes the bot has not acknowledged. Reads the file: some milliseconds."""
         found = (self._uncollected_row(seq) for seq in self._collecting.of(bot_id)[:limit])
         return [one for one in found if one is not None]
+
+    def one_uncollected(self, seq: int) -> Uncollected | None:
+        """The outcome of one of them."""
+        return self._uncollected_row(seq)
+
+    def found_late(self, limit: int = 200) -> list[tuple[int, Intent]]:
+        """Orders the venue showed after their call had ended, that their bots have not acknowledged. For a start."""
+        found = []
+        for bot_id in self._collecting.counts():
+            for seq in self._collecting.of(bot_id)[-limit:]:
+                one, intent = self._uncollected_row(seq), self._stored_intent(seq)
+                if one is None or intent is None or not intent.fields:
+                    continue
+                if one.ending.state == State.DONE.value and one.ending.source not in ("reply", "agent"):
+                    found.append((seq, intent))
+        return found
 
     def ack(self, bot_id: str, seqs: Iterable[int]) -> int:
         """The bot's code has these outcomes. Strangers and repeats are no error; how many were new."""

@@ -10,7 +10,7 @@ JMESPath is imported with the first reader that is made: an agent that never ask
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -102,7 +102,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class ServerTime:
+    """``resolution_ms``: how coarse it is; a venue may tell whole seconds."""
+
     time_ms: int
+    resolution_ms: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +203,10 @@ def find(expression: _Expression, value: Any) -> Any:
 class Reader:
     """Reads one item by the profile's paths. Raises Broken naming the field that is not as it should be."""
 
-    def __init__(self, data: ReaderData) -> None:
+    def __init__(self, data: ReaderData, symbol: Callable[[str], str] = str) -> None:
+        """``symbol`` makes one name of a venue's several for the same market."""
+        self._symbol = symbol
+        self._fee_sign = -1 if data.fee_is_negative else 1
         self._paths = {name: compiled(path) for name, path in data.fields.items()}
         self._context = {name: compiled(path) for name, path in data.context.items()}
         self._statuses = {word.lower(): meaning for word, meaning in data.statuses.items()}
@@ -217,7 +223,7 @@ class Reader:
         return OrderState(
             client_id=client_id,
             venue_id=venue_id,
-            symbol=at.need_text("symbol"),
+            symbol=self._symbol(at.need_text("symbol")),
             side=self._side(at) if at.reads("side") else "",
             type=at.need_text("type").lower() if at.reads("type") else "",
             quantity=at.need_money("quantity") if at.reads("quantity") else None,
@@ -236,15 +242,16 @@ class Reader:
 
     def fill(self, item: Any) -> Fill:
         at = _At(self._paths, item)
+        fee = at.money("fee")
         return Fill(
             trade_id=at.need_text("trade_id"),
             venue_id=at.need_text("venue_id"),
-            symbol=at.need_text("symbol"),
+            symbol=self._symbol(at.need_text("symbol")),
             side=self._side(at),
             price=at.need_money("price"),
             quantity=at.need_money("quantity"),
             client_id=at.text("client_id"),
-            fee=at.money("fee"),
+            fee=None if fee is None else fee * self._fee_sign,
             fee_asset=at.text("fee_asset"),
             time_ms=self._time_ms(at),
             maker=at.flag("maker"),
@@ -268,7 +275,7 @@ class Reader:
         if meaning == "sell" and quantity > 0:  # venues that list a side and an amount without a sign
             quantity = -quantity
         return Position(
-            symbol=at.need_text("symbol"),
+            symbol=self._symbol(at.need_text("symbol")),
             quantity=quantity,
             side=side,
             entry_price=at.money("entry_price") or None,
@@ -283,7 +290,7 @@ class Reader:
         time_ms = self._time_ms(_At(self._paths, item))
         if time_ms is None:
             raise Broken("time_ms is missing")
-        return ServerTime(time_ms)
+        return ServerTime(time_ms, 1000 if self._per_ms == 1000 and time_ms % 1000 == 0 else 1)
 
     def status(self, item: Any) -> VenueStatus:
         word = _At(self._paths, item).need_text("status")

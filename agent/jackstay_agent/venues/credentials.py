@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from jackstay_protocols.errors import SecurityError, ValidationError
 
 FILE_BYTES_MAX = 64 * 1024  # the largest RSA key with room to spare
@@ -49,6 +51,40 @@ class Credentials:
         return tuple(value for value in (self.key, self.secret, self.passphrase) if value)
 
 
+class KeySource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a venue's key is: exactly one of these. Keys are named in a configuration, never written there."""
+
+    credential: str = ""  # name of a systemd credential (LoadCredential=NAME:PATH)
+    file: str = ""  # a file of mode 0600, by its absolute path
+    env: str = ""  # BINANCE for BINANCE_KEY, BINANCE_SECRET and BINANCE_PASSPHRASE
+
+    def problem(self) -> str:
+        """What is wrong with it, in words; "" if nothing."""
+        given = [name for name in ("credential", "file", "env") if getattr(self, name)]
+        if len(given) != 1:
+            return f"one of credential, file and env is expected, found {' and '.join(given) or 'none'}"
+        if self.file and not Path(self.file).is_absolute():
+            return f"file = {self.file!r}; an absolute path is expected"
+        if self.credential and not _is_file_name(self.credential):
+            return f"credential = {self.credential!r}; a name without a slash is expected"
+        if self.env and not (self.env.replace("_", "").isalnum() and self.env.isascii()):
+            return f"env = {self.env!r}; letters, digits and underscores are expected"
+        return ""
+
+    def read(self, environ: Mapping[str, str]) -> Credentials:
+        """The key itself. Raises SecurityError if others could read it, ValidationError if it is missing or broken."""
+        problem = self.problem()
+        if problem:
+            raise ValidationError(f"keys: {problem}")
+        if self.credential:
+            return from_systemd(self.credential, environ)
+        return from_file(Path(self.file)) if self.file else from_environment(self.env, environ)
+
+
+def _is_file_name(name: str) -> bool:
+    return bool(name) and "/" not in name and "\0" not in name and name not in (".", "..")
+
+
 def from_systemd(name: str, environ: Mapping[str, str]) -> Credentials:
     """A credential of this unit (LoadCredential=NAME:…). Raises SecurityError or ValidationError."""
     folder = environ.get("CREDENTIALS_DIRECTORY", "")
@@ -57,7 +93,7 @@ def from_systemd(name: str, environ: Mapping[str, str]) -> Credentials:
             f"credential {name!r}: $CREDENTIALS_DIRECTORY is not set; systemd sets it for a unit with"
             f" LoadCredential={name}:PATH"
         )
-    if not name or "/" in name or name in (".", ".."):
+    if not _is_file_name(name):
         raise ValidationError(f"credential {name!r} is no file name; one without a slash is expected")
     return from_file(Path(folder) / name, forbidden=0o037)
 
@@ -73,10 +109,12 @@ def from_file(path: Path, *, uid: int | None = None, forbidden: int = 0o077) -> 
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ValidationError(f"credentials file {origin} cannot be read: {error.strerror}") from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         # judged by the open file, not by its name: what was checked is what is read
-        _check_mode(origin, os.fstat(file.fileno()), os.geteuid() if uid is None else uid, forbidden)
-        data = file.read(FILE_BYTES_MAX + 1)
+        _check_mode(origin, os.fstat(handle), os.geteuid() if uid is None else uid, forbidden)
+        data = os.read(handle, FILE_BYTES_MAX + 1)
+    finally:
+        os.close(handle)
     if len(data) > FILE_BYTES_MAX:
         raise ValidationError(f"credentials file {origin} is larger than {FILE_BYTES_MAX} bytes; a short one is meant")
     try:

@@ -29,30 +29,42 @@ from .answers import (
     OrderState,
     Reader,
     Unreadable,
+    as_text,
     compiled,
     decode,
     find,
 )
 from .credentials import Credentials
-from .operation_data import OPERATIONS, READS, FamilyData, OperationData, nearest
+from .operation_data import OPERATIONS, PLACEHOLDER, READS, FamilyData, OperationData, nearest
 from .outgoing import FORM, JSON, OutgoingRequest, encoded, json_bytes
-from .placing import PlacedOrder, PlacingRoute, refuse_signed
+from .placing import PlacedOrder, PlacingRoute, given_by, refuse_signed
 from .profile import Profile
 from .signing import SIGNERS, Stamp
 
 MESSAGE_MAX = 200  # characters of a venue's words that are kept
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\??\}")
-
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """How an order of a family is found. ``ask``: operations in turn; all must say absent. ``late_s``: recvWindow."""
+    """How an order of a family is found. ``ask``: operations in turn; only if all say so it is absent.
+
+    ``lists``: where one without an id is looked for. ``late_s``: how long after signing the venue may still take it.
+    """
 
     how: str
     ask: tuple[str, ...]
+    lists: tuple[str, ...]
     patience: Patience
     late_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A bot's own request, recognised as one of the profile's operations; ``asked`` are its placeholders' values."""
+
+    name: str
+    family: str
+    asked: Mapping[str, str]
 
 
 class Operations:
@@ -80,13 +92,19 @@ class Operations:
             raise ValidationError(f"credentials from {credentials.origin}: {profile.name} keys need a passphrase too")
         if credentials is not None and self._signer.needs_nonce and nonce is None:
             raise ValidationError(f"{profile.name} wants nonces; a source of increasing ones is expected")
+        self._key_headers: list[tuple[bytes, bytes]] | None = None
         self._readers: dict[str, Reader] = {}
         self._at: dict[str, Any] = {}
         self._places: dict[tuple[str, str], PlacingRoute] = {}
+        self._questions: dict[tuple[str, str], list[tuple[str, str, OperationData]]] = {}
         for name, family in profile.data.families.items():
+            for asks, operation in {**profile.data.operations, **family.operations}.items():
+                if OPERATIONS[asks] in ("order", "orders"):
+                    at = self._questions.setdefault((operation.method, operation.path), [])
+                    at.append((asks, name, operation))
             for route, path in family.places.items():
                 method, _, route_path = route.partition(" ")
-                self._places[method, route_path] = PlacingRoute(name, family, path)
+                self._places[method, route_path] = PlacingRoute(name, family, path, profile.symbol)
 
     # ---- what there is
 
@@ -99,6 +117,11 @@ class Operations:
         own = self.families[family].operations if family in self.families else {}
         return sorted({*self.profile.data.operations, *own})
 
+    @property
+    def sweeps(self) -> list[dict[str, str]]:
+        """What has to be asked to see a whole account: `open_orders` and `positions` once with each of these."""
+        return [dict(each) for each in self.profile.data.sweeps] or [{}]
+
     def has(self, name: str, family: str = "") -> bool:
         return self._find(name, family) is not None
 
@@ -106,33 +129,41 @@ class Operations:
         """How an order of this family is found, and when its absence is believed."""
         data = self.families.get(family)
         if data is None:
-            return Lookup("none", (), Patience(), None)
+            return Lookup("none", (), (), Patience(), None)
         patience = Patience(
             visibility_delay_s=data.visibility_delay_s,
             not_found_needed=data.not_founds,
             spacing_s=data.spacing_s,
             lists_prove_absence=data.lists_prove_absence,
         )
-        return Lookup(data.lookup, tuple(data.ask), patience, data.ttl_s)
+        return Lookup(data.lookup, tuple(data.ask), tuple(data.lists), patience, data.ttl_s)
+
+    @property
+    def has_keys(self) -> bool:
+        """It can sign, so it can ask."""
+        return self._keys is not None
 
     # ---- asking
 
     def request(self, name: str, *, family: str = "", **given: str | int) -> OutgoingRequest:
         """The request of an operation, signed if it has to be. Raises ValidationError saying what is missing."""
-        operation = self._operation(name, family)
+        operation = self._operation(name, family, given)
         values = self._values(name, operation, given)
         params = [
             (key, filled) for key, value in operation.params.items() if (filled := _fill(value, values)) is not None
         ]
-        path = _PLACEHOLDER.sub(lambda found: quote(str(values[found.group(1)]), safe=""), operation.path)
+        path = PLACEHOLDER.sub(lambda found: quote(str(values[found.group(1)]), safe=""), operation.path)
         where = operation.body or ("query" if operation.method in ("GET", "DELETE") else "form")
+        headers = [(key.encode(), value.encode()) for key, value in self._signing.headers.items()]
         if where == "query" or not params:
             target = f"{path}?{encoded(_texts(params))}" if params else path
-            built = OutgoingRequest(operation.method, target)
+            built = OutgoingRequest(operation.method, target, headers)
         elif where == "form":
-            built = OutgoingRequest(operation.method, path, [(b"Content-Type", FORM)], encoded(_texts(params)).encode())
+            form = encoded(_texts(params)).encode()
+            built = OutgoingRequest(operation.method, path, [*headers, (b"Content-Type", FORM)], form)
         else:
-            built = OutgoingRequest(operation.method, path, [(b"Content-Type", JSON)], json_bytes(dict(params)))
+            body = json_bytes([dict(params)] if where == "json_list" else dict(params))
+            built = OutgoingRequest(operation.method, path, [*headers, (b"Content-Type", JSON)], body)
         return self.sign(built) if operation.signed else built
 
     def sign(self, request: OutgoingRequest) -> OutgoingRequest:
@@ -146,6 +177,12 @@ class Operations:
         nonce = self._nonce(now_ms) if self._nonce is not None and self._signer.needs_nonce else 0
         return self._signer.sign(request, self._keys, Stamp(now_ms, self._signing.recv_window_ms, nonce))
 
+    def key_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that show whose key signs, as every signed request has them (for budgets by key)."""
+        if self._key_headers is None:
+            self._key_headers = self.sign(OutgoingRequest("GET", "/")).headers if self._keys is not None else []
+        return self._key_headers
+
     # ---- reading
 
     def read(
@@ -158,7 +195,8 @@ class Operations:
         asked: Mapping[str, str | int] | None = None,
     ) -> Answer:
         """Normalised values of an answer. ``asked``: what was asked for; an order with another id is Unreadable."""
-        operation = self._operation(name, family)
+        asked = asked or {}
+        operation = self._operation(name, family, asked)
         try:
             document = decode(body)
         except Broken as error:
@@ -170,9 +208,25 @@ class Operations:
         if told.code or not 200 <= status < 300:
             return self._refusal(operation, family, status, told)
         try:
-            return self._values_of(operation, name, family, document, dict(asked or {}))
+            return self._values_of(operation, name, family, document, asked)
         except Broken as error:
             return Unreadable(str(error))
+
+    def next_page(
+        self, name: str, body: bytes, *, family: str = "", given: Mapping[str, str | int]
+    ) -> dict[str, str | int] | None:
+        """What to give `request` for the next page of a list that was read; None: this was the last.
+
+        Pages may overlap. Raises Broken if the answer is not a list of the venue's: read it first.
+        """
+        operation = self._operation(name, family, given)
+        if not operation.next:
+            return None
+        start = as_text("the next page", find(self._path(operation.next), decode(body)))
+        if not start or start == str(given.get("from_id", "")):
+            return None
+        kept = {key: value for key, value in given.items() if key not in operation.next_without}
+        return {**kept, "from_id": start}
 
     def _told(self, document: Any) -> Told:
         told = told_by(document, self._table)
@@ -199,6 +253,8 @@ class Operations:
     ) -> Answer:
         gives = OPERATIONS[name]
         found = find(self._path(operation.at), document)
+        if operation.keyed:
+            found = _listed(found, operation.keyed)
         if gives in ("done", "any"):
             return Done(found)
         reader = self._reader(operation.reader)
@@ -254,6 +310,22 @@ class Operations:
             raise ValidationError(f"{self.profile.name}: {request.method} {request.path} is no known placing request")
         return place.with_client_ids(request, ids)
 
+    def questions(self, request: OutgoingRequest) -> list[Question]:
+        """What a bot's own request asks about orders, once for each family it may be about; none for other requests."""
+        found: list[Question] = []
+        for name, family, operation in self._questions.get((request.method, request.path), ()):
+            given = given_by(request)
+            fixed = {key: value for key, value in operation.params.items() if not PLACEHOLDER.search(str(value))}
+            if given is None or any(key in given and given[key] != _text(value) for key, value in fixed.items()):
+                continue
+            asked = {
+                at.group(1): given[key]
+                for key, value in operation.params.items()
+                if key in given and (at := PLACEHOLDER.fullmatch(str(value))) is not None
+            }
+            found.append(Question(name, family, asked))
+        return found
+
     # ---- inside
 
     def _find(self, name: str, family: str) -> OperationData | None:
@@ -262,16 +334,20 @@ class Operations:
             return own.operations[name]
         return self.profile.data.operations.get(name)
 
-    def _operation(self, name: str, family: str) -> OperationData:
+    def _operation(self, name: str, family: str, given: Mapping[str, object]) -> OperationData:
         if family and family not in self.families:
             raise ValidationError(f"{self.profile.name}: no order family {family!r}; {nearest(family, self.families)}")
         found = self._find(name, family)
         if found is None:
             raise ValidationError(f"{self.profile.name}: no operation {name!r}; {nearest(name, self.names(family))}")
+        for placeholder, other in found.instead.items():
+            if given.get(placeholder, "") != "":
+                return self._operation(other, family, {})
         return found
 
     def _values(self, name: str, operation: OperationData, given: Mapping[str, str | int]) -> Mapping[str, str | int]:
         must, may = operation.wanted()
+        given = _derived(given)
         missing = sorted(must - given.keys())
         if missing:
             raise ValidationError(f"{self.profile.name} {name}: {', '.join(missing)} is missing")
@@ -290,7 +366,7 @@ class Operations:
 
     def _reader(self, name: str) -> Reader:
         if name not in self._readers:
-            self._readers[name] = Reader(self.profile.data.readers[name])
+            self._readers[name] = Reader(self.profile.data.readers[name], self.profile.symbol)
         return self._readers[name]
 
 
@@ -304,10 +380,30 @@ def _means(told: Told, codes: Sequence[str]) -> bool:
     return False
 
 
+def _derived(given: Mapping[str, str | int]) -> dict[str, str | int]:
+    """Times in the other unit too: callers say milliseconds, venues want seconds or milliseconds."""
+    values = dict(given)
+    for name in ("since", "window"):
+        ms = given.get(f"{name}_ms")
+        if ms is not None and ms != "":
+            values.setdefault(f"{name}_s", int(ms) // 1000)
+    return values
+
+
+def _listed(found: Any, name: str) -> list[Any]:
+    """The items of an object, each with its key under ``name``. Raises Broken."""
+    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
+        raise Broken("an object of items is expected")
+    return [{**each, name: key} for key, each in found.items()]
+
+
 def _fill(value: str | int | bool, values: Mapping[str, str | int]) -> str | int | bool | None:
     """A parameter's value; None leaves it out."""
     if not isinstance(value, str):
         return value
+    number = PLACEHOLDER.fullmatch(value)
+    if number is not None and number.group(2) == ":int":
+        return int(values[number.group(1)])
     left_out = False
 
     def put(found: re.Match[str]) -> str:
@@ -316,9 +412,13 @@ def _fill(value: str | int | bool, values: Mapping[str, str | int]) -> str | int
         left_out = left_out or given == ""
         return str(given)
 
-    text = _PLACEHOLDER.sub(put, value)
+    text = PLACEHOLDER.sub(put, value)
     return None if left_out else text
 
 
 def _texts(params: Sequence[tuple[str, str | int | bool]]) -> list[tuple[str, str]]:
-    return [(name, ("true" if value else "false") if isinstance(value, bool) else str(value)) for name, value in params]
+    return [(name, _text(value)) for name, value in params]
+
+
+def _text(value: str | int | bool) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)

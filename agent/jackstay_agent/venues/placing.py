@@ -10,7 +10,7 @@ An order that cannot be read completely is `Unreadable`: it can still be sent, b
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -28,6 +28,7 @@ ORDERS_MAX = 200  # no venue takes more in one batch
 class PlacedOrder:
     """One order of a placing request. ``quantity`` None: the bot gave its value in quote units, or all of a position.
 
+    ``late_s``: how long after its signing the venue may still take it, by its own word or the profile's.
     ``context`` are the request's own values that questions about this order need (a category, an instrument type).
     """
 
@@ -41,14 +42,16 @@ class PlacedOrder:
     stop_price: Decimal | None = None
     client_id: str = ""
     reduce_only: bool | None = None
+    late_s: float | None = None
     context: Mapping[str, str] = field(default_factory=dict)
 
 
 class PlacingRoute:
     """How one route's requests hold their orders. ``path``: the keys that lead to them; empty: the request itself."""
 
-    def __init__(self, family: str, data: FamilyData, path: str) -> None:
+    def __init__(self, family: str, data: FamilyData, path: str, symbol: Callable[[str], str] = str) -> None:
         self.family = family
+        self._symbol = symbol
         self._data = data
         self._keys = path.split(".") if path else []
 
@@ -56,12 +59,14 @@ class PlacingRoute:
         """The orders in it, in their order; one for a single request."""
         try:
             document = _document(request)
-            return [self._order(each, document) for each in self._items(document)]
+            late_s = self._late_s(request, document)
+            return [replace(self._order(each, document), late_s=late_s) for each in self._items(document)]
         except (Broken, ValidationError) as error:
             return Unreadable(str(error))
 
     def with_client_ids(self, request: OutgoingRequest, ids: Sequence[str]) -> OutgoingRequest:
-        """The request with these ids, in order; "" leaves an order as it is. An order's own id is never replaced.
+        """The request with these ids, in order; "" leaves an order as it is. An order's own id is never replaced, and
+        one that takes no id beside what it has keeps none: read it again to see.
 
         Raises ValidationError: an id the venue would not take, another number of ids than orders, or a request that
         is already signed or cannot be read.
@@ -81,12 +86,22 @@ class PlacingRoute:
             raise ValidationError(f"no client id can be put into this request: {error}") from None
         if len(items) != len(ids):
             raise ValidationError(f"{len(ids)} client ids for {len(items)} orders; one each is expected")
-        if not any(each and not item.get(name) for each, item in zip(ids, items, strict=True)):
-            return request
-        for each, item in zip(ids, items, strict=True):
-            if each and not item.get(name):
-                item[name] = each
-        return _written(request, document, self._keys, items)
+        taken = (name, *rule.unless)
+        free = [(each, item) for each, item in zip(ids, items, strict=True) if each and not any(map(item.get, taken))]
+        for each, item in free:
+            item[name] = each
+        return _written(request, document, self._keys, items) if free else request
+
+    def _late_s(self, request: OutgoingRequest, document: Any) -> float | None:
+        """A window of its own, where it says one that can be read; the profile's otherwise."""
+        at, data = self._data.ttl_ms_at, self._data
+        if not at:
+            return data.ttl_s
+        if at.startswith("header:"):
+            given = request.header(at.removeprefix("header:").strip().encode()).decode("latin-1")
+        else:
+            given = str(document.get(at, "")) if isinstance(document, dict) else ""
+        return int(given) / 1000 if given.isascii() and given.isdecimal() and len(given) < 9 else data.ttl_s
 
     def _items(self, document: Any) -> list[dict[str, Any]]:
         found = document
@@ -109,11 +124,13 @@ class PlacingRoute:
         def money(name: str) -> Decimal | None:
             return as_money(name, item.get(names[name])) if name in names else None
 
-        side, symbol, kind = text("side").lower(), text("symbol"), text("type").lower()
+        shared = document if isinstance(document, dict) else {}
+        side, kind = text("side").lower(), text("type").lower()
+        # a batch names its market once, beside its orders (Kraken)
+        symbol = self._symbol(text("symbol") or as_text("symbol", shared.get(names.get("symbol", ""))))
         if side not in ("buy", "sell") or not symbol or not (kind or "type" not in names):
             raise Broken("an order without symbol, side or type")
         reduce_only = text("reduce_only").lower()
-        shared = document if isinstance(document, dict) else {}
         context = {
             name: as_text(name, item.get(theirs, shared.get(theirs))) for name, theirs in self._data.context.items()
         }
@@ -143,6 +160,19 @@ def _document(request: OutgoingRequest) -> Any:
             raise Broken(f"{name[:32]!r} stands in the request twice")
         found[name] = value
     return found
+
+
+def given_by(request: OutgoingRequest) -> dict[str, str] | None:
+    """A request's parameters by name, as texts; None where they cannot be read."""
+    try:
+        document = _document(request)
+    except (Broken, ValidationError):
+        return None
+    if isinstance(document, list) and len(document) == 1:
+        document = document[0]
+    if not isinstance(document, dict):
+        return None
+    return {name: str(value) for name, value in document.items() if isinstance(value, str | int)}
 
 
 def _written(

@@ -10,7 +10,9 @@ That is the careful side: such a request is never resent, and a 2xx that is not 
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -23,6 +25,8 @@ from jackstay_protocols.errors import Lane, ValidationError
 from ..core.outcome_tables import TABLES
 from ..core.rate_headers import HeaderRule
 from ..core.rate_rule import BudgetRule
+from ..toml_places import line_of, unknown_keys, wrong_values
+from .answers import Broken, compiled
 from .operation_data import (
     DeadmanData,
     FamilyData,
@@ -34,7 +38,7 @@ from .operation_data import (
     check_operation,
     check_reader,
     check_signing,
-    problem_error,
+    nearest,
 )
 
 ASKING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -93,6 +97,23 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     families: dict[str, FamilyData] = {}
     operations: dict[str, OperationData] = {}
     deadman: DeadmanData | None = None
+    sweeps: list[dict[str, str]] = []  # placeholder sets that together show a whole account
+    symbol_rewrites: list[tuple[str, str]] = []  # pattern, replacement: one name of several for the same market
+
+
+Problem = tuple[tuple[str, ...], str]  # where in the file, and what is wrong there
+
+
+class ProfileError(ValidationError):
+    """Everything that is wrong with a profile: ``problems`` with their places, in words with their lines."""
+
+    def __init__(self, origin: str, problems: list[Problem], text: str = "") -> None:
+        self.problems = problems
+        words = []
+        for path, what in problems:
+            line = line_of(text, path) if path else None
+            words.append(f"{f'line {line}, ' if line else ''}{'.'.join(path) or 'the file'}: {what}")
+        super().__init__(f"venue profile {origin}: " + "; ".join(words))
 
 
 class Profile:
@@ -106,9 +127,7 @@ class Profile:
         self.promises_json = data.json
         self.table = data.table
         if data.table not in TABLES:
-            raise ValidationError(
-                f"venue profile {data.name}: table {data.table!r}; one of {', '.join(sorted(TABLES))} is expected"
-            )
+            raise ProfileError(data.name, [(("table",), f"{data.table!r}; {nearest(data.table, TABLES)}")])
         self.key_header = data.key_header.lower().encode("ascii")
         self.budgets: list[BudgetRule] = []
         self.header_rules: list[HeaderRule] = []
@@ -119,50 +138,63 @@ class Profile:
         self._routes: dict[tuple[str, str], Route] = {}
         for key, route in data.routes.items():
             method, _, path = key.partition(" ")
-            if not path.startswith("/") or not method.isupper():
-                raise ValidationError(
-                    f"venue profile {data.name}: route {key!r}; 'METHOD /path' is expected, as in 'POST /api/v3/order'"
-                )
-            if route.kind not in KINDS:
-                raise ValidationError(
-                    f"venue profile {data.name}: route {key!r} has kind {route.kind!r};"
-                    f" one of {', '.join(sorted(KINDS))} is expected"
-                )
-            if route.lane is Lane.DERISK and route.is_order:
-                raise ValidationError(
-                    f"venue profile {data.name}: route {key!r} would carry a placing request in the de-risking lane;"
-                    " only cancels and reduce-only requests may travel there"
-                )
+            wrong = self._route_problem(method, path, route)
+            if wrong:
+                raise ProfileError(data.name, [(("routes", key), wrong)])
             self._routes[method, path] = route
+        self._rewrites: list[tuple[re.Pattern[str], str]] = []
         self._check_operations()
+
+    @staticmethod
+    def _route_problem(method: str, path: str, route: Route) -> str:
+        if not path.startswith("/") or not method.isupper():
+            return "'METHOD /path' is expected, as in 'POST /api/v3/order'"
+        if route.kind not in KINDS:
+            return f"kind {route.kind!r}; {nearest(route.kind, KINDS)}"
+        if route.lane is Lane.DERISK and route.is_order:
+            return (
+                "this would carry a placing request in the de-risking lane;"
+                " only cancels and reduce-only requests may travel there"
+            )
+        return ""
 
     def _check_operations(self) -> None:
         """All mistakes in the tables about operations at once. JMESPaths are checked where they are first used."""
-        problems: list[str] = []
+        problems: list[Problem] = []
 
-        def complain(where: str, what: str) -> None:
-            problems.append(f"{where}: {what}")
+        def complain(where: tuple[str, ...], what: str) -> None:
+            problems.append((where, what))
 
         data = self.data
+        for pattern, replacement in data.symbol_rewrites:
+            try:
+                self._rewrites.append((re.compile(pattern), replacement))
+                re.sub(pattern, replacement, "")
+            except (re.error, IndexError) as error:
+                complain(("symbol_rewrites",), f"{pattern!r} -> {replacement!r}: {error}")
         check_signing(data.signing, complain)
         if data.deadman is not None:
             check_deadman(data.deadman, "deadman" in data.operations, complain)
         for name, reader in data.readers.items():
-            check_reader(f"readers.{name}", reader, complain)
-        extra = frozenset(name for family in data.families.values() for name in family.context)
-        tables = [("operations", data.operations)]
+            check_reader(("readers", name), reader, complain)
+        contexts = [family.context for family in data.families.values()]
+        contexts += [reader.context for reader in data.readers.values()]
+        extra = frozenset(name for each in (*contexts, *data.sweeps) for name in each)
+        tables: list[tuple[tuple[str, ...], dict[str, OperationData]]] = [(("operations",), data.operations)]
         for name, family in data.families.items():
-            where = f"families.{name}"
-            check_family(where, family, {*data.operations, *family.operations}, complain)
-            tables.append((f"{where}.operations", family.operations))
+            family_at = ("families", name)
+            check_family(family_at, family, {*data.operations, *family.operations}, complain)
+            tables.append(((*family_at, "operations"), family.operations))
             for key in family.places:
                 method, _, path = key.partition(" ")
                 if not self.route(method, path).is_order:
-                    complain(f"{where}.places", f"{key!r} is no placing route; list it in [routes] with kind place")
+                    complain(
+                        (*family_at, "places"), f"{key!r} is no placing route; list it in [routes] with kind place"
+                    )
         for where, operations in tables:
             for name, operation in operations.items():
-                here = f"{where}.{name}"
-                check_operation(here, name, operation, data.readers, extra, complain)
+                here = (*where, name)
+                check_operation(here, name, operation, {*data.operations, *operations}, data.readers, extra, complain)
                 route = self.route(operation.method, operation.path)
                 if route.is_order:
                     complain(
@@ -171,7 +203,7 @@ class Profile:
                         " places an order; if it places none, list it in [routes] with what it does",
                     )
         if problems:
-            raise problem_error(data.name, problems)
+            raise ProfileError(data.name, problems)
 
     def with_limits(self, limits: dict[str, float]) -> Profile:
         """The same profile with the account's own allowances; 0 switches a budget off. Raises ValidationError."""
@@ -190,10 +222,11 @@ class Profile:
 
     def _add_budget(self, profile: str, name: str, budget: Budget) -> None:
         if budget.scope not in ("ip", "key") or budget.counts not in ("weight", "orders"):
-            raise ValidationError(
-                f"venue profile {profile}: budget {name!r} has scope {budget.scope!r} and counts {budget.counts!r};"
+            words = (
+                f"scope {budget.scope!r} and counts {budget.counts!r};"
                 " scope ip or key and counts weight or orders are expected"
             )
+            raise ProfileError(profile, [(("budgets", name), words)])
         self.budgets.append(BudgetRule(name, budget.limit, budget.per_s, "window", budget.reserved))
         self.charged.append((name, budget.scope == "key", budget.counts == "orders"))
         if budget.scope == "key":
@@ -213,6 +246,12 @@ class Profile:
             return found
         return ASKING if method in ASKING_METHODS else UNLISTED
 
+    def symbol(self, name: str) -> str:
+        """One name for a market that the venue calls by several."""
+        for pattern, replacement in self._rewrites:
+            name = pattern.sub(replacement, name)
+        return name
+
     def listed(self) -> list[tuple[str, str]]:
         """(method, path) of every route the profile names."""
         return list(self._routes)
@@ -224,16 +263,56 @@ class Profile:
 GENERIC = Profile(ProfileData(name="generic"))
 
 
-def load_profile(text: str, origin: str) -> Profile:
-    """From TOML. Raises ValidationError naming ``origin``, the place in it and what was expected."""
-    try:
-        raw: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValidationError(f"venue profile {origin}: not TOML: {error}") from error
+def load_profile(text: str, origin: str, bases: Callable[[str], str | None] | None = None) -> Profile:
+    """From TOML. Raises ValidationError naming ``origin``, the line or key in it and what was expected.
+
+    ``bases`` gives the text of the profile named by ``extends`` (default: those that are shipped).
+    """
+    raw = _extended(_parsed(text, origin), origin, bases or _shipped_text, ())
+    problems = [(path, f"unknown key; {nearest(path[-1], known)}") for path, known in unknown_keys(ProfileData, raw)]
+    if problems:
+        raise ProfileError(origin, problems, text)
     try:
         return Profile(msgspec.convert(raw, ProfileData, strict=True))
-    except msgspec.ValidationError as error:
-        raise ValidationError(f"venue profile {origin}: {error}") from error
+    except msgspec.ValidationError:
+        raise ProfileError(origin, list(wrong_values(ProfileData, raw)), text) from None
+    except ProfileError as error:
+        raise ProfileError(origin, error.problems, text) from None
+
+
+def _parsed(text: str, origin: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValidationError(f"venue profile {origin}: not TOML: {error}") from error
+
+
+def _extended(
+    raw: dict[str, Any], origin: str, bases: Callable[[str], str | None], through: tuple[str, ...]
+) -> dict[str, Any]:
+    """``raw`` over the profile it extends: tables are merged, everything else replaces what was there."""
+    base = raw.pop("extends", None)
+    if base is None:
+        return raw
+    found = None
+    if isinstance(base, str):
+        # a user's profile that extends the shipped one of its own name overrides it
+        found = bases(base) if base not in through else _shipped_text(base) if through.count(base) == 1 else None
+    if found is None:
+        raise ValidationError(
+            f"venue profile {origin}: extends {base!r}; the name of another profile is expected:"
+            f" {', '.join(sorted(_shipped_texts()))}"
+        )
+    below = _extended(_parsed(found, str(base)), str(base), bases, (*through, str(base)))
+    return _merged(below, raw)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        there = merged.get(key)
+        merged[key] = _merged(there, value) if isinstance(value, dict) and isinstance(there, dict) else value
+    return merged
 
 
 def shipped_profiles() -> dict[str, Profile]:
@@ -241,21 +320,62 @@ def shipped_profiles() -> dict[str, Profile]:
     return dict(_shipped())
 
 
+def _shipped_text(name: str) -> str | None:
+    return _shipped_texts().get(name)
+
+
+@cache
+def _shipped_texts() -> dict[str, str]:
+    """By name, which is the file's with dashes."""
+    files = (each for each in resources.files("jackstay_agent.venues").iterdir() if each.name.endswith(".toml"))
+    return {each.name.removesuffix(".toml").replace("_", "-"): each.read_text(encoding="utf-8") for each in files}
+
+
 @cache
 def _shipped() -> dict[str, Profile]:
     # read once: they do not change while the agent runs, and TOML takes milliseconds each
-    found = {}
-    for entry in resources.files("jackstay_agent.venues").iterdir():
-        if entry.name.endswith(".toml"):
-            profile = load_profile(entry.read_text(encoding="utf-8"), entry.name)
-            found[profile.name] = profile
-    return found
+    return {name: load_profile(text, f"{name}.toml") for name, text in _shipped_texts().items()}
 
 
 def user_profiles(folder: Path) -> dict[str, Profile]:
-    """Profiles of a folder of the user's; they override shipped ones by name."""
+    """Profiles of a folder of the user's; they override shipped ones by name. Raises ValidationError.
+
+    One may extend a shipped profile or another of the folder (by its file's name). Their JMESPaths are checked at once;
+    the shipped ones' are by the tests, so that an agent that never asks a venue does not load JMESPath.
+    """
+    try:
+        texts = {path: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValidationError(f"venue profiles in {folder} cannot be read: {error}") from None
+    by_name = {path.stem: text for path, text in texts.items()}
     found = {}
-    for path in sorted(folder.glob("*.toml")):
-        profile = load_profile(path.read_text(encoding="utf-8"), str(path))
+    for path, text in texts.items():
+        # a file that extends the shipped profile of its own name overrides it
+        others = {name: each for name, each in by_name.items() if name != path.stem}
+        profile = load_profile(text, str(path), lambda name, others=others: others.get(name) or _shipped_text(name))  # type: ignore[misc]
+        problems = path_problems(profile)
+        if problems:
+            raise ProfileError(str(path), problems, text)
         found[profile.name] = profile
     return found
+
+
+def path_problems(profile: Profile) -> list[Problem]:
+    """The JMESPaths of a profile that are none."""
+    data, paths = profile.data, list[Problem]()
+    for name, reader in data.readers.items():
+        paths += [(("readers", name, "fields", key), path) for key, path in reader.fields.items()]
+        paths += [(("readers", name, "context", key), path) for key, path in reader.context.items()]
+    tables: list[tuple[tuple[str, ...], dict[str, OperationData]]] = [(("operations",), data.operations)]
+    tables += [(("families", name, "operations"), each.operations) for name, each in data.families.items()]
+    for where, operations in tables:
+        for name, operation in operations.items():
+            paths.append(((*where, name, "at"), operation.at))
+            paths.append(((*where, name, "next"), operation.next or "@"))
+    problems = []
+    for place, path in paths:
+        try:
+            compiled(path)
+        except Broken as error:
+            problems.append((place, str(error)))
+    return problems

@@ -50,7 +50,11 @@ class Kind(Enum):
 
 
 _FINAL_REASONS = frozenset(
-    {Reason.UPSTREAM_NOT_ALLOWED, Reason.NO_SIGNER, Reason.TOO_LARGE, Reason.NOT_PERMITTED, Reason.SESSION_TAKEN}
+    {
+        *(Reason.UPSTREAM_NOT_ALLOWED, Reason.NO_SIGNER, Reason.TOO_LARGE, Reason.NOT_PERMITTED, Reason.SESSION_TAKEN),
+        # a bot that answers these by trying again would make the second order they prevent
+        *(Reason.EQUAL_PENDING, Reason.DUPLICATE, Reason.LOOP_STOPPED),
+    }
 )
 
 

@@ -19,7 +19,7 @@ from jackstay_agent.core.answer_body import (
     told_by,
     told_by_items,
 )
-from jackstay_agent.core.outcome_tables import BINANCE, BYBIT, GENERIC, KRAKEN, OKX
+from jackstay_agent.core.outcome_tables import BINANCE, BITMEX, BYBIT, DERIBIT, GENERIC, KRAKEN, OKX
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,9 @@ def test_codes_are_found_where_the_venue_puts_them():
     assert told_by({"error": ["WTrade:x", "EOrder:Insufficient funds"]}, KRAKEN).code == "EOrder:Insufficient funds"
     assert told_by({"error": ["WTrade:x"]}, KRAKEN) == NOTHING
     assert told_by({"error": []}, KRAKEN) == NOTHING
+    assert told_by({"error": {"code": 10028, "message": "m"}}, DERIBIT) == ("10028", "m")
+    assert told_by({"error": {"name": "HTTPError", "message": "m"}}, BITMEX) == ("HTTPError", "m")
+    assert told_by({"error": {"code": [1]}}, DERIBIT) == told_by({"error": {"x": 1}}, DERIBIT) == ("error", "")
     for odd in ([], "x", {"code": True}, {"code": {}}, {"code": None}, {}):
         assert told_by(odd, BINANCE) == NOTHING
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import hypothesis  # noqa: F401  (its pytest plugin imports it at the very end otherwise, where CPython 3.11 may trip)
 import pytest
 
 from jackstay_agent.sandbox import SandboxProcess

@@ -179,5 +179,6 @@ def test_the_lookup_of_a_family() -> None:
     """What the resolver needs to know before it asks."""
     lookup = operations().lookup("plain")
     assert (lookup.how, lookup.ask, lookup.late_s) == ("by_client_id", ("query_order",), 5)
+    assert lookup.lists == ("open_orders", "order_history")
     assert (lookup.patience.visibility_delay_s, lookup.patience.not_found_needed) == (20, 3)
     assert operations().lookup("nothing").how == "none"

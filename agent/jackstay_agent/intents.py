@@ -1,0 +1,299 @@
+"""Step 5 of a request's journey and the end of step 11: what is written down, who waits for it, who is told.
+
+Between the pipeline and the outbox. It makes intents of a bot's placing request (one per order of a batch), asks rule 1
+before anything is spent on it, writes them down before the first byte and ends them with the answer. Whoever waits for
+an unknown one is woken when it is settled, and the bot is told of what no reply told it (DESIGN §3 rules 1, 2).
+
+Refuses to know how a venue is asked (resolver.py) and what an answer means (core/classify).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from jackstay_protocols.errors import Outcome, Reason, ValidationError
+from jackstay_protocols.messages import OutcomeNews
+from jackstay_protocols.messages import Refusal as WireRefusal
+
+from .core.answer_body import told_by_items
+from .core.intent import State
+from .core.outcome_tables import TABLES
+from .core.verdict import Verdict
+from .flight import Reply
+from .gateway.bot_door import Call
+from .late_truth import LateTruths
+from .outbox import Admitted, Intent, Outbox, Refusal, Settled, Signed, Uncollected, Wait
+from .transport.http import HttpAnswer, HttpFailure
+from .upstreams import Way
+from .venues.operations import Operations
+from .venues.outgoing import OutgoingRequest, json_document
+from .venues.placing import PlacedOrder
+
+EventSink = Callable[[str, dict[str, Any]], None]
+JOURNALED = frozenset({"place", "amend", "replace", "unlisted"})
+
+#: How a settled intent is told to a bot.
+OUTCOMES = {
+    State.DONE: Outcome.OK,
+    State.REJECTED: Outcome.REJECTED,
+    State.FAILED: Outcome.FAILED,
+    State.UNKNOWN: Outcome.UNKNOWN,
+    State.ABSENT: Outcome.FAILED,
+    State.EXPIRED: Outcome.FAILED,
+    State.DROPPED: Outcome.FAILED,
+}
+
+
+class Begun(NamedTuple):
+    """The intents of one request under way, by number; ``orders`` as they were read."""
+
+    seqs: tuple[int, ...]
+    intents: tuple[Intent, ...]
+
+    @property
+    def name(self) -> str:
+        """What a response calls it; news about one item of a batch carries that item's own number."""
+        return str(self.seqs[0])
+
+
+class Intents:
+    """The outbox as the pipeline and the doors see it. ``deliver(bot_id, news)`` is False while no such bot is here."""
+
+    def __init__(
+        self,
+        *,
+        deliver: Callable[[str, OutcomeNews], bool],
+        clock: Callable[[], float],
+        equal_window_s: float,
+        on_event: EventSink,
+    ) -> None:
+        self._outbox: Outbox | None = None
+        self._clock = clock
+        self._equal_window_s = equal_window_s
+        self._truths = LateTruths()
+        self._deliver = deliver
+        self._on_event = on_event
+        self._waiting: dict[int, list[Reply[Settled]]] = {}
+        self._telling: set[int] = set()  # a call that still runs will tell these itself
+
+    def attach(self, outbox: Outbox) -> None:
+        """The outbox is opened at start, after the agent's lock is held; before that nothing is taken."""
+        self._outbox = outbox
+        for seq, intent in outbox.found_late():
+            self._truths.note(intent, seq, self._clock() + self._equal_window_s)
+
+    @property
+    def outbox(self) -> Outbox:
+        if self._outbox is None:
+            raise RuntimeError("the outbox is not open: start the agent first")
+        return self._outbox
+
+    # ---- before the first byte
+
+    def read(self, call: Call, way: Way, operations: Operations | None) -> tuple[Intent, ...]:
+        """What is to be written down for this request; empty for what needs no journal."""
+        if way.route.kind not in JOURNALED:
+            return ()
+        request = call.message
+        placed: list[PlacedOrder] = []
+        outgoing = OutgoingRequest(request.method, way.target.decode("ascii"), request.headers, request.body)
+        if operations is not None:
+            found = operations.read_place(outgoing)
+            placed = found if isinstance(found, list) else []
+        late_s = placed[0].late_s if placed else None
+        if request.sign and late_s is not None:
+            late_s = way.upstream.profile.data.signing.recv_window_ms / 1000
+        common: dict[str, Any] = {
+            "bot_id": call.peer.session.bot_id,
+            "connection_id": way.upstream.origin,
+            "lane": way.route.lane,
+            "method": request.method,
+            "target": outgoing.target,
+            "body": request.body,
+            "request_id": str(call.id),
+            "venue": way.upstream.profile.name,
+            "operation": way.route.kind,
+            "signed": Signed.AGENT if request.sign else Signed.BOT,
+            "recv_window_s": late_s,
+        }
+        if not placed:
+            return (Intent(key=request.idempotency_key, **common),)
+        return tuple(
+            Intent(
+                key=request.idempotency_key if item == 0 else "",
+                symbol=order.symbol,
+                side=order.side,
+                client_order_id=order.client_id,
+                family=order.family,
+                fields=_fields(order),
+                is_entry=not order.reduce_only,
+                item=item,
+                **common,
+            )
+            for item, order in enumerate(placed)
+        )
+
+    def mint(self, operations: Operations, order: PlacedOrder) -> str:
+        """A client order id nobody has had, in the venue's form; "" if the order has one or its family takes none."""
+        rule = operations.families[order.family].client_id
+        return "" if order.client_id or rule is None else self.outbox.mint(rule.prefix)
+
+    def stand(self, intents: Sequence[Intent]) -> Refusal | Wait | None:
+        """Rule 1 before a permit or a place in a budget is taken."""
+        wait: Wait | None = None
+        for each in intents:
+            if not each.fields:
+                continue
+            no = self.outbox.equal_unknown(each.venue, each.symbol, each.side, each.fields, is_entry=each.is_entry)
+            if isinstance(no, Refusal):
+                return no
+            wait = wait or no
+        return wait
+
+    def late_truth(self, intents: Sequence[Intent]) -> Uncollected | None:
+        """The outcome of an equal order that this bot believes unknown and that exists; told once (late_truth.py)."""
+        if len(intents) != 1 or not intents[0].fields or not self._truths:
+            return None
+        seq = self._truths.take(intents[0], self._clock())
+        if seq is None or not self.outbox.is_uncollected(intents[0].bot_id, seq):
+            return None
+        return self.outbox.one_uncollected(seq)
+
+    async def begin(self, intents: tuple[Intent, ...]) -> Begun | Refusal | Wait:
+        """In the journal, and on the disk where that was asked for, when this returns `Begun`."""
+        durable: Reply[BaseException | None] = Reply()
+        admitted = self.outbox.begin_batch(intents, durable.set)
+        if isinstance(admitted, Refusal | Wait):
+            return admitted
+        if not all(each.durable for each in admitted):
+            fault = await durable
+            if fault is not None:
+                return Refusal(Reason.DISK, f"the outbox cannot write ({fault}); nothing was sent", 2.0)
+        return self._under_way(admitted, intents)
+
+    def _under_way(self, admitted: Sequence[Admitted], intents: tuple[Intent, ...]) -> Begun:
+        seqs = tuple(each.seq for each in admitted)
+        self._telling.update(seqs)
+        return Begun(seqs, intents)
+
+    # ---- after the answer
+
+    def finish(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str) -> None:
+        """What the answer says of each intent; a batch may be partly accepted."""
+        answered = isinstance(result, HttpAnswer)
+        outcomes = [verdict.outcome] * len(begun.seqs)
+        if len(begun.seqs) > 1 and isinstance(result, HttpAnswer) and verdict.outcome is Outcome.OK:
+            outcomes = _item_outcomes(result.body, table, len(begun.seqs))
+        for seq, outcome in zip(begun.seqs, outcomes, strict=True):
+            settled = self.outbox.finish(
+                seq,
+                outcome,
+                status=result.status if isinstance(result, HttpAnswer) else None,
+                reply=result.body if answered and isinstance(result, HttpAnswer) else b"",
+                cause=str(verdict.cause),
+            )
+            if settled is not None and settled.final:
+                self._wake(settled)
+
+    def told(self, begun: Begun) -> None:
+        """The call was answered: what comes later about these is late news."""
+        self._telling.difference_update(begun.seqs)
+
+    def settled(self, settled: Settled) -> None:
+        """The outbox: evidence, time or a person ended it (its ``on_settled``)."""
+        if settled.final:
+            self._wake(settled)
+        if settled.seq in self._telling or settled.ending is None or not settled.final:
+            return
+        intent = self.outbox.intent(settled.seq)
+        if settled.state is State.DONE and intent is not None and intent.fields:
+            self._truths.note(intent, settled.seq, self._clock() + self._equal_window_s)
+        self._tell(settled.bot_id, settled.seq)
+
+    def when_settled(self, seqs: Sequence[int]) -> Reply[Settled]:
+        """Comes when one of these is settled."""
+        rung: Reply[Settled] = Reply()
+        for seq in seqs:
+            self._waiting.setdefault(seq, []).append(rung)
+        return rung
+
+    def stop_waiting(self, seqs: Sequence[int], rung: Reply[Settled]) -> None:
+        for seq in seqs:
+            left = [each for each in self._waiting.get(seq, ()) if each is not rung]
+            if left:
+                self._waiting[seq] = left
+            else:
+                self._waiting.pop(seq, None)
+
+    def _wake(self, settled: Settled) -> None:
+        for rung in self._waiting.pop(settled.seq, ()):
+            rung.set(settled)
+
+    def status(self) -> dict[str, Any]:
+        return {} if self._outbox is None else self._outbox.stats()
+
+    # ---- the bot's side
+
+    def replay(self, bot_id: str) -> int:
+        """Tell a bot that said hello all it has not acknowledged; how many."""
+        found = self.outbox.uncollected(bot_id)
+        for each in found:
+            self._deliver(bot_id, news_of(each))
+        return len(found)
+
+    def ack(self, bot_id: str, names: Sequence[str]) -> int:
+        return self.outbox.ack(bot_id, [int(name) for name in names if name.isdecimal()])
+
+    def _tell(self, bot_id: str, seq: int) -> None:
+        found = self.outbox.one_uncollected(seq)
+        if found is not None:
+            self._deliver(bot_id, news_of(found))
+
+
+def news_of(one: Uncollected) -> OutcomeNews:
+    ending = one.ending
+    return OutcomeNews(
+        intent=str(one.seq),
+        idempotency_key=one.key,
+        outcome=OUTCOMES[State(ending.state)],
+        status=ending.status or 0,
+        body=ending.reply,
+        cause=ending.cause or ending.state,
+        detail=ending.why,
+    )
+
+
+def wire_refusal(no: Refusal, host: str) -> WireRefusal:
+    details: dict[str, Any] = {}
+    if no.pending is not None:
+        details = {"pending": str(no.pending), "pending_id": no.pending_id}
+    return WireRefusal(no.reason, f"{host}: {no.message}", no.retry_after_s, Outcome.FAILED, details)
+
+
+def _fields(order: PlacedOrder) -> dict[str, Any]:
+    """What makes an order equal to another (core/equality): all but its id."""
+    found = {
+        "symbol": order.symbol,
+        "side": order.side,
+        "type": order.type,
+        "quantity": order.quantity,
+        "quote_quantity": order.quote_quantity,
+        "price": order.price,
+        "stop_price": order.stop_price,
+        "reduce_only": order.reduce_only,
+        **order.context,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _item_outcomes(body: bytes, table: str, count: int) -> list[Outcome]:
+    """Item by item; an answer that does not list as many items as were sent leaves them all unknown."""
+    rules = TABLES[table]
+    try:
+        items = told_by_items(json_document(body), rules)
+    except (ValueError, ValidationError):
+        return [Outcome.UNKNOWN] * count
+    if len(items) != count:
+        return [Outcome.UNKNOWN] * count
+    return [Outcome.OK if each.code in ("", "0", *rules.ok_codes) else Outcome.REJECTED for each in items]
