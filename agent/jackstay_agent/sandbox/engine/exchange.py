@@ -337,6 +337,64 @@ class Exchange:
             market = self.market(order.symbol)
             self._level(market, order, market.book.side(order.side).add(order))
 
+    def place_ended(self, request: OrderRequest) -> Order:
+        """Take an order into the books that is over at once: venues that answer before they match do so."""
+        market = self.market(request.symbol)
+        order = self._order(request)
+        self.next_order_id += 1
+        self.orders.add(order)
+        self._changed("NEW", order)
+        self._finish(market, order, "CANCELED")
+        return order
+
+    def amend(self, order: Order, price: Decimal, quantity: Decimal, stop_price: Decimal | None = None) -> Order:
+        """A new price and quantity for an open order, in place: same id, filled part kept, last in its queue.
+
+        Raises Reject and changes nothing when it is refused; no more than what is filled already ends the order.
+        """
+        market = self.market(order.symbol)
+        stop = order.stop_price if stop_price is None else stop_price
+        request = OrderRequest(order.account, order.symbol, order.side, order.type, quantity, price, stop_price=stop)
+        filters.check(market.symbol, request, market.last_price)
+        if order.list_id >= 0:
+            raise Reject("bad_list")
+        if quantity <= order.filled:
+            return self.cancel(order.account, order.symbol, order.id)
+        if not order.working:
+            triggers.check(request, market.last_price)
+        before = (order.price, order.quantity, order.stop_price)
+        self._set_aside(market, order)
+        order.price, order.quantity, order.stop_price, order.updated_at = price, quantity, stop, self.clock()
+        try:
+            if order.type == "LIMIT_MAKER" and self._crosses(market, order):
+                raise Reject("would_match")
+            self.settlement.reserve(order, market.symbol, ZERO)
+        except Reject:
+            order.price, order.quantity, order.stop_price = before
+            self.settlement.reserve(order, market.symbol, ZERO)
+            self._set_back(market, order)
+            raise
+        self._changed("AMENDMENT", order)
+        if order.working:
+            self._execute(market, order)
+            self._fire(market)
+        else:
+            self._set_back(market, order)
+        return order
+
+    def _set_aside(self, market: Market, order: Order) -> None:
+        if order.working:
+            self._level(market, order, market.book.side(order.side).remove(order))
+        else:
+            market.triggers.remove(order)
+        self.settlement.release(order, market.symbol)
+
+    def _set_back(self, market: Market, order: Order) -> None:
+        if order.working:
+            self._level(market, order, market.book.side(order.side).add(order))
+        else:
+            market.triggers.add(order)
+
     # ending ----------------------------------------------------------------------------------------------------
 
     def cancel(self, account: str, symbol: str, order_id: int | None = None, client_id: str | None = None) -> Order:

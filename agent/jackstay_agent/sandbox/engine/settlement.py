@@ -44,9 +44,9 @@ class SpotSettlement:
     def reserve(self, order: Order, symbol: Symbol, market_cost: Decimal) -> None:
         """Lock what the order may spend; a market buy locks what the book says it will cost."""
         if order.side == "SELL":
-            asset, amount = symbol.base, order.quantity
+            asset, amount = symbol.base, order.remaining
         else:
-            asset, amount = symbol.quote, (order.price * order.quantity if order.price else market_cost)
+            asset, amount = symbol.quote, (order.price * order.remaining if order.price else market_cost)
         self._wallets.lock(order.account, asset, amount)
         order.locked = amount
 

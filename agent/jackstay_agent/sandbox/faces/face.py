@@ -1,0 +1,89 @@
+"""What the server asks of a face mounted beside Binance's: which paths are its own, how a request reads in the ledger,
+and the answer. A face knows its venue's words; it never touches the ledger, the faults or the port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from ..answers import Answer, Call
+from ..engine.model import Event
+from ..venue import Venue
+
+
+@dataclass(slots=True, frozen=True)
+class Told:
+    """What one order of a request says of itself, for its row in the ledger; a batch tells one of these per order."""
+
+    client_order_id: str = ""
+    symbol: str = ""
+    intent: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Facts:
+    """A request as the ledger wants it. ``lane``: trade, cancel, query or public; times in milliseconds."""
+
+    api_key: str
+    lane: str
+    told: tuple[Told, ...]
+    age_ms: int | None = None
+    ttl_ms: int | None = None
+
+
+class Face(Protocol):
+    """One more venue on the same engine and the same port. No method may raise for what a client sent."""
+
+    name: str
+
+    def serves(self, path: str) -> bool:
+        """Is this REST path (or, for an upgrade, WebSocket path) this face's?"""
+
+    def facts(self, call: Call) -> Facts:
+        """How the request reads; prepares `call.items`, one for each order it names."""
+
+    def answer(self, call: Call) -> Answer:
+        """Serve one REST request."""
+
+    def limited(self, wait_s: int) -> Answer:
+        """The venue's own words for "too many requests, come again in this many seconds"."""
+
+    async def converse(self, request: web.BaseRequest, call: Call, connection: int) -> web.WebSocketResponse:
+        """Run one WebSocket connection until it ends."""
+
+    def event(self, venue: Venue, event: Event) -> None:
+        """Something happened in the engine of one market."""
+
+    def after_batch(self) -> None:
+        """All events of one request or tick were told: balances and positions may be looked at."""
+
+    def turn(self) -> None:
+        """Every 100 ms."""
+
+    def expire(self) -> bool:
+        """Every 20 ms: fire what ran out (dead-man switches); True when orders were touched."""
+
+    def rebuilt(self) -> None:
+        """The engines were built anew: forget everything seen of the old ones."""
+
+
+def item_of(call: Call, params: dict[str, Any]) -> Call:
+    """One order of a request as a call of its own: values that are no objects or lists become text."""
+    plain = {name: _text(value) for name, value in params.items() if not isinstance(value, dict | list)}
+    item = Call(call.method, call.path, call.query, call.body, call.headers, plain, call.now)
+    item.structures = {name: value for name, value in params.items() if isinstance(value, dict | list) and value}
+    return item
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def words(params: dict[str, str], *names: str) -> str:
+    """What an order asks for, in words, so that equal orders under different names can be told."""
+    return " ".join(params[name] for name in names if params.get(name))

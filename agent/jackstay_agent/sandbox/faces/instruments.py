@@ -1,0 +1,77 @@
+"""The markets of both engines under a face's own names: spot and linear contracts in one list.
+
+A face may count a contract market in contracts (`contract`: how much of the base asset one is) and shows order ids
+that are unique over both engines: a digit for the market, then the engine's number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ..engine.exchange import Market
+from ..engine.model import Symbol
+from ..venue import Venue
+
+ID_DIGITS = 18
+SPOT_DIGIT, LINEAR_DIGIT = "1", "2"
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class Instrument:
+    """``id`` and ``kind`` are the face's words, ``name`` the engine's symbol."""
+
+    id: str
+    kind: str
+    venue: Venue
+    name: str
+    contract: Decimal = Decimal(1)
+
+    @property
+    def market(self) -> Market:
+        return self.venue.exchange.market(self.name)
+
+    @property
+    def symbol(self) -> Symbol:
+        return self.market.symbol
+
+    @property
+    def is_spot(self) -> bool:
+        return self.venue.kind == "spot"
+
+    def size(self, quantity: Decimal) -> Decimal:
+        """The engine's quantity as the face counts it."""
+        return quantity / self.contract
+
+    def quantity(self, size: Decimal) -> Decimal:
+        return size * self.contract
+
+    def shown_id(self, order_id: int) -> str:
+        return f"{SPOT_DIGIT if self.is_spot else LINEAR_DIGIT}{order_id:0{ID_DIGITS}d}"
+
+    def engine_id(self, shown: str) -> int:
+        """The engine's number of a shown order id; -1, which no order has, for one of another market."""
+        digit = SPOT_DIGIT if self.is_spot else LINEAR_DIGIT
+        if not (shown.isascii() and shown.isdigit()) or len(shown) != ID_DIGITS + 1 or shown[0] != digit:
+            return -1
+        return int(shown[1:])
+
+
+class Instruments:
+    """All instruments of a face by id (a face whose ids repeat over kinds asks with the kind)."""
+
+    def __init__(self, instruments: list[Instrument]) -> None:
+        self._all = instruments
+
+    def all(self, kind: str = "") -> list[Instrument]:
+        return [each for each in self._all if kind in ("", each.kind)]
+
+    def find(self, instrument_id: str, kind: str = "") -> Instrument | None:
+        return next((each for each in self._all if each.id == instrument_id and kind in ("", each.kind)), None)
+
+    def of(self, venue: Venue, name: str) -> Instrument:
+        """The instrument of an engine's symbol."""
+        return next(each for each in self._all if each.venue is venue and each.name == name)
+
+    def venues(self) -> list[Venue]:
+        return list(dict.fromkeys(each.venue for each in self._all))
