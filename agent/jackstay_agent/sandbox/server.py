@@ -21,10 +21,11 @@ from .admin import Admin
 from .answers import Answer, Call, form
 from .engine.model import Event, OrderChange
 from .faces import binance_spot, usdm
-from .faces.binance_meanings import MEANINGS
+from .faces.binance_meanings import Meaning
 from .faces.binance_streams import BinanceStreams
 from .faces.binance_user import UserStreams
 from .faces.face import Face, Facts, Told
+from .faces.meanings import MEANINGS
 from .faces.okx import OkxFace
 from .faces.usdm_user import UsdmUserStreams
 from .fault_effects import answer_bytes, strike
@@ -147,11 +148,11 @@ class SandboxServer:
             self.venue.forget_changes()
 
     def _tell_owner(self, event: Event) -> None:
-        if isinstance(event, OrderChange):
+        if isinstance(event, OrderChange) and event.kind != "TRIGGERED":
             self.users.order_changed(event)
 
     def _tell_usdm_owner(self, event: Event) -> None:
-        if isinstance(event, OrderChange):
+        if isinstance(event, OrderChange) and event.kind != "TRIGGERED":
             self.usdm_users.order_changed(event)
 
     def reset(self) -> None:
@@ -307,10 +308,18 @@ class SandboxServer:
     def _venue_error(self, fault: Fault, call: Call, row: Row) -> RawAnswer:
         """One of the venue's own troubled answers; the ones that mean "unknown" sometimes execute the request."""
         meaning = MEANINGS[fault.params["name"]]
-        executed = meaning.unknown and self.faults.chance(fault.params["execute_probability"])
+        executed = self.troubled(meaning, fault, row)
         self.decide(row, meaning.status, self._process(call) if executed else None)
         answer = Answer(meaning.status, meaning.body, [("Content-Type", meaning.content_type)])
         return RawAnswer(answer_bytes(answer))
+
+    def troubled(self, meaning: Meaning, fault: Fault, row: Row) -> bool:
+        """Was the request executed all the same? What its answer leaves open is noted on its rows."""
+        if meaning.unknown:
+            # venues that say so in a 200 leave no other trace of it
+            for each in [row, *self._further.get(row.seq, ())]:
+                each.notes.append("unknown")
+        return meaning.unknown and self.faults.chance(fault.params["execute_probability"])
 
     async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
         face = self.face_of(call.path)

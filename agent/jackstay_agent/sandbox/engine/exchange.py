@@ -141,7 +141,7 @@ class Exchange:
             if order.is_market:
                 cost = self._market_plan(market, order.side, order.quantity, ZERO)[1]
             self.settlement.reserve(order, market.symbol, cost)
-        self.orders.touched.add(order.id)
+        self._changed("TRIGGERED", order)
 
     def place_pair(self, limit: OrderRequest, stop: OrderRequest, client_id: str) -> tuple[OrderList, Order, Order]:
         """One-cancels-the-other. The money is locked once, by the leg that needs more of it."""

@@ -165,7 +165,8 @@ class BookChange:
 
 @dataclass(slots=True, frozen=True)
 class OrderChange:
-    """What just happened to an order: `kind` is Binance's execution type (NEW, TRADE, CANCELED, EXPIRED, REPLACED)."""
+    """What just happened to an order: `kind` is Binance's execution type (NEW, TRADE, CANCELED, EXPIRED, REPLACED),
+    or AMENDMENT, or TRIGGERED: a conditional order's price was reached (which not every venue tells)."""
 
     kind: str
     order: Order

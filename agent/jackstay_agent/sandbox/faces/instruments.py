@@ -62,6 +62,7 @@ class Instruments:
 
     def __init__(self, instruments: list[Instrument]) -> None:
         self._all = instruments
+        self._by_market = {(each.venue.kind, each.name): each for each in instruments}
 
     def all(self, kind: str = "") -> list[Instrument]:
         return [each for each in self._all if kind in ("", each.kind)]
@@ -71,7 +72,7 @@ class Instruments:
 
     def of(self, venue: Venue, name: str) -> Instrument:
         """The instrument of an engine's symbol."""
-        return next(each for each in self._all if each.venue is venue and each.name == name)
+        return self._by_market[venue.kind, name]
 
     def venues(self) -> list[Venue]:
         return list(dict.fromkeys(each.venue for each in self._all))

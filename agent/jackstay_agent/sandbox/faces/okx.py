@@ -15,7 +15,7 @@ import orjson
 from aiohttp import web
 
 from ..answers import Answer, Call, json_answer
-from ..engine.model import ZERO, Event, Order, OrderChange, Reject
+from ..engine.model import ZERO, Event, Order, Reject
 from ..pace import Allowance, Pace
 from ..venue import Venue
 from . import okx_algo as algo
@@ -24,8 +24,10 @@ from . import okx_trade as trade
 from . import okx_views as views
 from .face import Facts, Told, item_of, words
 from .instruments import Instrument, Instruments
-from .okx_auth import WINDOW_MS, signed, stamp_ms
+from .okx_auth import WINDOW_MS, require, signed, stamp_ms
 from .okx_errors import Refusal, from_reject
+from .okx_socket import OPERATIONS, Conversation, converse
+from .okx_streams import OkxStreams
 
 if TYPE_CHECKING:
     from ..server import SandboxServer
@@ -125,6 +127,9 @@ class OkxFace:
                 for name in self.linear.exchange.markets
             ]
         )
+        self.streams = OkxStreams(self, server.hub)
+        self.conversations: set[Conversation] = set()
+        self._server = server
         self._switches: dict[tuple[str, str], int] = {}
         self._tags: dict[str, str] = {}
 
@@ -134,36 +139,74 @@ class OkxFace:
         return path.startswith((PREFIX, "/ws/v5/"))
 
     def facts(self, call: Call) -> Facts:
-        route = ROUTES.get((call.method, call.path.removeprefix(PREFIX)))
-        call.items = [item_of(call, each) for each in _objects(call.body)] if call.method == "POST" else []
-        told = tuple(_told(item.params) for item in call.items) or (_told(call.params),)
+        over_socket = call.method == "WS"
+        if over_socket:
+            route = ROUTES["POST", OPERATIONS[call.path.removeprefix("okx/")]]
+        else:
+            route = ROUTES.get((call.method, call.path.removeprefix(PREFIX))) or Route(public.nothing)
+            call.items = [item_of(call, each) for each in _objects(call.body)] if call.method == "POST" else []
+        told = tuple(self._words(item.params) for item in call.items) or (self._words(call.params),)
         at, until = stamp_ms(call.headers.get("OK-ACCESS-TIMESTAMP", "")), call.headers.get("expTime", "")
         window = min(int(until) - at, WINDOW_MS) if at is not None and until.isdigit() else WINDOW_MS
-        key = call.headers.get("OK-ACCESS-KEY", "")
-        lane = route.lane if route and key else "public"
+        key = call.key or call.headers.get("OK-ACCESS-KEY", "")
+        lane = route.lane if key else "public"
         age = None if at is None else call.now - at
         return Facts(key, lane, told, age, None if age is None else window)
+
+    def _words(self, params: dict[str, str]) -> Told:
+        names = (
+            "side",
+            "posSide",
+            "ordType",
+            "sz",
+            "px",
+            "triggerPx",
+            "slTriggerPx",
+            "tpTriggerPx",
+            "ordPx",
+            "orderPx",
+        )
+        intent = words(params, *names) if "side" in params else ""
+        name = params.get("clOrdId") or params.get("algoClOrdId", "")
+        symbol = params.get("instId", "")
+        if not symbol and (code := params.get("instIdCode")):
+            symbol = next((each.id for each in self.instruments.all() if str(views.code_of(each)) == code), "")
+        return Told(name, symbol, intent)
 
     def answer(self, call: Call) -> Answer:
         path = call.path.removeprefix(PREFIX)
         route = ROUTES.get((call.method, path))
-        for item in call.items:
-            item.now, item.hidden_ms = call.now, call.hidden_ms
         try:
             if route is None:
                 raise _unknown(call.method, path)
             if route.permission:
                 signed(call, self.keys, route.permission)
-            self._pace(route, path, call)
-            _not_expired(call.headers.get("expTime", ""), call.now)
-            told = route.handler(self, call)
-            reply = json_answer(told if isinstance(told, dict) else {"code": "0", "msg": "", "data": told})
+            reply = json_answer(self._told(route, path, call, call.headers.get("expTime", "")))
         except Refusal as refusal:
             reply = refusal.answer()
         except Reject as reject:
             reply = from_reject(reject).answer()
         reply.executed, reply.order_id, reply.items = call.executed, call.order_id, call.items
         return reply
+
+    def operate(self, path: str, call: Call, until: str) -> dict[str, Any]:
+        """An order request of a logged-in WebSocket connection; `path` is the REST one that does the same."""
+        route = ROUTES["POST", path]
+        key = self.keys.get(call.key)
+        try:
+            if key is not None:
+                require(key, route.permission)
+            return self._told(route, path, call, until)
+        except Refusal as refusal:
+            return {"code": refusal.code, "msg": refusal.message, "data": []}
+
+    def _told(self, route: Route, path: str, call: Call, until: str) -> dict[str, Any]:
+        for item in call.items:
+            item.now, item.hidden_ms = call.now, call.hidden_ms
+        self._pace(route, path, call)
+        _not_expired(until, call.now)
+        told = route.handler(self, call)
+        return told if isinstance(told, dict) else {"code": "0", "msg": "", "data": told}
 
     def _pace(self, route: Route, path: str, call: Call) -> None:
         """50011 beyond the endpoint's allowance, 50061 beyond the sub-account's orders."""
@@ -180,18 +223,20 @@ class OkxFace:
         return Refusal("50011", "Too Many Requests", 429).answer()
 
     async def converse(self, request: web.BaseRequest, call: Call, connection: int) -> web.WebSocketResponse:
-        raise web.HTTPNotFound
+        response: web.WebSocketResponse = await converse(self, self._server, request, call, connection)
+        return response
 
     def event(self, venue: Venue, event: Event) -> None:
-        if isinstance(event, OrderChange) and not event.order.is_open:
-            each = self.instruments.of(venue, event.order.symbol)
-            del each
+        self.streams.event(venue, event)
 
     def after_batch(self) -> None:
-        return None
+        self.streams.after_batch()
 
     def turn(self) -> None:
-        return None
+        self.streams.turn()
+        now = self.clock()
+        for talk in list(self.conversations):
+            talk.close_if_idle(now)
 
     def expire(self) -> bool:
         """Fire the dead-man switches that ran out: plain orders die, waiting algo orders stay."""
@@ -211,6 +256,7 @@ class OkxFace:
         self._switches.clear()
         self._tags.clear()
         self.pace.reset()
+        self.streams.rebuilt()
 
     # what the handlers ask -----------------------------------------------------------------------------------------
 
@@ -271,12 +317,6 @@ def _objects(body: bytes) -> list[dict[str, Any]]:
         return []
     listed = value if isinstance(value, list) else [value]
     return listed if all(isinstance(each, dict) for each in listed) else []
-
-
-def _told(params: dict[str, str]) -> Told:
-    intent = words(params, "side", "posSide", "ordType", "sz", "px", "triggerPx", "slTriggerPx", "tpTriggerPx", "ordPx")
-    name = params.get("clOrdId") or params.get("algoClOrdId", "")
-    return Told(name, params.get("instId", ""), intent if "side" in params else "")
 
 
 def _not_expired(until: str, now: int) -> None:

@@ -33,7 +33,9 @@ def instrument_json(each: Instrument) -> dict[str, Any]:
     spot = each.is_spot
     return {
         "instType": each.kind, "instId": each.id, "instIdCode": code_of(each),
-        "instFamily": "" if spot else each.id[:-5], "uly": "" if spot else each.id[:-5], "category": "1", "alias": "", "baseCcy": symbol.base if spot else "",
+        "instFamily": "" if spot else each.id[:-5],
+        "uly": "" if spot else each.id[:-5], "category": "1", "alias": "",
+        "baseCcy": symbol.base if spot else "",
         "quoteCcy": symbol.quote if spot else "", "settleCcy": "" if spot else symbol.quote,
         "ctVal": "" if spot else plain(each.contract), "ctMult": "" if spot else "1",
         "ctValCcy": "" if spot else symbol.base, "ctType": "" if spot else "linear", "optType": "", "stk": "",
