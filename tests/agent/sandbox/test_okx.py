@@ -42,12 +42,14 @@ def test_who_may_ask(sandbox: SandboxProcess, okx: OkxClient) -> None:
 
 
 def test_a_key_may_only_do_what_it_may() -> None:
-    """A cancel-only key cancels another key's order, which the ledger notes, and places none."""
-    with SandboxProcess(quiet=True, extra_args=("--account", "watch:dog:main:read+cancel")) as sandbox:
+    """A cancel-only key places nothing, and cancels another key's order, which the ledger notes."""
+    keys = ("--account", "sandbox-key:sandbox-secret", "--account", "watch:dog:main:read+cancel")
+    with SandboxProcess(quiet=True, extra_args=keys) as sandbox:
         okx, dog = OkxClient(sandbox), OkxClient(sandbox, "watch", "dog")
-        # an account given on the command line replaces the default key's
+        assert okx.place("bots")["sCode"] == "0"
         assert code(dog.call("POST", "trade/order", okx_order("a"))) == (401, "50120")
-        del okx
+        assert items(dog.call("POST", "trade/cancel-order", {"instId": "BTC-USDT", "clOrdId": "bots"})) == ["0"]
+        assert [row["client_order_id"] for row in sandbox.admin.checks()["foreign_order_touched"]] == ["bots"]
 
 
 def test_expiry_header(okx: OkxClient) -> None:
