@@ -24,6 +24,7 @@ from .faces import binance_spot, usdm
 from .faces.binance_meanings import Meaning
 from .faces.binance_streams import BinanceStreams
 from .faces.binance_user import UserStreams
+from .faces.bybit import BybitFace
 from .faces.face import Face, Facts, Told
 from .faces.meanings import MEANINGS
 from .faces.okx import OkxFace
@@ -84,6 +85,7 @@ class SandboxServer:
         self.faces: list[Face] = []
         self._further: dict[int, list[Row]] = {}
         self.mount(OkxFace(self))
+        self.mount(BybitFace(self))
         self.ws_api = WsApi(self)
         self.admin = Admin(self)
         self._tick_s = 0.0 if quiet else tick_s

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ..engine.exchange import Market
-from ..engine.model import Symbol
+from ..engine.model import ZERO, Order, OrderRequest, Reject, Symbol
 from ..venue import Venue
 
 ID_DIGITS = 18
@@ -55,6 +55,37 @@ class Instrument:
         if not (shown.isascii() and shown.isdigit()) or len(shown) != ID_DIGITS + 1 or shown[0] != digit:
             return -1
         return int(shown[1:])
+
+    # what faces whose venues answer before they match do alike -----------------------------------------------------
+
+    def place(self, request: OrderRequest) -> Order:
+        """Place it; a post-only order that would trade is taken all the same, and over at once."""
+        try:
+            return self.venue.exchange.place(request).order
+        except Reject as reject:
+            if reject.reason != "would_match":
+                raise
+            return self.venue.exchange.place_ended(request)
+
+    def require_new(self, account: str, name: str) -> None:
+        """A client order id is used once, also when its first order is long over. Reject("duplicate_client_id")."""
+        if name:
+            try:
+                self.venue.exchange.orders.find(account, self.name, None, name)
+            except Reject:
+                return
+            raise Reject("duplicate_client_id", name)
+
+    def held(self, account: str, side: str) -> Decimal:
+        """How large a position is, whichever way it points."""
+        return ZERO if self.is_spot else abs(self.venue.futures.positions.position(account, self.name, side).quantity)
+
+    def fees(self, account: str) -> dict[int, Decimal]:
+        """What each of the account's orders has paid."""
+        paid: dict[int, Decimal] = {}
+        for fill in self.venue.exchange.orders.fills_of(account, self.name):
+            paid[fill.order_id] = paid.get(fill.order_id, ZERO) + fill.fee
+        return paid
 
 
 class Instruments:

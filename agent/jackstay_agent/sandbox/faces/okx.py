@@ -267,17 +267,6 @@ class OkxFace:
                 return each
         raise AssertionError(f"order {order.id} is in no engine's table")
 
-    def held(self, each: Instrument, account: str, side: str) -> Decimal:
-        """How large a position is, whichever way it points."""
-        return ZERO if each.is_spot else abs(each.venue.futures.positions.position(account, each.name, side).quantity)
-
-    def fees(self, each: Instrument, account: str) -> dict[int, Decimal]:
-        """What each order has paid."""
-        paid: dict[int, Decimal] = {}
-        for fill in each.venue.exchange.orders.fills_of(account, each.name):
-            paid[fill.order_id] = paid.get(fill.order_id, ZERO) + fill.fee
-        return paid
-
     def order_json(self, each: Instrument, order: Order, fees: dict[int, Decimal]) -> dict[str, Any]:
         return views.order_json(each, order, fees=fees.get(order.id, ZERO), tag=self.tag(each, order))
 

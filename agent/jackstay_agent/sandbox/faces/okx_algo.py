@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ..answers import Call
 from ..engine.model import Order, Reject
 from . import okx_views as views
+from .face import note_touched
 from .instruments import Instrument
 from .okx_errors import ItemRefusal, Refusal, wrong
 from .okx_params import algo_request, number
-from .okx_trade import chosen, find, instrument, note, page, require_new, visible
+from .okx_trade import chosen, find, instrument, page, visible
 
 if TYPE_CHECKING:
     from .okx import OkxFace
@@ -25,7 +26,7 @@ ORDER_TYPES = frozenset({"trigger", "conditional", "oco", "move_order_stop", "ic
 def place(face: OkxFace, item: Call) -> Order:
     each = instrument(face, item.params)
     request = algo_request(each, item)
-    require_new(each, item.account, request.client_id)
+    each.require_new(item.account, request.client_id)
     return each.venue.exchange.place(request).order
 
 
@@ -49,7 +50,7 @@ def cancel(face: OkxFace, item: Call) -> Order:
     each, order = find_algo(face, item, GONE)
     if order.working_at or not order.is_open:
         raise ItemRefusal(*GONE)
-    note(item, order)
+    note_touched(item, order, cancelled=True)
     return each.venue.exchange.cancel(item.account, each.name, order.id)
 
 
@@ -66,6 +67,7 @@ def amend(face: OkxFace, item: Call) -> Order:
     if bool(price) != bool(order.price):
         raise wrong(price_name)
     quantity = each.quantity(size) if size else order.quantity
+    note_touched(item, order, cancelled=False)
     return each.venue.exchange.amend(order, price, quantity, stop or order.stop_price)
 
 

@@ -7,16 +7,16 @@ Stream names (for faults) are `okx/CHANNEL/instId`, and `okx/CHANNEL/account/ins
 from __future__ import annotations
 
 import zlib
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ..engine.model import MARKET_ACCOUNT, ZERO, BookChange, Event, OrderChange, Trade
+from ..engine.model import MARKET_ACCOUNT, BookChange, Event, OrderChange, Trade
 from ..streams import StreamHub
 from ..venue import Venue
 from . import okx_public as public
 from . import okx_views as views
 from .instruments import Instrument
 from .okx_errors import Refusal
+from .order_fees import OrderFees
 from .top_levels import Delta, TopLevels
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ class OkxStreams:
         self._quiet: dict[str, int] = {}
         self._touched: set[Instrument] = set()
         self._batch: set[Instrument] = set()
-        self._paid: dict[str, Decimal] = {}
+        self._fees = OrderFees()
         self._turns = 0
 
     def rebuilt(self) -> None:
         """The engines were built anew: whoever listens gets new snapshots."""
-        self._paid.clear()
+        self._fees.clear()
         self._touched.clear()
         for stream, top in list(self._tops.items()):
             self._tops[stream] = fresh = TopLevels(top.instrument, top.depth)
@@ -211,26 +211,13 @@ class OkxStreams:
         if not streams:
             return
         row = views.order_json(
-            each, order, status=change.status, filled=change.filled, cost=change.cost, fees=self._fees(each, change),
-            fill=change.fill, tag=self._face.tag(each, order),
+            each, order, status=change.status, filled=change.filled, cost=change.cost,
+            fees=self._fees.up_to(each, change), fill=change.fill, tag=self._face.tag(each, order),
         )  # fmt: skip
         row["uTime"] = str(change.at)
         row["amendResult"] = "0" if change.kind == "AMENDMENT" else ""
         for stream in streams:
             self._hub.publish(stream, self._message(stream, [row]))
-
-    def _fees(self, each: Instrument, change: OrderChange) -> Decimal:
-        """What the order has paid up to this event."""
-        name = each.shown_id(change.order.id)
-        if change.fill is not None:
-            if name not in self._paid and change.filled != change.fill.quantity:
-                paid = self._face.fees(each, change.order.account).get(change.order.id, ZERO)
-            else:
-                paid = self._paid.get(name, ZERO) + change.fill.fee
-            self._paid[name] = paid
-        if change.status not in ("NEW", "PARTIALLY_FILLED"):
-            return self._paid.pop(name, ZERO)
-        return self._paid.get(name, ZERO)
 
     def _listening(self, each: Instrument, channel: str, account: str) -> list[str]:
         """The streams that want this: of its type or of any, of its instrument or of all."""

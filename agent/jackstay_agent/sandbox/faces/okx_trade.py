@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..answers import Call
 from ..engine.model import ZERO, Order, Reject
 from . import okx_views as views
+from .face import hidden, note_touched
 from .instruments import Instrument
 from .okx_errors import ItemRefusal, Refusal, from_reject, missing, results, wrong
 from .okx_params import number, order_request
@@ -63,29 +64,13 @@ def instrument(face: OkxFace, params: dict[str, str]) -> Instrument:
     return found
 
 
-def require_new(each: Instrument, account: str, name: str) -> None:
-    """A client order id is used once: OKX refuses it also when the first order is long over."""
-    if name:
-        try:
-            each.venue.exchange.orders.find(account, each.name, None, name)
-        except Reject:
-            return
-        raise Reject("duplicate_client_id", name)
-
-
 def place(face: OkxFace, item: Call) -> Order:
     each = instrument(face, item.params)
     request = order_request(each, item)
-    require_new(each, item.account, request.client_id)
-    before = face.held(each, item.account, request.position_side)
-    try:
-        order = each.venue.exchange.place(request).order
-    except Reject as reject:
-        if reject.reason != "would_match":
-            raise
-        # a post-only order that would trade is taken, answered with success, and cancelled by the system
-        order = each.venue.exchange.place_ended(request)
-    if request.reduce_only and face.held(each, item.account, request.position_side) > before:
+    each.require_new(item.account, request.client_id)
+    before = each.held(item.account, request.position_side)
+    order = each.place(request)
+    if request.reduce_only and each.held(item.account, request.position_side) > before:
         item.notes.append("enlarged")
     face.remember_tag(each, order, item.params.get("tag", ""))
     return order
@@ -107,14 +92,6 @@ def is_plain(order: Order) -> bool:
     return not order.stop_price or bool(order.working_at)
 
 
-def note(item: Call, order: Order) -> None:
-    """What a judge wants to know of a cancel or amendment: another key's order? one that protects?"""
-    if order.owner and order.owner != item.key:
-        item.notes.append("foreign")
-    if order.stop_price:
-        item.notes.append("protective")
-
-
 def find_plain(face: OkxFace, item: Call, gone: tuple[str, str]) -> tuple[Instrument, Order]:
     each = instrument(face, item.params)
     try:
@@ -133,7 +110,7 @@ def cancel(face: OkxFace, item: Call) -> Order:
         raise ItemRefusal("51402", "Cancellation failed as the order is already completed.")
     if not order.is_open:
         raise ItemRefusal("51401", "Cancellation failed as the order is already canceled.")
-    note(item, order)
+    note_touched(item, order, cancelled=True)
     return each.venue.exchange.cancel(item.account, each.name, order.id)
 
 
@@ -147,6 +124,7 @@ def amend(face: OkxFace, item: Call) -> Order:
     if not size and not price:
         raise ItemRefusal("50014", "Parameter newSz or newPx can not be empty")
     quantity = each.quantity(size) if size else order.quantity
+    note_touched(item, order, cancelled=False)
     try:
         return each.venue.exchange.amend(order, price or order.price, quantity)
     except Reject as reject:
@@ -160,7 +138,7 @@ def amend(face: OkxFace, item: Call) -> Order:
 
 def visible(call: Call, order: Order) -> bool:
     """False while a fault hides young orders, and for what OKX has forgotten."""
-    if call.hidden_ms and order.created_at > call.now - call.hidden_ms:
+    if hidden(call, order):
         return False
     return bool(order.is_open or order.filled) or order.updated_at > call.now - FORGOTTEN_MS
 
@@ -170,7 +148,7 @@ def query(face: OkxFace, call: Call) -> list[Any]:
     if not visible(call, order):
         raise Refusal("51603", "Order does not exist")
     call.order_id = each.shown_id(order.id)
-    return [face.order_json(each, order, face.fees(each, call.account) if order.filled else {})]
+    return [face.order_json(each, order, each.fees(call.account) if order.filled else {})]
 
 
 def orders(face: OkxFace, call: Call, *, only_open: bool) -> list[Any]:
@@ -186,7 +164,7 @@ def orders(face: OkxFace, call: Call, *, only_open: bool) -> list[Any]:
             for order in found
             if is_plain(order) and order.is_open == only_open and visible(call, order) and wanted(call, order)
         ]
-    fees = {each: face.fees(each, call.account) for each in {row[2] for row in rows if row[3].filled}}
+    fees = {each: each.fees(call.account) for each in {row[2] for row in rows if row[3].filled}}
     return [face.order_json(each, order, fees.get(each, {})) for _, _, each, order in page(call, rows)]
 
 
@@ -268,5 +246,5 @@ def close_position(face: OkxFace, item: Call) -> Order:
         item.account, each.name, "SELL" if held > 0 else "BUY", "MARKET", abs(held), owner=item.key,
         client_id=item.params.get("clOrdId", ""), position_side=side, reduce_only=True,
     )  # fmt: skip
-    require_new(each, item.account, request.client_id)
+    each.require_new(item.account, request.client_id)
     return each.venue.exchange.place(request).order
