@@ -211,6 +211,19 @@ def test_executions(bybit: BybitClient) -> None:
     assert bybit.orders("execution/list", endTime=1) == []
 
 
+def test_after_the_gate(sandbox: SandboxProcess, bybit: BybitClient) -> None:
+    """Placements after a gate mark are found, order by order; cancels are none."""
+    bybit.place("before")
+    sandbox.admin.mark("gate")
+    bybit.place("single")
+    bybit.call(
+        "POST", "order/create-batch", {"category": "spot", "request": [bybit_order("two"), bybit_order("three")]}
+    )
+    bybit.call("POST", "order/cancel-all", {"category": "spot"})
+    found = [row["client_order_id"] for row in sandbox.admin.checks()["after_gate"]]
+    assert found == ["single", "two", "three"]
+
+
 def test_true_meanings(sandbox: SandboxProcess, bybit: BybitClient) -> None:
     """10016 may have executed the order, 10006 never; what is open is open to the checks although it was a 200."""
     route = "POST /v5/order/create"

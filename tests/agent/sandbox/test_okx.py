@@ -112,10 +112,11 @@ def test_refusals(okx: OkxClient, order: dict[str, Any], expected: str) -> None:
 
 
 def test_names_are_used_once(okx: OkxClient) -> None:
-    """A client order id is refused also after its first order is over."""
+    """A client order id is refused also after its first order is over, and for another instrument."""
     okx.place("once")
     assert items(okx.call("POST", "trade/cancel-order", {"instId": "BTC-USDT", "clOrdId": "once"})) == ["0"]
     assert okx.place("once")["sCode"] == "51016"
+    assert okx.place("once", instId="ETH-USDT", px="2000")["sCode"] == "51016"
     assert okx.order("once")["data"][0]["state"] == "canceled"
     assert items(okx.call("POST", "trade/cancel-order", {"instId": "BTC-USDT", "clOrdId": "once"})) == ["51401"]
 
@@ -209,6 +210,19 @@ def test_lists_come_in_pages(okx: OkxClient) -> None:
     assert okx.call("GET", "trade/orders-history", {})[1]["code"] == "50014"
     history = okx.call("GET", "trade/orders-history", {"instType": "SPOT", "state": "canceled"})[1]["data"]
     assert [row["clOrdId"] for row in history] == ["n1"]
+
+
+def test_after_the_gate(sandbox: SandboxProcess, okx: OkxClient) -> None:
+    """Placements of every kind after a gate mark are found, order by order; cancels are none."""
+    okx.place("before")
+    sandbox.admin.mark("gate")
+    okx.place("single")
+    okx.call("POST", "trade/batch-orders", [okx_order("two"), okx_order("three")])
+    algo = {"ordType": "trigger", "triggerPx": "30000", "orderPx": "-1", "algoClOrdId": "algo", "side": "sell"}
+    okx.call("POST", "trade/order-algo", okx_order() | algo)
+    okx.call("POST", "trade/cancel-order", {"instId": "BTC-USDT", "clOrdId": "single"})
+    found = [row["client_order_id"] for row in sandbox.admin.checks()["after_gate"]]
+    assert found == ["single", "two", "three", "algo"]
 
 
 def test_true_meanings(sandbox: SandboxProcess, okx: OkxClient) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from ..accounts import ApiKey, KeyRing
 from ..answers import Call
 from .bybit_errors import Refusal
+from .whole_numbers import whole
 
 WINDOW_DEFAULT_MS = 5000
 AHEAD_MAX_MS = 1000
@@ -15,17 +16,16 @@ LOGIN = "GET/realtime"
 
 
 def window_ms(call: Call) -> int:
-    text = call.headers.get("X-BAPI-RECV-WINDOW", "")
-    return int(text) if text.isdigit() else WINDOW_DEFAULT_MS
+    wanted = whole(call.headers.get("X-BAPI-RECV-WINDOW"))
+    return WINDOW_DEFAULT_MS if wanted is None else wanted
 
 
 def sent_ms(call: Call) -> int | None:
-    text = call.headers.get("X-BAPI-TIMESTAMP", "")
-    return int(text) if text.isascii() and text.isdigit() else None
+    return whole(call.headers.get("X-BAPI-TIMESTAMP"))
 
 
 def signature(secret: str, payload: str) -> str:
-    return hmac.digest(secret.encode(), payload.encode(), "sha256").hex()
+    return hmac.digest(secret.encode(), payload.encode("utf-8", "replace"), "sha256").hex()
 
 
 def signed(call: Call, keys: KeyRing, permission: str) -> ApiKey:
@@ -40,8 +40,9 @@ def signed(call: Call, keys: KeyRing, permission: str) -> ApiKey:
     payload = call.body.decode("utf-8", "replace") if call.method == "POST" else call.query
     origin = f"{sent}{key.key}{call.headers.get('X-BAPI-RECV-WINDOW', '')}{payload}"
     if not same(signature(key.secret, origin), call.headers.get("X-BAPI-SIGN", "")):
+        shown = origin.encode("ascii", "replace").decode()
         raise Refusal(
-            10004, f"Error sign, please check your signature generation algorithm. origin_string[{origin[:500]}]"
+            10004, f"Error sign, please check your signature generation algorithm. origin_string[{shown[:500]}]"
         )
     require(key, permission)
     act_for(call, key)
@@ -72,12 +73,13 @@ def require(key: ApiKey, permission: str) -> None:
 def login(args: list[Any], keys: KeyRing, now: int) -> ApiKey:
     """The key of a WebSocket `auth`: [key, expires, signature]. Refusal says why not."""
     texts = [str(each) for each in args]
-    if len(texts) != 3 or not texts[1].split(".", maxsplit=1)[0].isdigit():
+    expires = whole(texts[1].split(".", maxsplit=1)[0]) if len(texts) == 3 else None
+    if expires is None:
         raise Refusal(10001, "Param error")
     key = keys.get(texts[0])
     if key is None:
         raise Refusal(10003, "API key is invalid.")
-    if float(texts[1]) < now:
+    if expires < now:
         raise Refusal(10004, "Params Error: expires is earlier than the server's time")
     if not same(signature(key.secret, LOGIN + texts[1]), texts[2]):
         raise Refusal(10004, "Error sign")
@@ -85,4 +87,4 @@ def login(args: list[Any], keys: KeyRing, now: int) -> ApiKey:
 
 
 def same(expected: str, sent: str) -> bool:
-    return hmac.compare_digest(expected.encode(), sent.encode())
+    return hmac.compare_digest(expected.encode(), sent.encode("utf-8", "replace"))

@@ -11,8 +11,8 @@ from ..engine.model import ZERO, OrderRequest
 from .bybit_errors import Refusal, wrong
 from .instruments import Instrument
 
-_NUMBER = re.compile(r"^\d{1,20}(\.\d{1,20})?$")
-_CLIENT_ID = re.compile(r"^[A-Za-z0-9_-]{1,36}$")
+_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
+_CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 CATEGORIES = ("spot", "linear", "inverse", "option")
 SIDES = {"Buy": "BUY", "Sell": "SELL"}
 SMP = {"CancelMaker": "EXPIRE_MAKER", "CancelTaker": "EXPIRE_TAKER", "CancelBoth": "EXPIRE_BOTH"}
@@ -25,7 +25,7 @@ ATTACHED = ("takeProfit", "stopLoss", "tpLimitPrice", "slLimitPrice")
 def number(params: dict[str, str], name: str, *, needed: bool = False) -> Decimal:
     """A decimal parameter; zero when absent, empty or zero. 10001 when it is needed or no number."""
     text = params.get(name, "")
-    if not text or not _NUMBER.match(text) or (needed and not Decimal(text)):
+    if not text or not _NUMBER.fullmatch(text) or (needed and not Decimal(text)):
         if needed or text:
             raise wrong(name)
         return ZERO
@@ -44,7 +44,7 @@ def order_request(each: Instrument, item: Call) -> OrderRequest:
     if any(params.get(name) not in (None, "", "0") for name in ATTACHED):
         raise Refusal(10001, "The sandbox has no attached take profits and stop losses: place a conditional order.")
     name = params.get("orderLinkId", "")
-    if name and not _CLIENT_ID.match(name):
+    if name and not _CLIENT_ID.fullmatch(name):
         raise wrong("orderLinkId")
     price = number(params, "price", needed=True) if kind == "Limit" else ZERO
     stop = number(params, "triggerPrice")

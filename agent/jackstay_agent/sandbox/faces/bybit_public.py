@@ -9,8 +9,10 @@ from ..engine.candles import INTERVALS, MINUTE
 from ..engine.model import ZERO
 from . import bybit_views as views
 from .bybit_errors import Refusal, wrong
+from .bybit_params import number
 from .bybit_trade import category_of, chosen, instrument
 from .instruments import Instrument
+from .whole_numbers import bounded, whole, within
 
 if TYPE_CHECKING:
     from .bybit import BybitFace
@@ -20,10 +22,9 @@ BARS = {"1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "
 
 
 def count_of(call: Call, default: int, most: int) -> int:
-    text = call.params.get("limit", "")
-    if text and (not text.isdigit() or not int(text)):
+    if call.params.get("limit") and not whole(call.params["limit"]):
         raise wrong("limit")
-    return min(int(text), most) if text else default
+    return bounded(call.params.get("limit"), default, most)
 
 
 def server_time(face: BybitFace, call: Call) -> dict[str, Any]:
@@ -86,11 +87,10 @@ def candles(face: BybitFace, call: Call) -> dict[str, Any]:
     each, interval = instrument(face, call.params), call.params.get("interval", "")
     if interval not in BARS:
         raise wrong("interval")
-    begin, end = call.params.get("start", ""), call.params.get("end", "")
     rows = [
         row
         for row in bar_rows(each, interval, 1000)
-        if not (begin.isdigit() and int(row[0]) < int(begin)) and not (end.isdigit() and int(row[0]) > int(end))
+        if within(call.params.get("start"), call.params.get("end"), int(row[0]))
     ]
     return {"category": each.kind, "symbol": each.id, "list": rows[: count_of(call, 200, 1000)]}
 
@@ -186,10 +186,7 @@ def set_leverage(face: BybitFace, call: Call) -> dict[str, Any]:
     params = (call.items[0] if call.items else call).params
     each = instrument(face, params)
     buy, sell = params.get("buyLeverage", ""), params.get("sellLeverage", "")
-    try:
-        wanted = float(buy)
-    except ValueError:
-        raise wrong("buyLeverage") from None
+    wanted = number(params, "buyLeverage", needed=True)
     if each.is_spot or buy != sell or not 1 <= wanted <= 100:
         raise wrong("buyLeverage")
     futures = face.linear.futures.positions

@@ -118,10 +118,13 @@ class BybitStreams:
         """Balances and positions that the batch touched."""
         touched = self._face.spot.exchange.wallets.touched
         for account in sorted({account for account, _ in touched}) if touched else ():
-            self._tell(account, "wallet", "", [public.wallet_json(self._face, account)])
+            if self._heard(account, "wallet", ""):
+                self._tell(account, "wallet", "", [public.wallet_json(self._face, account)])
         futures = self._face.linear.futures.positions
         for account, name, side in sorted(futures.touched) if futures.touched else ():
             each = self._face.instruments.of(self._face.linear, name)
+            if not self._heard(account, "position", each.kind):
+                continue
             row = {"category": each.kind, **views.position_json(each, futures.position(account, name, side))}
             self._tell(account, "position", each.kind, [row])
 
@@ -199,10 +202,10 @@ class BybitStreams:
             if change.kind == "TRIGGERED":
                 self._tell(order.account, "order", each.kind, [row | {"orderStatus": "Triggered"}])
             self._tell(order.account, "order", each.kind, [row])
-        if change.fill is not None:
-            execution = {"category": each.kind, **views.fill_json(each, change.fill, order)}
-            self._tell(order.account, "execution", each.kind, [execution])
-            self._tell(order.account, "execution.fast", each.kind, [_fast(execution)])
+        for kind, shape in (("execution", dict), ("execution.fast", _fast)):
+            if change.fill is not None and self._heard(order.account, kind, each.kind):
+                row = {"category": each.kind, **views.fill_json(each, change.fill, order)}
+                self._tell(order.account, kind, each.kind, [shape(row)])
 
     def _heard(self, account: str, kind: str, category: str) -> bool:
         return any(self._hub.wanted(stream) for stream in _streams(account, kind, category))

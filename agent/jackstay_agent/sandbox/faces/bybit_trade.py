@@ -15,6 +15,7 @@ from .bybit_errors import Refusal, from_reject, wrong
 from .bybit_params import CATEGORIES, number, order_request
 from .face import hidden, note_touched
 from .instruments import Instrument
+from .whole_numbers import bounded, whole, within
 
 if TYPE_CHECKING:
     from .bybit import BybitFace
@@ -82,7 +83,7 @@ def many(face: BybitFace, call: Call, handle: ItemHandler) -> tuple[dict[str, An
 def place(face: BybitFace, item: Call) -> Order:
     each = instrument(face, item.params)
     request = order_request(each, item)
-    each.require_new(item.account, request.client_id)
+    face.instruments.require_new(item.account, request.client_id, each.kind)
     before = each.held(item.account, request.position_side)
     order = each.place(request)
     if request.reduce_only and each.held(item.account, request.position_side) > before:
@@ -202,7 +203,7 @@ def _listed(call: Call, found: list[tuple[Instrument, Order]]) -> dict[str, Any]
         if hidden(call, order) or not _of_filter(params, order) or not _named(params, each, order):
             continue
         row = views.order_json(each, order, fees.get(each, {}).get(order.id, ZERO))
-        if params.get("orderStatus") in (None, "", row["orderStatus"]) and within(params, order.created_at):
+        if params.get("orderStatus") in (None, "", row["orderStatus"]) and _in_span(params, order.created_at):
             rows.append((order.created_at, row["orderId"], row))
     if len(rows) == 1 and (params.get("orderId") or params.get("orderLinkId")):
         call.order_id = rows[0][1]
@@ -215,23 +216,22 @@ def _named(params: dict[str, str], each: Instrument, order: Order) -> bool:
     return params.get("orderLinkId") in (None, "", views.shown_name(order))
 
 
-def within(params: dict[str, str], at: int) -> bool:
-    begin, end = params.get("startTime", ""), params.get("endTime", "")
-    return not (begin.isdigit() and at < int(begin)) and not (end.isdigit() and at > int(end))
+def _in_span(params: dict[str, str], at: int) -> bool:
+    return within(params.get("startTime"), params.get("endTime"), at)
 
 
 def page(call: Call, rows: list[tuple[int, str, dict[str, Any]]], most: int) -> dict[str, Any]:
     """Newest first, `limit` at a time; the cursor names the last row of this page and is empty after the last."""
     rows.sort(key=lambda row: (row[0], row[1]), reverse=True)
     text, cursor = call.params.get("limit", ""), call.params.get("cursor", "")
-    if text and (not text.isdigit() or not int(text)):
+    if text and not whole(text):
         raise wrong("limit")
-    limit = min(int(text), most) if text else 20
+    limit = bounded(text, 20, most)
     names = [f"{row[1]}_{row[0]}" for row in rows]
     if cursor and cursor not in names:
         # the row it named has left the list: go on after its time
-        at = cursor.rpartition("_")[2]
-        start = next((n for n, row in enumerate(rows) if at.isdigit() and row[0] < int(at)), len(rows))
+        at = whole(cursor.rpartition("_")[2]) or 0
+        start = next((n for n, row in enumerate(rows) if row[0] < at), len(rows))
     else:
         start = names.index(cursor) + 1 if cursor else 0
     shown = rows[start : start + limit]
@@ -247,7 +247,7 @@ def executions(face: BybitFace, call: Call) -> dict[str, Any]:
         for fill in each.venue.exchange.orders.fills_of(call.account, each.name, number_or_none):
             order = each.venue.exchange.orders.get(fill.order_id)
             name = call.params.get("orderLinkId", "")
-            if within(call.params, fill.at) and name in ("", views.shown_name(order) if order else ""):
+            if _in_span(call.params, fill.at) and name in ("", views.shown_name(order) if order else ""):
                 row = views.fill_json(each, fill, order)
                 rows.append((fill.at, f"{fill.trade_id:018d}{fill.side}", row))
     return page(call, rows, EXECUTIONS_MAX)
@@ -259,11 +259,11 @@ def executions(face: BybitFace, call: Call) -> dict[str, Any]:
 def disconnect_protection(face: BybitFace, call: Call) -> dict[str, Any]:
     """How long after the last private `dcp` stream the orders of a product live."""
     item = call.items[0] if call.items else call
-    text, product = item.params.get("timeWindow", ""), item.params.get("product") or "OPTIONS"
-    if not text.isdigit() or not WINDOW_MIN_S <= int(text) <= WINDOW_MAX_S:
+    window_s, product = whole(item.params.get("timeWindow")), item.params.get("product") or "OPTIONS"
+    if window_s is None or not WINDOW_MIN_S <= window_s <= WINDOW_MAX_S:
         raise wrong("timeWindow")
     if product not in PRODUCTS:
         raise wrong("product")
-    face.protection.set_window(call.account, PRODUCTS[product], int(text))
+    face.protection.set_window(call.account, PRODUCTS[product], window_s)
     call.executed = True
     return {}

@@ -38,6 +38,8 @@ class Face(Protocol):
     """One more venue on the same engine and the same port. No method may raise for what a client sent."""
 
     name: str
+    # the paths of its WebSocket connections
+    doors: frozenset[str]
 
     def serves(self, path: str) -> bool:
         """Is this REST path (or, for an upgrade, WebSocket path) this face's?"""
@@ -92,10 +94,12 @@ def item_of(call: Call, params: dict[str, Any]) -> Call:
 
 
 def orders_of(call: Call, value: dict[str, Any]) -> list[Call]:
-    """The orders of a body: those of `request`, each with the batch's category, or the body itself."""
+    """The orders of a body: those of a batch's `request`, each with its category, or the body itself."""
     listed = value.get("request")
-    if not isinstance(listed, list):
+    if not call.path.endswith("-batch"):
         return [item_of(call, value)] if value else []
+    if not isinstance(listed, list):
+        return []
     shared = {"category": value.get("category", "")}
     return [item_of(call, shared | each) for each in listed if isinstance(each, dict)]
 

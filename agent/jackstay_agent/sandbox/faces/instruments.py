@@ -67,15 +67,6 @@ class Instrument:
                 raise
             return self.venue.exchange.place_ended(request)
 
-    def require_new(self, account: str, name: str) -> None:
-        """A client order id is used once, also when its first order is long over. Reject("duplicate_client_id")."""
-        if name:
-            try:
-                self.venue.exchange.orders.find(account, self.name, None, name)
-            except Reject:
-                return
-            raise Reject("duplicate_client_id", name)
-
     def held(self, account: str, side: str) -> Decimal:
         """How large a position is, whichever way it points."""
         return ZERO if self.is_spot else abs(self.venue.futures.positions.position(account, self.name, side).quantity)
@@ -105,5 +96,14 @@ class Instruments:
         """The instrument of an engine's symbol."""
         return self._by_market[venue.kind, name]
 
-    def venues(self) -> list[Venue]:
-        return list(dict.fromkeys(each.venue for each in self._all))
+    def require_new(self, account: str, name: str, kind: str = "") -> None:
+        """A client order id is used once over all markets (of a kind), also when its first order is long over.
+
+        Reject("duplicate_client_id") for one that was used.
+        """
+        for each in self.all(kind) if name else ():
+            try:
+                each.venue.exchange.orders.find(account, each.name, None, name)
+            except Reject:
+                continue
+            raise Reject("duplicate_client_id", name)

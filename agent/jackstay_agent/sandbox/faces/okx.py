@@ -26,8 +26,9 @@ from .face import Facts, Told, item_of, words
 from .instruments import Instrument, Instruments
 from .okx_auth import WINDOW_MS, require, signed, stamp_ms
 from .okx_errors import Refusal, from_reject
-from .okx_socket import OPERATIONS, Conversation, converse
+from .okx_socket import DOORS, OPERATIONS, Conversation, converse
 from .okx_streams import OkxStreams
+from .whole_numbers import whole
 
 if TYPE_CHECKING:
     from ..server import SandboxServer
@@ -115,6 +116,7 @@ class OkxFace:
     """OKX on both engines: SPOT on the spot one, SWAP (in contracts) on the futures one."""
 
     name = "okx"
+    doors = DOORS
 
     def __init__(self, server: SandboxServer) -> None:
         self.spot, self.linear = server.venue, server.usdm
@@ -136,7 +138,7 @@ class OkxFace:
     # what the server asks ----------------------------------------------------------------------------------------
 
     def serves(self, path: str) -> bool:
-        return path.startswith((PREFIX, "/ws/v5/"))
+        return path.startswith(PREFIX) or path in DOORS
 
     def facts(self, call: Call) -> Facts:
         over_socket = call.method == "WS"
@@ -146,8 +148,8 @@ class OkxFace:
             route = ROUTES.get((call.method, call.path.removeprefix(PREFIX))) or Route(public.nothing)
             call.items = [item_of(call, each) for each in _objects(call.body)] if call.method == "POST" else []
         told = tuple(self._words(item.params) for item in call.items) or (self._words(call.params),)
-        at, until = stamp_ms(call.headers.get("OK-ACCESS-TIMESTAMP", "")), call.headers.get("expTime", "")
-        window = min(int(until) - at, WINDOW_MS) if at is not None and until.isdigit() else WINDOW_MS
+        at, until = stamp_ms(call.headers.get("OK-ACCESS-TIMESTAMP", "")), whole(call.headers.get("expTime"))
+        window = min(until - at, WINDOW_MS) if at is not None and until is not None else WINDOW_MS
         key = call.key or call.headers.get("OK-ACCESS-KEY", "")
         lane = route.lane if key else "public"
         age = None if at is None else call.now - at
@@ -310,7 +312,7 @@ def _objects(body: bytes) -> list[dict[str, Any]]:
 
 def _not_expired(until: str, now: int) -> None:
     """The expTime header: who comes after it is turned away unprocessed."""
-    if until and (not until.isdigit() or int(until) < now):
+    if until and (whole(until) or 0) < now:
         raise Refusal("50036", "The expTime can't be earlier than the current system time.", 200)
 
 

@@ -26,7 +26,7 @@ ORDER_TYPES = frozenset({"trigger", "conditional", "oco", "move_order_stop", "ic
 def place(face: OkxFace, item: Call) -> Order:
     each = instrument(face, item.params)
     request = algo_request(each, item)
-    each.require_new(item.account, request.client_id)
+    face.instruments.require_new(item.account, request.client_id)
     return each.venue.exchange.place(request).order
 
 

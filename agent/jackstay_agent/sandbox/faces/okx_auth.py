@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 from datetime import datetime
 
 from ..accounts import ApiKey, KeyRing
@@ -20,6 +21,7 @@ HEADERS = (
     ("OK-ACCESS-TIMESTAMP", "50107"),
     ("OK-ACCESS-PASSPHRASE", "50104"),
 )
+_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 LOGIN_PATH = "GET/users/self/verify"
 
 
@@ -27,12 +29,12 @@ def stamp_ms(text: str) -> int | None:
     """An ISO timestamp with milliseconds, as OKX wants it; None for anything else."""
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1000) if text.endswith("Z") else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
 def signature(secret: str, payload: str) -> str:
-    return base64.b64encode(hmac.digest(secret.encode(), payload.encode(), "sha256")).decode()
+    return base64.b64encode(hmac.digest(secret.encode(), payload.encode("utf-8", "replace"), "sha256")).decode()
 
 
 def signed(call: Call, keys: KeyRing, permission: str) -> ApiKey:
@@ -74,7 +76,7 @@ def login(arg: dict[str, str], keys: KeyRing, now: int) -> ApiKey:
     key = keys.get(arg.get("apiKey", ""))
     if key is None:
         raise Refusal("60005", "Invalid apiKey")
-    if not sent.replace(".", "", 1).isdigit():
+    if not _SECONDS.fullmatch(sent):
         raise Refusal("60004", "Invalid timestamp")
     if abs(now - float(sent) * 1000) > WINDOW_MS:
         raise Refusal("60006", "Timestamp request expired")
@@ -86,4 +88,4 @@ def login(arg: dict[str, str], keys: KeyRing, now: int) -> ApiKey:
 
 
 def same(expected: str, sent: str) -> bool:
-    return hmac.compare_digest(expected.encode(), sent.encode())
+    return hmac.compare_digest(expected.encode(), sent.encode("utf-8", "replace"))

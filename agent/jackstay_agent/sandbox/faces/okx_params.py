@@ -12,8 +12,8 @@ from .instruments import Instrument
 from .okx_errors import ItemRefusal, wrong
 from .okx_views import CONDITIONAL_MARK
 
-_NUMBER = re.compile(r"^\d{1,20}(\.\d{1,20})?$")
-_CLIENT_ID = re.compile(r"^[A-Za-z0-9]{1,32}$")
+_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
+_CLIENT_ID = re.compile(r"[A-Za-z0-9]{1,32}")
 # ordType -> the engine's type and time in force
 ORDER_TYPES: dict[str, tuple[str, str]] = {
     "limit": ("LIMIT", "GTC"),
@@ -36,14 +36,14 @@ def number(params: dict[str, str], name: str, *, needed: bool = False) -> Decima
         if needed:
             raise ItemRefusal("50014", f"Parameter {name} can not be empty")
         return ZERO
-    if not _NUMBER.match(text) or Decimal(text) == ZERO:
+    if not _NUMBER.fullmatch(text) or Decimal(text) == ZERO:
         raise wrong(name)
     return Decimal(text)
 
 
 def client_id(params: dict[str, str], name: str) -> str:
     text = params.get(name, "")
-    if text and not _CLIENT_ID.match(text):
+    if text and not _CLIENT_ID.fullmatch(text):
         raise wrong(name)
     return text
 

@@ -11,6 +11,7 @@ from . import okx_views as views
 from .instruments import Instrument
 from .okx_errors import Refusal, missing
 from .okx_trade import instrument
+from .whole_numbers import bounded, whole
 
 if TYPE_CHECKING:
     from .okx import OkxFace
@@ -52,8 +53,7 @@ def tickers(face: OkxFace, call: Call) -> list[Any]:
 
 def books(face: OkxFace, call: Call) -> list[Any]:
     each = instrument(face, call.params)
-    text = call.params.get("sz", "")
-    count = min(int(text), 400) if text.isdigit() and int(text) else 1
+    count = bounded(call.params.get("sz"), 1, 400)
     book = each.market.book
     return [{"asks": views.levels(each, book.asks.depth(count)), "bids": views.levels(each, book.bids.depth(count)),
              "ts": str(call.now), "seqId": each.market.update_id}]  # fmt: skip
@@ -61,8 +61,7 @@ def books(face: OkxFace, call: Call) -> list[Any]:
 
 def trades(face: OkxFace, call: Call) -> list[Any]:
     each = instrument(face, call.params)
-    text = call.params.get("limit", "")
-    count = min(int(text), 500) if text.isdigit() and int(text) else 100
+    count = bounded(call.params.get("limit"), 100, 500)
     return [views.trade_json(each, trade) for trade in list(each.market.trades)[-count:][::-1]]
 
 
@@ -82,14 +81,13 @@ def candle_rows(each: Instrument, bar: str, limit: int) -> list[list[str]]:
 
 def candles(face: OkxFace, call: Call) -> list[Any]:
     each = instrument(face, call.params)
-    text = call.params.get("limit", "")
     try:
-        rows = candle_rows(each, call.params.get("bar") or "1m", min(int(text), 300) if text.isdigit() else 100)
+        rows = candle_rows(each, call.params.get("bar") or "1m", bounded(call.params.get("limit"), 100, 300))
     except KeyError:
         raise Refusal("51000", "Parameter bar error", 400) from None
-    after, before = call.params.get("after", ""), call.params.get("before", "")
-    rows = [row for row in rows if not after.isdigit() or int(row[0]) < int(after)]
-    return [row for row in rows if not before.isdigit() or int(row[0]) > int(before)]
+    older, newer = whole(call.params.get("after")), whole(call.params.get("before"))
+    rows = [row for row in rows if older is None or int(row[0]) < older]
+    return [row for row in rows if newer is None or int(row[0]) > newer]
 
 
 def mark_price(face: OkxFace, call: Call) -> list[Any]:
@@ -182,11 +180,11 @@ def set_position_mode(face: OkxFace, call: Call) -> list[Any]:
 
 def set_leverage(face: OkxFace, call: Call) -> list[Any]:
     params = (call.items[0] if call.items else call).params
-    each, wanted = instrument(face, params), params.get("lever", "")
-    if each.is_spot or not wanted.isdigit() or not 1 <= int(wanted) <= 100:
+    each, wanted = instrument(face, params), whole(params.get("lever"))
+    if each.is_spot or wanted is None or not 1 <= wanted <= 100:
         raise Refusal("51000", "Parameter lever error", 400)
-    face.linear.futures.positions.set_leverage(call.account, each.name, int(wanted))
-    return [{"lever": wanted, "mgnMode": params.get("mgnMode", "cross"), "instId": each.id,
+    face.linear.futures.positions.set_leverage(call.account, each.name, wanted)
+    return [{"lever": str(wanted), "mgnMode": params.get("mgnMode", "cross"), "instId": each.id,
              "posSide": params.get("posSide", "")}]  # fmt: skip
 
 

@@ -226,6 +226,8 @@ class OkxStreams:
 
     def _accounts(self) -> None:
         """Balances and positions that changed, to those who listen."""
+        if not self.args:
+            return
         touched = self._face.spot.exchange.wallets.touched
         for account in sorted({account for account, _ in touched}) if touched else ():
             for asset in sorted({"", *(asset for owner, asset in touched if owner == account)}):

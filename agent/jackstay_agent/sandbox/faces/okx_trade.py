@@ -15,6 +15,7 @@ from .face import hidden, note_touched
 from .instruments import Instrument
 from .okx_errors import ItemRefusal, Refusal, from_reject, missing, results, wrong
 from .okx_params import number, order_request
+from .whole_numbers import bounded, whole, within
 
 if TYPE_CHECKING:
     from .okx import OkxFace
@@ -67,7 +68,7 @@ def instrument(face: OkxFace, params: dict[str, str]) -> Instrument:
 def place(face: OkxFace, item: Call) -> Order:
     each = instrument(face, item.params)
     request = order_request(each, item)
-    each.require_new(item.account, request.client_id)
+    face.instruments.require_new(item.account, request.client_id)
     before = each.held(item.account, request.position_side)
     order = each.place(request)
     if request.reduce_only and each.held(item.account, request.position_side) > before:
@@ -183,10 +184,7 @@ def wanted(call: Call, order: Order) -> bool:
         return False
     if params.get("state") and views.STATES.get(order.status, "canceled") != params["state"]:
         return False
-    begin, end = params.get("begin", ""), params.get("end", "")
-    return not (begin.isdigit() and order.created_at < int(begin)) and not (
-        end.isdigit() and order.created_at > int(end)
-    )
+    return within(params.get("begin"), params.get("end"), order.created_at)
 
 
 def page(call: Call, rows: list[Any]) -> list[Any]:
@@ -196,19 +194,16 @@ def page(call: Call, rows: list[Any]) -> list[Any]:
     names = [row[1] for row in rows]
     start = names.index(after) + 1 if after in names else 0
     end = names.index(before) if before in names else len(rows)
-    limit = call.params.get("limit", "")
-    most = min(int(limit), PAGE_MAX) if limit.isdigit() and int(limit) else PAGE_MAX
-    return rows[start:end][:most]
+    return rows[start:end][: bounded(call.params.get("limit"), PAGE_MAX, PAGE_MAX)]
 
 
 def fills(face: OkxFace, call: Call) -> list[Any]:
-    begin, end = call.params.get("begin", ""), call.params.get("end", "")
     rows = []
     for each in chosen(face, call):
         shown = call.params.get("ordId", "")
         number = each.engine_id(shown) if shown else None
         for fill in each.venue.exchange.orders.fills_of(call.account, each.name, number):
-            if (begin.isdigit() and fill.at < int(begin)) or (end.isdigit() and fill.at > int(end)):
+            if not within(call.params.get("begin"), call.params.get("end"), fill.at):
                 continue
             order = each.venue.exchange.orders.get(fill.order_id)
             name = views.shown_name(order) if order is not None and not order.stop_price else ""
@@ -222,10 +217,10 @@ def fills(face: OkxFace, call: Call) -> list[Any]:
 def cancel_all_after(face: OkxFace, call: Call) -> list[Any]:
     """0 disarms, 10 to 120 s arm; at the end the account's plain orders (of that tag, if one is given) die."""
     item = call.items[0] if call.items else call
-    text, tag = item.params.get("timeOut", ""), item.params.get("tag", "")
-    if not text.isdigit() or (int(text) and not 10 <= int(text) <= 120):
+    wanted_s, tag = whole(item.params.get("timeOut")), item.params.get("tag", "")
+    if wanted_s is None or (wanted_s and not 10 <= wanted_s <= 120):
         raise Refusal("51000", "Parameter timeOut error", 400)
-    fires_at = face.switch(call.account, tag, int(text) * 1000, call.now)
+    fires_at = face.switch(call.account, tag, wanted_s * 1000, call.now)
     call.executed = True
     return [{"triggerTime": str(fires_at), "tag": tag, "ts": str(call.now)}]
 
@@ -246,5 +241,5 @@ def close_position(face: OkxFace, item: Call) -> Order:
         item.account, each.name, "SELL" if held > 0 else "BUY", "MARKET", abs(held), owner=item.key,
         client_id=item.params.get("clOrdId", ""), position_side=side, reduce_only=True,
     )  # fmt: skip
-    each.require_new(item.account, request.client_id)
+    face.instruments.require_new(item.account, request.client_id)
     return each.venue.exchange.place(request).order
