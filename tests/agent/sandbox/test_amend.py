@@ -9,7 +9,7 @@ import pytest
 from jackstay_agent.sandbox.engine.exchange import Exchange, spot_exchange
 from jackstay_agent.sandbox.engine.model import Order, OrderChange, OrderRequest, Reject
 
-FUNDS = {"USDT": Decimal(1000), "BTC": Decimal(1)}
+FUNDS = {"USDT": Decimal(10_000), "BTC": Decimal(1)}
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_money_follows_a_partly_filled_order(venue: Exchange) -> None:
     venue.amend(order, Decimal(40000), Decimal("0.02"))
     assert (order.remaining, locked(venue)) == (Decimal("0.016"), Decimal(640))
     assert [level.price for level in venue.markets["BTCUSDT"].book.bids.levels()] == [Decimal(40000)]
-    assert venue.wallets.total("USDT") == Decimal(2000) + Decimal(10) ** 12
+    assert venue.wallets.total("USDT") == Decimal(20_000) + Decimal(10) ** 12
     venue.cancel("a", "BTCUSDT", order.id)
     assert locked(venue) == 0
 
