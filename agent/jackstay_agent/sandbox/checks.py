@@ -84,7 +84,7 @@ def _equal_while_unknown(rows: list[Row]) -> list[dict[str, Any]]:
                 found.append(_brief(row) | {"unknown_seq": first.seq, "executed": [first.executed, row.executed]})
             if row.status in UNKNOWN or "unknown" in row.notes:
                 unknown[name] = row
-        elif row.status == 200 and row.lane == "query":
+        elif row.status == 200 and row.lane == "query" and "refused" not in row.notes:
             # any answered look at orders settles what was unknown for that key and symbol
             for key in [k for k in unknown if k[0] == row.api_key and row.symbol in ("", k[1])]:
                 del unknown[key]

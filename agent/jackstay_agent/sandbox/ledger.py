@@ -39,7 +39,7 @@ class Row:
     age_ms: int | None = None
     ttl_ms: int | None = None
     # what the engine noticed: "foreign" (another key's order), "protective" (a stop), "enlarged" (a position grew),
-    # "unknown" (its answer left open what became of it)
+    # "unknown" (its answer left open what became of it), "refused" (a no in an answer of status 200)
     notes: list[str] = field(default_factory=list)
 
 

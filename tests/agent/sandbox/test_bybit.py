@@ -229,6 +229,7 @@ def test_true_meanings(sandbox: SandboxProcess, bybit: BybitClient) -> None:
     route = "POST /v5/order/create"
     sandbox.admin.fault("venue_error", name="bybit-10016", execute_probability=1.0, route=route, count=1)
     assert code(bybit.place("open")) == 10016
+    assert code(bybit.call("GET", "order/realtime", {"category": "spot"}, at_ms=1)) == 10002  # still unknown
     assert code(bybit.place("equal")) == 0
     assert [row["executed"] for row in sandbox.admin.checks()["equal_while_unknown"]] == [[True, True]]
     assert bybit.orders(orderLinkId="open")[0]["orderStatus"] == "New"

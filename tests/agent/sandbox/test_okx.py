@@ -103,6 +103,7 @@ def test_two_nameless_orders_of_a_batch_are_no_repetition(sandbox: SandboxProces
         ({"sz": "-1"}, "51000"),
         ({"sz": ""}, "50014"),
         ({"clOrdId": "not allowed!"}, "51000"),
+        ({"tag": "x" * 17}, "51000"),
         ({"attachAlgoOrds": [{"slTriggerPx": "30000", "slOrdPx": "-1"}]}, "50062"),
     ],
 )
@@ -231,6 +232,8 @@ def test_true_meanings(sandbox: SandboxProcess, okx: OkxClient) -> None:
         "venue_error", name="okx-50004", execute_probability=1.0, route="POST /api/v5/trade/order", count=1
     )
     assert code(okx.call("POST", "trade/order", okx_order("open"))) == (400, "50004")
+    asked = {"instId": "BTC-USDT", "clOrdId": "open"}
+    assert code(okx.call("GET", "trade/order", asked, expTime="1")) == (200, "50036")  # no answer: still unknown
     assert okx.place("equal")["sCode"] == "0"
     assert [row["executed"] for row in sandbox.admin.checks()["equal_while_unknown"]] == [[True, True]]
     assert okx.order("open")["data"][0]["state"] == "live"

@@ -191,6 +191,7 @@ class Exchange:
             owner=request.owner,
             position_side=request.position_side,
             reduce_only=request.reduce_only,
+            tag=request.tag,
             working_at=now,
         )
 

@@ -96,7 +96,6 @@ class BybitFace:
     """Bybit on both engines: spot on the spot one, linear on the futures one; inverse and option have no markets."""
 
     name = "bybit"
-    doors = DOORS
 
     def __init__(self, server: SandboxServer) -> None:
         self.spot, self.linear = server.venue, server.usdm
@@ -144,8 +143,11 @@ class BybitFace:
                 count = self._count(route, path, call)
             reply = json_answer(self._told(route, call))
         except _TooMany as refusal:
+            call.notes.append("refused")
             count, reply = refusal.count, refused(refusal, call.now)
         except Refusal as refusal:
+            # a no in a 200: the ledger would take it for an answer
+            call.notes.append("refused")
             reply = refused(refusal, call.now)
         if count is not None:
             reply.headers += _headers(count, call.now)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from ..server import SandboxServer
 
 PREFIX = "/api/v5/"
-TAGS_KEPT_MAX = 10_000
 ORDERS_2S = Allowance(1000, 2000)  # new and amended orders of a sub-account: 50061
 DEFAULT = Allowance(40, 2000)
 CONTRACTS = {"BTCUSDT": Decimal("0.01"), "ETHUSDT": Decimal("0.1")}
@@ -116,7 +115,6 @@ class OkxFace:
     """OKX on both engines: SPOT on the spot one, SWAP (in contracts) on the futures one."""
 
     name = "okx"
-    doors = DOORS
 
     def __init__(self, server: SandboxServer) -> None:
         self.spot, self.linear = server.venue, server.usdm
@@ -133,7 +131,6 @@ class OkxFace:
         self.conversations: set[Conversation] = set()
         self._server = server
         self._switches: dict[tuple[str, str], int] = {}
-        self._tags: dict[str, str] = {}
 
     # what the server asks ----------------------------------------------------------------------------------------
 
@@ -185,11 +182,17 @@ class OkxFace:
                 signed(call, self.keys, route.permission)
             reply = json_answer(self._told(route, path, call, call.headers.get("expTime", "")))
         except Refusal as refusal:
-            reply = refusal.answer()
+            reply = self._refused(call, refusal)
         except Reject as reject:
-            reply = from_reject(reject).answer()
+            reply = self._refused(call, from_reject(reject))
         reply.executed, reply.order_id, reply.items = call.executed, call.order_id, call.items
         return reply
+
+    def _refused(self, call: Call, refusal: Refusal) -> Answer:
+        """A no in a 200 is noted; that an order does not exist is an answer, not a no."""
+        if refusal.status == 200 and refusal.code != "51603":
+            call.notes.append("refused")
+        return refusal.answer()
 
     def operate(self, path: str, call: Call, until: str) -> dict[str, Any]:
         """An order request of a logged-in WebSocket connection; `path` is the REST one that does the same."""
@@ -250,13 +253,12 @@ class OkxFace:
             fired = True
             for each in self.instruments.all():
                 for order in each.venue.exchange.orders.open_of(account, each.name):
-                    if order.is_open and trade.is_plain(order) and tag in ("", self.tag(each, order)):
+                    if order.is_open and trade.is_plain(order) and tag in ("", views.shown_tag(order)):
                         each.venue.exchange.cancel(account, each.name, order.id)
         return fired
 
     def rebuilt(self) -> None:
         self._switches.clear()
-        self._tags.clear()
         self.pace.reset()
         self.streams.rebuilt()
 
@@ -270,22 +272,12 @@ class OkxFace:
         raise AssertionError(f"order {order.id} is in no engine's table")
 
     def order_json(self, each: Instrument, order: Order, fees: dict[int, Decimal]) -> dict[str, Any]:
-        return views.order_json(each, order, fees=fees.get(order.id, ZERO), tag=self.tag(each, order))
+        return views.order_json(each, order, fees=fees.get(order.id, ZERO))
 
     def price_of(self, asset: str) -> Decimal:
         """In USDT."""
         market = self.spot.exchange.markets.get(f"{asset}USDT")
         return market.last_price if market else Decimal(asset == "USDT")
-
-    def tag(self, each: Instrument, order: Order) -> str:
-        return self._tags.get(each.shown_id(order.id), "")
-
-    def remember_tag(self, each: Instrument, order: Order, tag: str) -> None:
-        if not tag:
-            return
-        if len(self._tags) >= TAGS_KEPT_MAX:
-            del self._tags[next(iter(self._tags))]
-        self._tags[each.shown_id(order.id)] = tag
 
     def switch(self, account: str, tag: str, after_ms: int, now: int) -> int:
         """Arm, renew or (0) disarm; returns when it fires, 0 for never."""

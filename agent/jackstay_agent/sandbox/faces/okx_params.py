@@ -10,10 +10,11 @@ from ..answers import Call
 from ..engine.model import ZERO, OrderRequest
 from .instruments import Instrument
 from .okx_errors import ItemRefusal, wrong
-from .okx_views import CONDITIONAL_MARK
+from .okx_views import remembered
 
 _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9]{1,32}")
+_TAG = re.compile(r"[A-Za-z0-9]{1,16}")
 # ordType -> the engine's type and time in force
 ORDER_TYPES: dict[str, tuple[str, str]] = {
     "limit": ("LIMIT", "GTC"),
@@ -48,6 +49,14 @@ def client_id(params: dict[str, str], name: str) -> str:
     return text
 
 
+def tag_of(params: dict[str, str]) -> str:
+    """Letters and digits, up to 16."""
+    text = params.get("tag", "")
+    if text and not _TAG.fullmatch(text):
+        raise wrong("tag")
+    return text
+
+
 def order_request(each: Instrument, item: Call) -> OrderRequest:
     """The plain order to place. ItemRefusal with OKX's code for the first thing that is wrong."""
     params = item.params
@@ -68,6 +77,7 @@ def order_request(each: Instrument, item: Call) -> OrderRequest:
         price=ZERO if kind[0] == "MARKET" else price,
         client_id=client_id(params, "clOrdId"),
         stp=STP.get(params.get("stpMode", ""), "EXPIRE_MAKER"),
+        tag=remembered("", tag_of(params)),
         **_common(each, item),
     )
 
@@ -129,7 +139,7 @@ def algo_request(each: Instrument, item: Call) -> OrderRequest:
         price=price,
         stop_price=stop,
         client_id=client_id(params, "algoClOrdId"),
-        list_id=CONDITIONAL_MARK if kind == "conditional" else -1,
+        tag=remembered(kind, tag_of(params)),
         **common,
     )
 

@@ -212,7 +212,7 @@ class OkxStreams:
             return
         row = views.order_json(
             each, order, status=change.status, filled=change.filled, cost=change.cost,
-            fees=self._fees.up_to(each, change), fill=change.fill, tag=self._face.tag(each, order),
+            fees=self._fees.up_to(each, change), fill=change.fill,
         )  # fmt: skip
         row["uTime"] = str(change.at)
         row["amendResult"] = "0" if change.kind == "AMENDMENT" else ""

@@ -73,7 +73,6 @@ def place(face: OkxFace, item: Call) -> Order:
     order = each.place(request)
     if request.reduce_only and each.held(item.account, request.position_side) > before:
         item.notes.append("enlarged")
-    face.remember_tag(each, order, item.params.get("tag", ""))
     return order
 
 

@@ -94,7 +94,6 @@ def order_json(
     cost: Decimal | None = None,
     fees: Decimal = ZERO,
     fill: Fill | None = None,
-    tag: str = "",
 ) -> dict[str, Any]:
     """An order of the plain family, as it stands or (``status``, ``filled``, ``cost``) as an event found it."""
     filled, cost = order.filled if filled is None else filled, order.cost if cost is None else cost
@@ -103,7 +102,7 @@ def order_json(
     buys_base = order.side == "BUY" and each.is_spot
     return {
         "instType": each.kind, "instId": each.id, "tgtCcy": _target(each, order), "ccy": "",
-        "ordId": each.shown_id(order.id), "clOrdId": "" if triggered else shown_name(order), "tag": tag,
+        "ordId": each.shown_id(order.id), "clOrdId": "" if triggered else shown_name(order), "tag": shown_tag(order),
         "px": plain_or_empty(order.price), "sz": plain(order.quote_quantity if by_quote else each.size(order.quantity)),
         "pnl": "0", "ordType": order_type(order), "side": order.side.lower(),
         "posSide": POSITION_SIDES[order.position_side], "tdMode": "cash" if each.is_spot else "cross",
@@ -145,7 +144,8 @@ def algo_json(each: Instrument, order: Order) -> dict[str, Any]:
     return {
         "instType": each.kind, "instId": each.id, "algoId": each.shown_id(order.id), "algoClOrdId": shown_name(order),
         "ordId": "" if waiting else each.shown_id(order.id), "clOrdId": "", "ordType": kind, "side": order.side.lower(),
-        "posSide": POSITION_SIDES[order.position_side], "sz": plain(each.size(order.quantity)), "ccy": "", "tag": "",
+        "posSide": POSITION_SIDES[order.position_side], "sz": plain(each.size(order.quantity)), "ccy": "",
+        "tag": shown_tag(order),
         "tdMode": "cash" if each.is_spot else "cross", "tgtCcy": "", "state": state, "lever": "",
         "triggerPx": stop if kind == "trigger" else "", "ordPx": price if kind == "trigger" else "",
         "triggerPxType": "last" if kind == "trigger" else "",
@@ -162,13 +162,18 @@ def algo_json(each: Instrument, order: Order) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def remembered(kind: str, tag: str) -> str:
+    """What the engine keeps of an order for this face: which algo type it is (if any), and the client's tag."""
+    return f"{kind}/{tag}"
+
+
 def order_kind(order: Order) -> str:
-    """`trigger` or `conditional`: which of OKX's algo types was asked for is kept in the engine's list mark."""
-    return "conditional" if order.list_id == CONDITIONAL_MARK else "trigger"
+    """`trigger` or `conditional`; a conditional order of another face looks like the first."""
+    return order.tag.partition("/")[0] or "trigger"
 
 
-# orders of a pair have a list number from 0 up; -1 is none: what lies below is free for a face to tell its kinds by
-CONDITIONAL_MARK = -2
+def shown_tag(order: Order) -> str:
+    return order.tag.partition("/")[2]
 
 
 def fill_json(each: Instrument, fill: Fill, client_id: str) -> dict[str, Any]:
