@@ -325,7 +325,8 @@ class SandboxServer:
 
     async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
         face = self.face_of(call.path)
-        if face is None and not websocket.serves(call.path.removeprefix(USDM_PREFIX)):
+        known = call.path in face.doors if face else websocket.serves(call.path.removeprefix(USDM_PREFIX))
+        if not known:
             answer = Answer(404, b"", [])
             self.decide(row, 404, answer)
             return RawAnswer(answer_bytes(answer, keep_alive=False), close=True)

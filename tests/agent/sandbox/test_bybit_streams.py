@@ -9,7 +9,9 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 
 from jackstay_agent.sandbox import SandboxProcess
 from v5_client import KEY, SECRET, BybitClient, bybit_order, now_ms
@@ -205,3 +207,16 @@ def test_orders_over_the_socket(sandbox: SandboxProcess) -> None:
         ("bybit/order.create", "w3", True, 200), ("bybit/order.create", "w4", True, "none"),
     ]  # fmt: skip
     assert [row["client_order_id"] for row in sandbox.admin.checks()["older_than_ttl"]] == ["late"]
+
+
+def test_a_door_that_is_none(sandbox: SandboxProcess) -> None:
+    """An upgrade on a path that has no WebSocket is a 404, and the ledger says so."""
+
+    async def run() -> None:
+        for path in ("/v5/order/create", "/v5/nowhere"):
+            with pytest.raises(InvalidStatus) as caught:
+                await connect(f"ws://127.0.0.1:{sandbox.port}{path}", proxy=None)
+            assert caught.value.response.status_code == 404
+
+    asyncio.run(run())
+    assert [(row["method"], row["status"]) for row in sandbox.admin.ledger()] == [("WS", 404)] * 2

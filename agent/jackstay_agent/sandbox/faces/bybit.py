@@ -96,6 +96,7 @@ class BybitFace:
     """Bybit on both engines: spot on the spot one, linear on the futures one; inverse and option have no markets."""
 
     name = "bybit"
+    doors = DOORS
 
     def __init__(self, server: SandboxServer) -> None:
         self.spot, self.linear = server.venue, server.usdm

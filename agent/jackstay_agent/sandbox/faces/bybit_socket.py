@@ -186,8 +186,6 @@ async def converse(
     face: BybitFace, server: SandboxServer, request: web.BaseRequest, call: Call, connection: int
 ) -> Any:
     """Run one connection until it ends."""
-    if call.path not in DOORS:
-        raise web.HTTPNotFound
     socket = web.WebSocketResponse(compress=False, max_msg_size=FRAME_MAX_BYTES)
     await socket.prepare(request)
     if request.transport is None:

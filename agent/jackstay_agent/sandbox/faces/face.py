@@ -38,6 +38,8 @@ class Face(Protocol):
     """One more venue on the same engine and the same port. No method may raise for what a client sent."""
 
     name: str
+    # the paths of its WebSocket connections
+    doors: frozenset[str]
 
     def serves(self, path: str) -> bool:
         """Is this REST path (or, for an upgrade, WebSocket path) this face's?"""

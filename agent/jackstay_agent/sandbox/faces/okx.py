@@ -115,6 +115,7 @@ class OkxFace:
     """OKX on both engines: SPOT on the spot one, SWAP (in contracts) on the futures one."""
 
     name = "okx"
+    doors = DOORS
 
     def __init__(self, server: SandboxServer) -> None:
         self.spot, self.linear = server.venue, server.usdm
