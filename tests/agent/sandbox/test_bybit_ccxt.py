@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import ccxt
@@ -133,14 +134,14 @@ def test_pro() -> None:
                 assert (await exchange.watch_ticker(symbol))["last"] > 0
             assert (await exchange.watch_trades(SPOT))[0]["price"] > 0
             assert (await exchange.watch_ohlcv(SPOT, "1m"))[-1][4] > 0
-            heard = asyncio.create_task(exchange.watch_orders(SPOT))
+            seen: list[tuple[str, str]] = []
+            follower = asyncio.create_task(_follow(exchange, seen))
             await _listening(sandbox, "bybit/order/")
             order = await exchange.create_order_ws(SPOT, "limit", "buy", 0.01, 40000)
-            assert [(each["id"], each["status"]) for each in await heard] == [(order["id"], "open")]
-            heard = asyncio.create_task(exchange.watch_orders(SPOT))
-            await asyncio.sleep(0)
+            await _until(lambda: (order["id"], "open") in seen)
             await exchange.cancel_order_ws(order["id"], SPOT)
-            assert [(each["id"], each["status"]) for each in await heard] == [(order["id"], "canceled")]
+            await _until(lambda: (order["id"], "canceled") in seen)
+            follower.cancel()
             money, fills = (
                 asyncio.create_task(exchange.watch_balance()),
                 asyncio.create_task(exchange.watch_my_trades()),
@@ -155,6 +156,16 @@ def test_pro() -> None:
 
     with SandboxProcess() as moving:
         asyncio.run(asyncio.wait_for(scene(moving), 30))
+
+
+async def _follow(exchange: Any, seen: list[tuple[str, str]]) -> None:
+    while True:
+        seen += [(each["id"], each["status"]) for each in await exchange.watch_orders(SPOT)]
+
+
+async def _until(there: Callable[[], bool]) -> None:
+    while not there():
+        await asyncio.sleep(0.01)
 
 
 async def _listening(sandbox: SandboxProcess, stream: str) -> None:
