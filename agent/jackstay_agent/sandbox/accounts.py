@@ -11,6 +11,7 @@ from decimal import Decimal
 
 DEFAULT_KEY = "sandbox-key"
 DEFAULT_SECRET = "sandbox-secret"
+DEFAULT_PASSPHRASE = "sandbox-passphrase"  # of every key, where a venue (OKX) wants one
 DEFAULT_ACCOUNT = "main"
 FUNDS = {"USDT": Decimal(100_000), "BTC": Decimal(10), "ETH": Decimal(100), "BNB": Decimal(0)}
 ALL_PERMISSIONS = frozenset({"read", "cancel", "trade", "withdraw"})
@@ -31,6 +32,7 @@ class ApiKey:
     permissions: frozenset[str] = ALL_PERMISSIONS
     wants_nonces: bool = False
     nonce_window: int = 0
+    passphrase: str = DEFAULT_PASSPHRASE
 
     @property
     def alias(self) -> str:

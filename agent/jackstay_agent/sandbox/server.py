@@ -24,9 +24,11 @@ from .faces import binance_spot, usdm
 from .faces.binance_meanings import Meaning
 from .faces.binance_streams import BinanceStreams
 from .faces.binance_user import UserStreams
+from .faces.bybit import BybitFace
 from .faces.face import Face, Facts, OwnMarket, Told
 from .faces.kraken import KrakenFace
 from .faces.meanings import MEANINGS
+from .faces.okx import OkxFace
 from .faces.usdm_user import UsdmUserStreams
 from .fault_effects import answer_bytes, strike
 from .faults import Fault, FaultBox
@@ -86,6 +88,8 @@ class SandboxServer:
         # venues with a market of their own, which have to be moved, loaded and saved besides
         self.markets: list[OwnMarket] = []
         self.mount(KrakenFace(self))
+        self.mount(OkxFace(self))
+        self.mount(BybitFace(self))
         self.ws_api = WsApi(self)
         self.admin = Admin(self)
         self._tick_s = 0.0 if quiet else tick_s

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from aiohttp import web
 
 from ..answers import Answer, Call
-from ..engine.model import Event
+from ..engine.model import Event, Order
 from ..venue import Venue
 
 
@@ -92,12 +92,36 @@ class OwnMarket(Protocol):
         """The server has stopped."""
 
 
+def note_touched(item: Call, order: Order, *, cancelled: bool) -> None:
+    """What a judge wants to know of a cancel or amendment: another key's order? a cancelled one that protected?"""
+    if order.owner and order.owner != item.key:
+        item.notes.append("foreign")
+    if order.stop_price and cancelled:
+        item.notes.append("protective")
+
+
+def hidden(call: Call, order: Order) -> bool:
+    """True while a fault hides young orders from queries."""
+    return bool(call.hidden_ms) and order.created_at > call.now - call.hidden_ms
+
+
 def item_of(call: Call, params: dict[str, Any]) -> Call:
     """One order of a request as a call of its own: values that are no objects or lists become text."""
     plain = {name: _text(value) for name, value in params.items() if not isinstance(value, dict | list)}
     item = Call(call.method, call.path, call.query, call.body, call.headers, plain, call.now)
     item.structures = {name: value for name, value in params.items() if isinstance(value, dict | list) and value}
     return item
+
+
+def orders_of(call: Call, value: dict[str, Any]) -> list[Call]:
+    """The orders of a body: those of a batch's `request`, each with its category, or the body itself."""
+    listed = value.get("request")
+    if not call.path.endswith("-batch"):
+        return [item_of(call, value)] if value else []
+    if not isinstance(listed, list):
+        return []
+    shared = {"category": value.get("category", "")}
+    return [item_of(call, shared | each) for each in listed if isinstance(each, dict)]
 
 
 def _text(value: Any) -> str:
