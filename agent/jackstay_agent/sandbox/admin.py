@@ -83,6 +83,9 @@ class Admin:
         return self._server.venue.ledger.query(since=int(asked.get("since") or 0), **filters)  # type: ignore[arg-type]
 
     def _orders(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        for face in self._server.markets:
+            if asked.get("market") == face.name:
+                return face.orders(asked.get("account"), asked.get("symbol"))
         usdm = asked.get("market") == "usdm"
         exchange, view = (
             (self._server.usdm if usdm else self._server.venue).exchange,
@@ -95,7 +98,8 @@ class Admin:
         ]
 
     def _balances(self, asked: dict[str, Any]) -> dict[str, Any]:
-        wallets = self._server.venue.exchange.wallets
+        mounted = {face.name: face.venue for face in self._server.markets}
+        wallets = mounted.get(str(asked.get("market")), self._server.venue).exchange.wallets
         return {
             account: {
                 asset: {"free": views.amount(balance.free), "locked": views.amount(balance.locked)}
@@ -148,17 +152,19 @@ class Admin:
         from decimal import Decimal, InvalidOperation
 
         symbol, text = str(asked.get("symbol")), str(asked.get("price"))
-        if symbol not in self._server.venue.exchange.markets:
+        venues = [self._server.venue, self._server.usdm, *(face.venue for face in self._server.markets)]
+        if not any(symbol in venue.exchange.markets for venue in venues):
             raise BadRequest(f"unknown symbol {symbol!r}")
         try:
             price = Decimal(text)
         except InvalidOperation:
             raise BadRequest(f"price is {text!r}: expected a number") from None
-        for venue in (self._server.venue, self._server.usdm):
+        there = [venue for venue in venues if symbol in venue.exchange.markets]
+        for venue in there:
             venue.background.follow(symbol, price)
             venue.tick()
         self._server.saved()
-        return {"symbol": symbol, "price": str(self._server.venue.exchange.markets[symbol].last_price)}
+        return {"symbol": symbol, "price": str(there[0].exchange.markets[symbol].last_price)}
 
     def _save(self, asked: dict[str, Any]) -> dict[str, Any]:
         if self._server.state is None:

@@ -21,6 +21,8 @@ class Answer:
     headers: list[tuple[str, str]] = field(default_factory=list)
     order_id: int | str | None = None
     executed: bool = False
+    # what became of each order of a batch, in the request's order
+    items: list[Call] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -41,6 +43,9 @@ class Call:
     # a fault: orders younger than this are not to be seen by this query
     hidden_ms: int = 0
     notes: list[str] = field(default_factory=list)
+    # a request that names several orders: each as a call of its own; and what of it is no plain text
+    items: list[Call] = field(default_factory=list)
+    structures: dict[str, Any] = field(default_factory=dict)
 
 
 def form(text: str) -> dict[str, str]:

@@ -14,9 +14,18 @@ PLACING = frozenset(
         ("POST", "/fapi/v1/order"),
         ("WS", "order.place"),
         ("POST", "/v5/order/create"),
+        ("POST", "/v5/order/create-batch"),
         ("POST", "/0/private/AddOrder"),
+        ("POST", "/0/private/AddOrderBatch"),
+        ("WS", "kraken/add_order"),
+        ("WS", "kraken/batch_add"),
         ("POST", "/api/v5/trade/order"),
         ("POST", "/api/v5/trade/batch-orders"),
+        ("POST", "/api/v5/trade/order-algo"),
+        ("WS", "okx/order"),
+        ("WS", "okx/batch-orders"),
+        ("WS", "bybit/order.create"),
+        ("WS", "bybit/order.create-batch"),
     }
 )
 
@@ -76,9 +85,9 @@ def _equal_while_unknown(rows: list[Row]) -> list[dict[str, Any]]:
             first = unknown.get(name)
             if first is not None and first.client_order_id != row.client_order_id:
                 found.append(_brief(row) | {"unknown_seq": first.seq, "executed": [first.executed, row.executed]})
-            if row.status in UNKNOWN:
+            if row.status in UNKNOWN or "unknown" in row.notes:
                 unknown[name] = row
-        elif row.status == 200 and row.lane == "query":
+        elif row.status == 200 and row.lane == "query" and "refused" not in row.notes:
             # any answered look at orders settles what was unknown for that key and symbol
             for key in [k for k in unknown if k[0] == row.api_key and row.symbol in ("", k[1])]:
                 del unknown[key]

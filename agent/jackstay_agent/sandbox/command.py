@@ -26,8 +26,9 @@ DEFAULT_URL = "http://127.0.0.1:8787"
 @click.option("--quiet", is_flag=True, help="No background market: prices stand still.")
 @click.option("--tick-ms", default=50.0, show_default=True, help="How often the background market moves.")
 @click.option("--no-weights", is_flag=True, help="Count request weights, but refuse nobody.")
-@click.option("--account", "accounts", multiple=True, metavar="KEY:SECRET[:ACCOUNT[:PERMISSIONS]]",
-              help="An API key; permissions joined by + of read, cancel, trade, withdraw.")  # fmt: skip
+@click.option("--account", "accounts", multiple=True, metavar="KEY:SECRET[:ACCOUNT[:PERMISSIONS[:nonce[=WINDOW]]]]",
+              help="An API key; permissions joined by + of read, cancel, trade, withdraw. With nonce every face wants"
+              " rising nonces of it, WINDOW below the highest one forgiven.")  # fmt: skip
 @click.option("--unix", type=click.Path(path_type=Path), help="Listen on this unix socket too (plain HTTP).")
 @click.option("--tls", is_flag=True, help="Serve TLS under a throw-away CA (its file is in the ready line).")
 @click.pass_context

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from .answers import Answer, json_answer
-from .faces.binance_meanings import MEANINGS
+from .faces.meanings import MEANINGS
 from .weights import Limits
 
 # Each kind with the parameters it takes and their defaults; None means the parameter must be given.

@@ -38,7 +38,8 @@ class Row:
     # how old the request says it is, in milliseconds; and how old it may become (recvWindow)
     age_ms: int | None = None
     ttl_ms: int | None = None
-    # what the engine noticed: "foreign" (another key's order), "protective" (a stop), "enlarged" (a position grew)
+    # what the engine noticed: "foreign" (another key's order), "protective" (a stop), "enlarged" (a position grew),
+    # "unknown" (its answer left open what became of it), "refused" (a no in an answer of status 200)
     notes: list[str] = field(default_factory=list)
 
 

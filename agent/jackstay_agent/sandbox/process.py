@@ -80,16 +80,16 @@ class SandboxAdmin:
         return dict(self.request("GET", "/admin/checks"))
 
     def orders(self, market: str = "spot") -> list[dict[str, Any]]:
-        """Every order of every account, as the venue shows them; `market` is spot or usdm."""
+        """Every order of every account, as the venue shows them; `market` is spot, usdm or kraken."""
         return list(self.request("GET", f"/admin/orders?market={market}"))
 
     def positions(self) -> dict[str, list[dict[str, Any]]]:
         """Open futures positions by account."""
         return dict(self.request("GET", "/admin/positions"))
 
-    def balances(self) -> dict[str, dict[str, dict[str, str]]]:
-        """account -> asset -> {"free", "locked"}, amounts as strings."""
-        return dict(self.request("GET", "/admin/balances"))
+    def balances(self, market: str = "spot") -> dict[str, dict[str, dict[str, str]]]:
+        """account -> asset -> {"free", "locked"}, amounts as strings; `market` is spot or kraken."""
+        return dict(self.request("GET", f"/admin/balances?market={market}"))
 
     def status(self) -> dict[str, Any]:
         return dict(self.request("GET", "/admin/status"))

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import ssl
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,14 @@ from .admin import Admin
 from .answers import Answer, Call, form
 from .engine.model import Event, OrderChange
 from .faces import binance_spot, usdm
-from .faces.binance_meanings import MEANINGS
+from .faces.binance_meanings import Meaning
 from .faces.binance_streams import BinanceStreams
 from .faces.binance_user import UserStreams
+from .faces.bybit import BybitFace
+from .faces.face import Face, Facts, OwnMarket, Told
+from .faces.kraken import KrakenFace
+from .faces.meanings import MEANINGS
+from .faces.okx import OkxFace
 from .faces.usdm_user import UsdmUserStreams
 from .fault_effects import answer_bytes, strike
 from .faults import Fault, FaultBox
@@ -77,6 +83,13 @@ class SandboxServer:
         self.usdm_users = UsdmUserStreams(self.usdm, self.usdm_hub)
         self.usdm.users = self.usdm_users
         self.usdm.on_event += [self.usdm_streams.event, self._tell_usdm_owner]
+        self.faces: list[Face] = []
+        self._further: dict[int, list[Row]] = {}
+        # venues with a market of their own, which have to be moved, loaded and saved besides
+        self.markets: list[OwnMarket] = []
+        self.mount(KrakenFace(self))
+        self.mount(OkxFace(self))
+        self.mount(BybitFace(self))
         self.ws_api = WsApi(self)
         self.admin = Admin(self)
         self._tick_s = 0.0 if quiet else tick_s
@@ -85,10 +98,24 @@ class SandboxServer:
         self._sockets: dict[int, web.BaseRequest] = {}
         venue.on_event += [self.streams.event, self._tell_owner]
 
+    def mount(self, face: Face) -> None:
+        """Serve one more face on this port; it hears both engines."""
+        self.faces.append(face)
+        if isinstance(face, OwnMarket):
+            self.markets.append(face)
+        for venue in (self.venue, self.usdm):
+            venue.on_event.append(partial(face.event, venue))
+
+    def face_of(self, path: str) -> Face | None:
+        """The mounted face whose path this is; None for Binance's."""
+        return next((face for face in self.faces if face.serves(path)), None)
+
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None, unix: Path | None = None) -> int:
         """Listen and begin to tick; returns the port. Over ``unix`` a stock client keeps its https URLs."""
         if self.state is not None:
             self.state.load()
+        for market in self.markets:
+            market.load()
         self.venue.open_books()
         self.usdm.open_books()
         self.saved()
@@ -111,6 +138,8 @@ class SandboxServer:
         self.reset_streams()
         await self._runner.cleanup()
         self.saved()
+        for market in self.markets:
+            market.close()
         if self.state is not None:
             self.state.close()
 
@@ -121,6 +150,8 @@ class SandboxServer:
         self.users.balances_changed(self.venue.exchange.wallets.touched)
         self.usdm.publish()
         self.usdm_streams.after_batch()
+        for face in self.faces:
+            face.after_batch()
         self.usdm_users.after_batch()
         self.usdm.forget_changes(ledger=False)
         if self.state is not None:
@@ -129,11 +160,11 @@ class SandboxServer:
             self.venue.forget_changes()
 
     def _tell_owner(self, event: Event) -> None:
-        if isinstance(event, OrderChange):
+        if isinstance(event, OrderChange) and event.kind != "TRIGGERED":
             self.users.order_changed(event)
 
     def _tell_usdm_owner(self, event: Event) -> None:
-        if isinstance(event, OrderChange):
+        if isinstance(event, OrderChange) and event.kind != "TRIGGERED":
             self.usdm_users.order_changed(event)
 
     def reset(self) -> None:
@@ -143,6 +174,8 @@ class SandboxServer:
         self.usdm.reset()
         self.streams.rebuilt()
         self.usdm_streams.rebuilt()
+        for face in self.faces:
+            face.rebuilt()
         if self.state is not None:
             self.state.save()
 
@@ -180,31 +213,41 @@ class SandboxServer:
             params.update(form(body.decode("utf-8", "replace")))
         return Call(request.method, path, query, body, request.headers, params, self.venue.clock())
 
-    def receive(self, call: Call, connection: int, method: str) -> Row:
-        params = call.params
-        named = params.get("newClientOrderId") or params.get("origClientOrderId") or ""
-        text = f"{call.method} {call.path}?{call.query}".encode() + call.body
-        row = Row(
-            seq=self.venue.ledger.next_seq,
-            at=time.monotonic(),
-            wall=time.time(),
-            connection=connection,
-            method=method,
-            path=call.path,
-            client_order_id=named,
-            symbol=params.get("symbol", ""),
-            api_key=self.venue.keys.alias(call.headers.get("X-MBX-APIKEY") or params.get("apiKey", "")),
-            lane=_lane(call),
-            intent=_intent(params),
-            age_ms=_age_ms(params, call.now),
-            ttl_ms=int(window) if (window := params.get("recvWindow", "")).isdigit() else None,
-            notes=call.notes,
-            digest=hashlib.blake2b(text, digest_size=8).hexdigest(),
-        )
-        self.venue.ledger.receive(row)
+    def receive(self, call: Call, connection: int, method: str, face: Face | None = None) -> Row:
+        """Write the request down; a batch gets one row for each of its orders, of which the first is returned."""
+        face = face or self.face_of(call.path)
+        row, *further = self._rows(call, connection, method, face.facts(call) if face else _binance_facts(call))
+        if further:
+            self._further[row.seq] = further
         if self.state is not None:
             self.state.flush()
         return row
+
+    def _rows(self, call: Call, connection: int, method: str, facts: Facts) -> list[Row]:
+        text = f"{call.method} {call.path}?{call.query}".encode() + call.body
+        rows = []
+        for number, told in enumerate(facts.told):
+            row = Row(
+                seq=self.venue.ledger.next_seq,
+                at=time.monotonic(),
+                wall=time.time(),
+                connection=connection,
+                method=method,
+                path=call.path,
+                client_order_id=told.client_order_id,
+                symbol=told.symbol,
+                api_key=self.venue.keys.alias(facts.api_key),
+                lane=facts.lane,
+                intent=told.intent,
+                age_ms=facts.age_ms,
+                ttl_ms=facts.ttl_ms,
+                notes=call.items[number].notes if call.items else call.notes,
+                # two orders of one batch are no repetition of each other
+                digest=hashlib.blake2b(text + b"#%d" % number if number else text, digest_size=8).hexdigest(),
+            )
+            self.venue.ledger.receive(row)
+            rows.append(row)
+        return rows
 
     def mark(self, name: str) -> Row:
         """An administrator's mark among the ledger's rows."""
@@ -216,13 +259,20 @@ class SandboxServer:
     def _process(self, call: Call) -> Answer:
         """Ask the face; never raises."""
         call.now = self.venue.clock()
+        if (face := self.face_of(call.path)) is not None:
+            return face.answer(call)
         if call.path.startswith("/fapi/"):
             return usdm.answer(self.usdm, call)
         return binance_spot.answer(self.venue, call)
 
     def decide(self, row: Row, status: int | str, answer: Answer | None) -> None:
-        executed, order_id = (answer.executed, answer.order_id) if answer is not None else (False, None)
-        self.venue.ledger.decided(row, status, executed=executed, order_id=order_id)
+        """What became of the request, and of every order in it."""
+        outcomes = [(item.executed, item.order_id) for item in answer.items] if answer is not None else []
+        whole = (answer.executed, answer.order_id) if answer is not None else (False, None)
+        for number, each in enumerate([row, *self._further.pop(row.seq, ())]):
+            each.fault = row.fault
+            executed, order_id = outcomes[number] if number < len(outcomes) else whole
+            self.venue.ledger.decided(each, status, executed=executed, order_id=order_id)
         self.saved()
 
     # faults ----------------------------------------------------------------------------------------------------
@@ -241,7 +291,7 @@ class SandboxServer:
             return None
         row.fault = f"{row.fault}+{fault.kind}" if row.fault else fault.kind
         if fault.kind == "rate_limit":
-            return self._rate_limited(fault, row)
+            return self._rate_limited(fault, call, row)
         if fault.kind == "hidden":
             call.hidden_ms = int(fault.params["ms"])
             return None
@@ -260,27 +310,41 @@ class SandboxServer:
                 loop.call_at(due, lambda: self.decide(row, "none", self._process(call)))
             raise
 
-    def _rate_limited(self, fault: Fault, row: Row) -> RawAnswer:
+    def _rate_limited(self, fault: Fault, call: Call, row: Row) -> RawAnswer:
         answer = self.faults.limited(fault, self.venue.limits, self.venue.clock())
+        if (face := self.face_of(call.path)) is not None:
+            answer = face.limited(int(dict(answer.headers)["Retry-After"]))
         self.decide(row, answer.status, answer)
         return RawAnswer(answer_bytes(answer))
 
     def _venue_error(self, fault: Fault, call: Call, row: Row) -> RawAnswer:
         """One of the venue's own troubled answers; the ones that mean "unknown" sometimes execute the request."""
         meaning = MEANINGS[fault.params["name"]]
-        executed = meaning.unknown and self.faults.chance(fault.params["execute_probability"])
+        executed = self.troubled(meaning, fault, row)
         self.decide(row, meaning.status, self._process(call) if executed else None)
         answer = Answer(meaning.status, meaning.body, [("Content-Type", meaning.content_type)])
         return RawAnswer(answer_bytes(answer))
 
+    def troubled(self, meaning: Meaning, fault: Fault, row: Row) -> bool:
+        """Was the request executed all the same? What its answer leaves open is noted on its rows."""
+        if meaning.unknown:
+            # venues that say so in a 200 leave no other trace of it
+            for each in [row, *self._further.get(row.seq, ())]:
+                each.notes.append("unknown")
+        return meaning.unknown and self.faults.chance(fault.params["execute_probability"])
+
     async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
-        if not websocket.serves(call.path.removeprefix(USDM_PREFIX)):
+        face = self.face_of(call.path)
+        known = call.path in face.doors if face else websocket.serves(call.path.removeprefix(USDM_PREFIX))
+        if not known:
             answer = Answer(404, b"", [])
             self.decide(row, 404, answer)
             return RawAnswer(answer_bytes(answer, keep_alive=False), close=True)
         self.decide(row, 101, None)
         self._sockets[row.seq] = request
         try:
+            if face is not None:
+                return await face.converse(request, call, row.connection)
             if call.path == "/ws-api/v3":
                 return await self.ws_api.serve(request, row.connection)
             hub = self.usdm_hub if _is_usdm(call) else self.hub
@@ -295,6 +359,8 @@ class SandboxServer:
             await asyncio.sleep(self._tick_s)
             self.venue.tick()
             self.usdm.tick()
+            for market in self.markets:
+                market.tick()
             self.saved()
 
     async def _turns(self) -> None:
@@ -303,6 +369,8 @@ class SandboxServer:
             for streams, users in ((self.streams, self.users), (self.usdm_streams, self.usdm_users)):
                 streams.turn()
                 users.expire()
+            for face in self.faces:
+                face.turn()
 
     async def _counts(self) -> None:
         before = time.monotonic()
@@ -312,8 +380,22 @@ class SandboxServer:
             self.streams.count(now - before)
             self.usdm_streams.count(now - before)
             before = now
-            if self.usdm.futures.countdowns and self.usdm.futures.fire_countdowns():
+            fired = [face.expire() for face in self.faces]
+            if (self.usdm.futures.countdowns and self.usdm.futures.fire_countdowns()) or any(fired):
                 self.saved()
+
+
+def _binance_facts(call: Call) -> Facts:
+    params = call.params
+    named = params.get("newClientOrderId") or params.get("origClientOrderId") or ""
+    window = params.get("recvWindow", "")
+    return Facts(
+        api_key=call.headers.get("X-MBX-APIKEY") or params.get("apiKey", ""),
+        lane=_lane(call),
+        told=(Told(named, params.get("symbol", ""), _intent(params)),),
+        age_ms=_age_ms(params, call.now),
+        ttl_ms=int(window) if window.isdigit() else None,
+    )
 
 
 def _is_usdm(call: Call) -> bool:

@@ -9,7 +9,7 @@ The background market's orders are not kept: it quotes anew.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from decimal import Decimal
 from pathlib import Path
@@ -26,34 +26,43 @@ _FILL_DECIMALS = {f.name for f in fields(Fill) if f.type == "Decimal"}
 
 
 class StateFile:
-    """Appends a venue's changes to `path`; `flush` after every change, `load` once at start."""
+    """Appends a venue's changes to `path`; `flush` after every change, `load` once at start.
 
-    def __init__(self, path: Path, venue: Venue) -> None:
-        self._path = path
+    Venues beside the first share its ledger, which is kept in its file alone: `ledger` false for theirs. `notes`: what
+    else is to be kept, as JSON, asked after every change; `noted` is what the file held of it.
+    """
+
+    def __init__(
+        self, path: Path, venue: Venue, *, ledger: bool = True, notes: Callable[[], Any] | None = None
+    ) -> None:
+        self.path = path
         self._venue = venue
+        self._ledger = ledger
+        self._notes = notes or (lambda: None)
+        self.noted: Any = None
         self._handle: int | None = None
 
     def load(self) -> bool:
         """Bring the venue to what the file says, then rewrite the file. False when there was nothing to load."""
-        found = self._path.exists() and self._replay()
+        found = self.path.exists() and self._replay()
         self.save()
         return found
 
     def save(self) -> None:
         """Write everything anew, atomically, and go on appending from there."""
         self.close()
-        fresh = self._path.with_suffix(self._path.suffix + ".new")
+        fresh = self.path.with_suffix(self.path.suffix + ".new")
         fresh.write_bytes(b"".join(self._whole()))
-        os.replace(fresh, self._path)
-        self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        self._venue.forget_changes()
+        os.replace(fresh, self.path)
+        self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._venue.forget_changes(ledger=self._ledger)
 
     def flush(self) -> None:
         """Append what changed since the last flush, in one write."""
         lines = b"".join(self._changed())
         if lines and self._handle is not None:
             os.write(self._handle, lines)
-        self._venue.forget_changes()
+        self._venue.forget_changes(ledger=self._ledger)
 
     def close(self) -> None:
         if self._handle is not None:
@@ -70,14 +79,18 @@ class StateFile:
             yield self._balance(account, asset)
         for account, fill in exchange.orders.new_fills:
             yield _line("fill", [account, _plain(fill)])
-        for row in self._venue.ledger.touched:
+        for row in self._venue.ledger.touched if self._ledger else ():
             yield _line("row", asdict(row))
         if exchange.orders.new_fills or exchange.orders.touched:
             yield self._counters()
+        if (notes := self._notes()) != self.noted:
+            self.noted = notes
+            yield _line("notes", notes)
 
     def _whole(self) -> Iterator[bytes]:
         exchange = self._venue.exchange
         yield self._counters()
+        yield _line("notes", self.noted)
         for order in exchange.orders.all_of():
             if order.account != MARKET_ACCOUNT:
                 yield _line("order", _plain(order))
@@ -86,7 +99,7 @@ class StateFile:
                 yield self._balance(account, asset)
         for account, fill in exchange.orders.fills:
             yield _line("fill", [account, _plain(fill)])
-        for row in self._venue.ledger.rows():
+        for row in self._venue.ledger.rows() if self._ledger else ():
             yield _line("row", asdict(row))
 
     def _balance(self, account: str, asset: str) -> bytes:
@@ -103,7 +116,7 @@ class StateFile:
         orders: dict[int, Order] = {}
         rows: dict[int, Row] = {}
         exchange = self._venue.exchange
-        lines = [line for line in self._path.read_bytes().split(b"\n") if line]
+        lines = [line for line in self.path.read_bytes().split(b"\n") if line]
         for line in lines:
             try:
                 kind, value = orjson.loads(line)
@@ -120,6 +133,8 @@ class StateFile:
                 exchange.orders.fills.append((value[0], Fill(**_decimals(value[1], _FILL_DECIMALS))))
             elif kind == "counters":
                 self._count(value)
+            elif kind == "notes":
+                self.noted = value
         for order in sorted(orders.values(), key=lambda each: each.id):
             exchange.restore(order)
         for row in rows.values():

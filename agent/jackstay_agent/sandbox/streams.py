@@ -29,6 +29,12 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
+def close_frame(code: int, reason: str) -> bytes:
+    """An unmasked close frame (RFC 6455, section 5.5.1); the reason has at most 123 bytes."""
+    payload = code.to_bytes(2, "big") + reason.encode()[:123]
+    return bytes((0x88, len(payload))) + payload
+
+
 class Listener:
     """One WebSocket connection. `combined` wraps every message with its stream's name."""
 
@@ -93,13 +99,17 @@ class StreamHub:
         listeners = self._by_stream.get(stream)
         if not listeners or self._faults.silent():
             return
-        if self._faults.armed and (fault := self._faults.pick_stream(stream, message)) is not None:
+        if self._faults.armed and (fault := self._faults.pick_stream(stream, self.fields_of(message))) is not None:
             self._trouble(fault, stream, message)
             return
         self._deliver(stream, message)
         held = self._held.pop(stream, None)
         if held is not None:
             self._deliver(stream, held)
+
+    def fields_of(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What a fault's `match` is compared with."""
+        return message
 
     def _trouble(self, fault: Fault, stream: str, message: dict[str, Any]) -> None:
         if fault.kind == "stream_duplicate":

@@ -27,7 +27,8 @@ def wall_ms() -> int:
 class Venue:
     """One market of the exchange, spot or usdm, with all a face needs. Several share keys and ledger.
 
-    `clock` gives milliseconds since the epoch; `seed` decides all chance.
+    `clock` gives milliseconds since the epoch; `seed` decides all chance. `make` builds the engine of another kind of
+    market for these accounts.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Venue:
         enforce_limits: bool = True,
         clock: Callable[[], int] = wall_ms,
         beside: Venue | None = None,
+        make: Callable[[list[str]], Exchange] | None = None,
     ) -> None:
         self.kind = kind
+        self._make = make
         self.seed = seed
         self.clock = clock
         self.keys: KeyRing = beside.keys if beside else KeyRing(keys or [ApiKey(DEFAULT_KEY, DEFAULT_SECRET)])
@@ -62,6 +65,8 @@ class Venue:
 
     def _fresh(self) -> Exchange:
         accounts = sorted({*self.keys.accounts(), DEFAULT_ACCOUNT})
+        if self._make is not None:
+            return self._make(accounts)
         if self.kind == "usdm":
             return futures_exchange(self.clock, accounts, FUNDS["USDT"])
         return spot_exchange(self.clock, {account: dict(FUNDS) for account in accounts})
@@ -80,6 +85,7 @@ class Venue:
         """As on the first day: orders, balances, ledger and counters are gone."""
         self.build()
         self.ledger.clear()
+        self.keys.forget_nonces()
         self.limits.reset()
         self.open_books()
 

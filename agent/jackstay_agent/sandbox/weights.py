@@ -61,6 +61,9 @@ class Limits:
     def ban(self, now: int, duration_ms: int) -> None:
         self._banned_until = now + duration_ms
 
+    def banned(self, now: int) -> bool:
+        return now < self._banned_until
+
     def spend(self, now: int, weight: int) -> Verdict | None:
         """Count the request; a verdict when it must be refused."""
         if now < self._banned_until:

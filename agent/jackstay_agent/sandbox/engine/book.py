@@ -53,6 +53,10 @@ class BookSide:
         """The resting order, already updated, was filled by this much; returns what is left at its price."""
         return self._shrink(order, quantity, gone=not order.remaining)
 
+    def shrunk(self, order: Order, quantity: Decimal) -> Decimal:
+        """The resting order is about to become smaller by this much and keeps its place; returns the level's total."""
+        return self._shrink(order, quantity, gone=False)
+
     def _shrink(self, order: Order, quantity: Decimal, *, gone: bool) -> Decimal:
         key = order.price * self._sign
         level = self._levels[key]

@@ -141,7 +141,7 @@ class Exchange:
             if order.is_market:
                 cost = self._market_plan(market, order.side, order.quantity, ZERO)[1]
             self.settlement.reserve(order, market.symbol, cost)
-        self.orders.touched.add(order.id)
+        self._changed("TRIGGERED", order)
 
     def place_pair(self, limit: OrderRequest, stop: OrderRequest, client_id: str) -> tuple[OrderList, Order, Order]:
         """One-cancels-the-other. The money is locked once, by the leg that needs more of it."""
@@ -191,6 +191,7 @@ class Exchange:
             owner=request.owner,
             position_side=request.position_side,
             reduce_only=request.reduce_only,
+            tag=request.tag,
             working_at=now,
         )
 
@@ -337,6 +338,82 @@ class Exchange:
             market = self.market(order.symbol)
             self._level(market, order, market.book.side(order.side).add(order))
 
+    def place_ended(self, request: OrderRequest) -> Order:
+        """Take an order into the books that is over at once: venues that answer before they match do so."""
+        market = self.market(request.symbol)
+        order = self._order(request)
+        self.next_order_id += 1
+        self.orders.add(order)
+        self._changed("NEW", order)
+        self._finish(market, order, "CANCELED")
+        return order
+
+    def amend(self, order: Order, price: Decimal, quantity: Decimal, stop_price: Decimal | None = None) -> Order:
+        """A new price and quantity for an open order, in place: same id, filled part kept, last in its queue.
+
+        Raises Reject and changes nothing when it is refused; no more than what is filled already ends the order.
+        """
+        market = self.market(order.symbol)
+        stop = order.stop_price if stop_price is None else stop_price
+        request = OrderRequest(order.account, order.symbol, order.side, order.type, quantity, price, stop_price=stop)
+        filters.check(market.symbol, request, market.last_price)
+        if order.list_id >= 0:
+            raise Reject("bad_list")
+        if quantity <= order.filled:
+            return self.cancel(order.account, order.symbol, order.id)
+        if not order.working:
+            triggers.check(request, market.last_price)
+        before = (order.price, order.quantity, order.stop_price)
+        self._set_aside(market, order)
+        order.price, order.quantity, order.stop_price, order.updated_at = price, quantity, stop, self.clock()
+        try:
+            if order.type == "LIMIT_MAKER" and self._crosses(market, order):
+                raise Reject("would_match")
+            self.settlement.reserve(order, market.symbol, ZERO)
+        except Reject:
+            order.price, order.quantity, order.stop_price = before
+            self.settlement.reserve(order, market.symbol, ZERO)
+            self._set_back(market, order)
+            raise
+        self._changed("AMENDMENT", order)
+        if order.working:
+            self._execute(market, order)
+            self._fire(market)
+        else:
+            self._set_back(market, order)
+        return order
+
+    def shrink(self, order: Order, quantity: Decimal) -> Order:
+        """A smaller quantity for an open order, which keeps its place in the queue where its venue is so kind."""
+        market = self.market(order.symbol)
+        if not order.working or not order.filled < quantity < order.quantity:
+            return self.amend(order, order.price, quantity)
+        request = OrderRequest(order.account, order.symbol, order.side, order.type, quantity, order.price)
+        filters.check(market.symbol, request, market.last_price)
+        self._level(market, order, market.book.side(order.side).shrunk(order, order.quantity - quantity))
+        self.settlement.release(order, market.symbol)
+        order.quantity, order.updated_at = quantity, self.clock()
+        self.settlement.reserve(order, market.symbol, ZERO)
+        self._changed("AMENDMENT", order)
+        return order
+
+    def expire(self, order: Order) -> None:
+        """End an open order because its time is over."""
+        self._remove(self.market(order.symbol), order, "EXPIRED")
+
+    def _set_aside(self, market: Market, order: Order) -> None:
+        if order.working:
+            self._level(market, order, market.book.side(order.side).remove(order))
+        else:
+            market.triggers.remove(order)
+        self.settlement.release(order, market.symbol)
+
+    def _set_back(self, market: Market, order: Order) -> None:
+        if order.working:
+            self._level(market, order, market.book.side(order.side).add(order))
+        else:
+            market.triggers.add(order)
+
     # ending ----------------------------------------------------------------------------------------------------
 
     def cancel(self, account: str, symbol: str, order_id: int | None = None, client_id: str | None = None) -> Order:
@@ -401,12 +478,16 @@ def spot_symbols() -> list[Symbol]:
     ]
 
 
-def spot_exchange(clock: Callable[[], int], funds: dict[str, dict[str, Decimal]]) -> Exchange:
+def spot_exchange(
+    clock: Callable[[], int], funds: dict[str, dict[str, Decimal]], symbols: list[Symbol] | None = None
+) -> Exchange:
     """A spot venue with these accounts' funds, a background account that never runs dry, and an account for fees."""
-    exchange = Exchange(spot_symbols(), clock)
+    traded = symbols or spot_symbols()
+    exchange = Exchange(traded, clock)
     for account, assets in funds.items():
         exchange.wallets.open(account, assets)
     plenty = Decimal(10) ** 12
-    exchange.wallets.open(MARKET_ACCOUNT, {"BTC": plenty, "ETH": plenty, "USDT": plenty})
+    assets_traded = sorted({name for each in traded for name in (each.base, each.quote)})
+    exchange.wallets.open(MARKET_ACCOUNT, dict.fromkeys(assets_traded, plenty))
     exchange.wallets.open(FEE_ACCOUNT, {})
     return exchange

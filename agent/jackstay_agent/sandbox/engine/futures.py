@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from . import filters
 from .algos import AlgoTable, fired_request, order_of
 from .exchange import Exchange, Market
 from .model import FEE_ACCOUNT, MARKET_ACCOUNT, Order, OrderRequest, Reject, Symbol
@@ -57,29 +56,6 @@ class FuturesExchange(Exchange):
                 continue
             order_of(algo, placed.order, now)
             self.algos.changed(algo, "FINISHED", now)
-
-    def amend(self, order: Order, price: Decimal, quantity: Decimal) -> Order:
-        """A new price and quantity for an open order, in place: same id, filled part kept, last in its queue."""
-        market = self.market(order.symbol)
-        request = OrderRequest(order.account, order.symbol, order.side, order.type, quantity, price)
-        filters.check(market.symbol, request, market.last_price)
-        if quantity <= order.filled:
-            return self.cancel(order.account, order.symbol, order.id)
-        before = (order.price, order.quantity)
-        self._level(market, order, market.book.side(order.side).remove(order))
-        self.settlement.release(order, market.symbol)
-        order.price, order.quantity, order.updated_at = price, quantity, self.clock()
-        try:
-            self.settlement.reserve(order, market.symbol, Decimal(0))
-        except Reject:
-            order.price, order.quantity = before
-            self.settlement.reserve(order, market.symbol, Decimal(0))
-            self._level(market, order, market.book.side(order.side).add(order))
-            raise
-        self._changed("AMENDMENT", order)
-        self._execute(market, order)
-        self._fire(market)
-        return order
 
     # dead-man switch ---------------------------------------------------------------------------------------------
 

@@ -73,6 +73,8 @@ class OrderRequest:
     position_side: str = "BOTH"
     reduce_only: bool = False
     close_position: bool = False
+    # what a face wants to remember of the order, in its own words: the engine keeps it and never reads it
+    tag: str = ""
 
 
 @dataclass(slots=True)
@@ -104,6 +106,7 @@ class Order:
     prevented: Decimal = ZERO
     position_side: str = "BOTH"
     reduce_only: bool = False
+    tag: str = ""
 
     @property
     def remaining(self) -> Decimal:
@@ -165,7 +168,8 @@ class BookChange:
 
 @dataclass(slots=True, frozen=True)
 class OrderChange:
-    """What just happened to an order: `kind` is Binance's execution type (NEW, TRADE, CANCELED, EXPIRED, REPLACED)."""
+    """What just happened to an order: `kind` is Binance's execution type (NEW, TRADE, CANCELED, EXPIRED, REPLACED),
+    or AMENDMENT, or TRIGGERED: a conditional order's price was reached (which not every venue tells)."""
 
     kind: str
     order: Order

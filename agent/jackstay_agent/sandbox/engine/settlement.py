@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import ROUND_DOWN, Decimal
 from typing import Protocol
 
-from .model import FEE_ACCOUNT, MARKET_ACCOUNT, ZERO, Order, Symbol
+from .model import FEE_ACCOUNT, MARKET_ACCOUNT, ZERO, Order, Reject, Symbol
 from .wallet import Wallets
 
 CENT = Decimal("0.00000001")
@@ -44,9 +44,9 @@ class SpotSettlement:
     def reserve(self, order: Order, symbol: Symbol, market_cost: Decimal) -> None:
         """Lock what the order may spend; a market buy locks what the book says it will cost."""
         if order.side == "SELL":
-            asset, amount = symbol.base, order.quantity
+            asset, amount = symbol.base, order.remaining
         else:
-            asset, amount = symbol.quote, (order.price * order.quantity if order.price else market_cost)
+            asset, amount = symbol.quote, (order.price * order.remaining if order.price else market_cost)
         self._wallets.lock(order.account, asset, amount)
         order.locked = amount
 
@@ -94,3 +94,43 @@ class SpotSettlement:
         if order.account == MARKET_ACCOUNT:
             return ZERO
         return (received * self.fee_rate).quantize(CENT, ROUND_DOWN)
+
+
+class QuoteFeeSettlement(SpotSettlement):
+    """Both sides pay their fee in the quote currency, a buyer on top of the price (Kraken's default, `fciq`)."""
+
+    def __init__(self, wallets: Wallets, fee_rate: Decimal) -> None:
+        super().__init__(wallets, fee_rate)
+        self.fees_in_quote = True
+
+    def reserve(self, order: Order, symbol: Symbol, market_cost: Decimal) -> None:
+        if order.side == "SELL":
+            super().reserve(order, symbol, market_cost)
+            return
+        amount = self._with_fee(order, order.price * order.remaining if order.price else market_cost)
+        self._wallets.lock(order.account, symbol.quote, amount)
+        order.locked = amount
+
+    def reserve_pair(self, resting: Order, waiting: Order, symbol: Symbol) -> None:
+        raise Reject("bad_list")  # the venue of these fees knows no pairs
+
+    def settle(
+        self, symbol: Symbol, buyer: Order, seller: Order, price: Decimal, quantity: Decimal
+    ) -> tuple[Decimal, Decimal]:
+        """Move quantity and money of one match; returns both fees, in quote."""
+        wallets, cost = self._wallets, price * quantity
+        buyer_fee, seller_fee = self._fee(buyer, cost), self._fee(seller, cost)
+        held = self._with_fee(buyer, (buyer.price or price) * quantity)
+        buyer.locked -= held
+        seller.locked -= quantity
+        wallets.take_locked(buyer.account, symbol.quote, cost + buyer_fee)
+        wallets.unlock(buyer.account, symbol.quote, held - cost - buyer_fee)
+        wallets.take_locked(seller.account, symbol.base, quantity)
+        wallets.give(buyer.account, symbol.base, quantity)
+        wallets.give(seller.account, symbol.quote, cost - seller_fee)
+        if buyer_fee or seller_fee:
+            wallets.give(FEE_ACCOUNT, symbol.quote, buyer_fee + seller_fee)
+        return buyer_fee, seller_fee
+
+    def _with_fee(self, order: Order, cost: Decimal) -> Decimal:
+        return cost if order.account == MARKET_ACCOUNT else cost * (1 + self.fee_rate)

@@ -15,7 +15,7 @@ from ..engine.model import Reject
 from ..venue import Venue
 from . import binance_public as public
 from . import binance_trade as trade
-from .binance_auth import check_window, require, verify
+from .binance_auth import check_nonce, check_window, require, verify
 from .binance_errors import Refusal, from_reject, mandatory
 from .binance_route import Route
 
@@ -77,6 +77,7 @@ def authenticate(venue: Venue, call: Call, permission: str) -> None:
     payload = "&".join(f"{name}={call.params[name]}" for name in sorted(call.params) if name != "signature")
     if not verify(key, payload, signature):
         raise Refusal(-1022, "Signature for this request is not valid.")
+    check_nonce(call.params, key, venue.keys)
     require(key, permission)
 
 
