@@ -36,6 +36,7 @@ from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
 from .resolver import Resolver
+from .trading_hours import TradingHours
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
@@ -87,6 +88,7 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
+        self.hours = TradingHours(config.hours, ports.wall)
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
@@ -182,6 +184,7 @@ class Agent:
             ws_dial=self._ws_dial,
             publish=self._publish,
             on_event=self.event,
+            hours=self.hours,
         )
         self.feed_door = FeedDoor(
             FeedDoorSettings(

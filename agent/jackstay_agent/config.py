@@ -23,6 +23,7 @@ from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .outbox.settings import OutboxSettings
 from .toml_places import line_of, unknown_keys
+from .trading_hours import HoursSettings
 from .transport.endpoint import Endpoint
 from .venues.credentials import KeySource
 from .venues.profile import Profile, shipped_profiles, user_profiles
@@ -91,6 +92,7 @@ class Config(Section, frozen=True, kw_only=True):
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}
+    hours: dict[str, HoursSettings] = {}
 
     @classmethod
     def from_toml(cls, text: str, origin: str = "config") -> Config:
@@ -164,6 +166,11 @@ class Config(Section, frozen=True, kw_only=True):
                 feed.check(name)
             except ValidationError as error:
                 problems.append(f"[feeds.{name}] {error}")
+        for name, hours in self.hours.items():
+            try:
+                hours.made(name)
+            except ValidationError as error:
+                problems.append(f"[hours.{name}] {error}")
         for name, venue in self.venues.items():
             problem = venue.keys.problem() if venue.keys is not None else ""
             if problem:

@@ -46,7 +46,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "gateway.*",
         },
     ),
-    ("settings", {"config", "connection_settings", "error_settings", "feed_settings"}),
+    ("settings", {"config", "connection_settings", "error_settings", "feed_settings", "trading_hours"}),
     (
         "transport, outbox, venues",
         {
