@@ -777,7 +777,8 @@ async def test_outside_trading_hours_silence_is_no_alarm(monkeypatch: pytest.Mon
     """A closed market's socket is not found stale, neither as a whole nor by subscription; once it is open it is."""
     monkeypatch.setattr(feed_socket, "HOURS_LOOK_S", 0.02)
     wall = Wall("2026-11-25 22:00:00")
-    async with feeding(silent, hours=nyse(wall), silence_s=0.2, first_message_s=0.2) as (manager, readers, exchange):
+    settings = {"silence_s": 0.2, "first_message_s": 0.2, "closed_dial_s": 0.0}
+    async with feeding(silent, hours=nyse(wall), **settings) as (manager, readers, exchange):
         manager.demand("sim", ["stock1@trade"])
         await exchange.peer()
         await asyncio.sleep(1.0)  # five times either deadline
