@@ -41,6 +41,7 @@ from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
+from .user_streams import UserStreams
 from .venue_access import VenueAccess
 from .venues.outgoing import OutgoingRequest
 from .venues.profile import Profile
@@ -137,6 +138,7 @@ class Agent:
         )
         self._build_doors(own_uid, allow_uids)
         self._build_feeds(own_uid, allow_uids)
+        self._build_user_streams()
 
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         config, ports = self.config, self._ports
@@ -199,6 +201,21 @@ class Agent:
             call_later=ports.loop.call_later,
             status=self.status,
             process_gone=ports.process_gone,
+        )
+
+    def _build_user_streams(self) -> None:
+        ports, profiles = self._ports, profiles_of(self.config)
+        wanted = {section.profile or name for name, section in self.config.venues.items() if section.user_stream}
+        venues = {name: data for name in wanted if (data := profiles[name].data.user_stream) is not None}
+        self.user_streams = UserStreams(
+            venues,
+            operations=self.access.asking,
+            loop=ports.loop,
+            clock=ports.clock,
+            random=ports.random.random,
+            ws_dial=self._ws_dial,
+            ask=self._ask_venue,
+            on_event=self.event,
         )
 
     def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
@@ -299,6 +316,7 @@ class Agent:
             self.feed_door.attach(self._open(self.paths.feed, self.feed_door.on_frame, mode, sndhwm=64))
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
             await self.feeds.start()
+            await self.user_streams.start()
         except BaseException:
             await self.stop()
             raise
@@ -333,6 +351,7 @@ class Agent:
             self._ticker.cancel()
         self.feed_door.close()
         await self.feeds.stop()
+        await self.user_streams.stop()
         await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
         for door in reversed(self._doors):
@@ -396,6 +415,7 @@ class Agent:
             "in_flight": self.bots.in_flight(),
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
+            "user_streams": self.user_streams.status(),
             "queue": self.intents.status(),
             "venues": self.access.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},

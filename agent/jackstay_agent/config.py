@@ -62,6 +62,7 @@ class VenueSection(Section, frozen=True, kw_only=True):
 
     profile: str = ""  # default: the section's own name
     keys: KeySource | None = None  # the agent's own key; without one the venue is carried only
+    user_stream: bool = True  # with a key: hear the account's own events, where the profile knows how
     live: bool = True  # the keys open a real account
     limits: dict[str, float] = {}  # the account's own allowances by budget name; 0 switches a budget off
 

@@ -39,6 +39,8 @@ LAYERS: list[tuple[str, set[str]]] = [
             "venue_access",
             "resolver",
             "upstreams",
+            "user_stream_line",
+            "user_streams",
             "ports",
             "control",
             "budgets",
