@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from jackstay_protocols.errors import Lane, Reason
-from jackstay_protocols.messages import Post, Refusal, Request
+from jackstay_protocols.messages import Refusal
 from jackstay_protocols.types import OrderClass
 
 from .core.breaker import Permit
@@ -30,9 +30,10 @@ NOBODY: Any = object()
 class Asking(Protocol):
     """A bot's call, or a question of the agent's own."""
 
-    message: Request | Post
-    deadline_at: float
-    abandoned: bool
+    @property
+    def deadline_at(self) -> float: ...
+    @property
+    def abandoned(self) -> bool: ...
 
 
 class Leave(NamedTuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -19,8 +20,11 @@ from jackstay_protocols.endpoints import AgentPaths, state_folder
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, OutcomeNews
 
-from .config import Config, profiles_of
+from .config import Config, class_rules_of, profiles_of
+from .decision_desk import BreakerPlace, DecisionDesk
+from .dial_breakers import STREAM_DIALS, DialBreakers
 from .error_settings import DEFAULT_BREAKERS
+from .error_settings import STREAM_DIALS as DIAL_SETTINGS
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
@@ -30,17 +34,19 @@ from .instance_lock import InstanceLock
 from .intents import Intents
 from .judgement import Judgement
 from .logs import make_logger, write_event
-from .order_desk import OrderDesk
+from .order_desk import OrderDesk, Verb
 from .outbox import Outbox
 from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
 from .resolver import Resolver
+from .telling import Telling
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
 from .venue_access import VenueAccess
+from .venue_modes import VenueModes
 from .venues.outgoing import OutgoingRequest
 from .venues.profile import Profile
 from .witness import Witness
@@ -79,6 +85,8 @@ class Agent:
         self.lag_worst_s = 0.0
         self.events_total = 0
         self._tls: dict[str, Any] = {}
+        self.telling = Telling(ports.clock)
+        self.telling.on_broken = self.event
         self._build()
 
     # ------------------------------------------------------------ parts
@@ -87,6 +95,13 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
+        self.modes = VenueModes(clock=ports.clock, on_event=self.event)
+        self.dial_breakers = DialBreakers(
+            config.errors.breakers.get("stream_dials", DIAL_SETTINGS),
+            clock=ports.clock,
+            random=ports.random.random,
+            on_event=self.event,
+        )
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
@@ -110,7 +125,9 @@ class Agent:
             deliver=self._tell_bot,
             clock=ports.clock,
             equal_window_s=config.queue.idempotency_window_s,
+            class_rules=class_rules_of(config),
             on_event=self.event,
+            telling=self.telling,
         )
         self.resolver = Resolver(
             lambda: self.intents.outbox,
@@ -132,6 +149,7 @@ class Agent:
             witness=Witness(lambda: self.intents.outbox),
             access=self.access,
             on_event=self.event,
+            telling=self.telling,
         )
         self._build_doors(own_uid, allow_uids)
         self._build_feeds(own_uid, allow_uids)
@@ -157,6 +175,7 @@ class Agent:
             on_event=self.event,
             replay=self.intents.replay,
             ack=self.intents.ack,
+            telling=self.telling,
         )
         self.control = ControlDoor(
             {
@@ -164,6 +183,7 @@ class Agent:
                 "ping": self._verb_ping,
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
+                **self._decision_verbs(),
                 **OrderDesk(
                     lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=lambda: None
                 ).verbs(),
@@ -171,6 +191,27 @@ class Agent:
             allow_uids=allow_uids,
             own_uid=own_uid,
         )
+
+    def _decision_verbs(self) -> dict[str, Verb]:
+        return DecisionDesk(
+            breakers=self.breakers,
+            judgements=lambda: (each.judgement for each in self.upstreams),
+            modes=self.modes,
+            venues=self._venues,
+            clock=self._ports.clock,
+            on_event=self.event,
+            on_change=self._decided,
+        ).verbs()
+
+    def _venues(self) -> list[str]:
+        """Names of venues: those with a profile, and the hosts without one that were asked."""
+        return sorted({*profiles_of(self.config), *(each.judgement.venue for each in self.upstreams)})
+
+    def _decided(self) -> None:
+        """An operator changed a decision: tell what moved."""
+        for each in self.upstreams:
+            each.judgement.tell()
+        self.dial_breakers.tell()
 
     def _build_feeds(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         ports = self._ports
@@ -204,7 +245,20 @@ class Agent:
     async def _ws_dial(self, url: str, **options: Any) -> Any:
         """A feed's dial with ``[upstreams]`` applied, under the agent's own TLS settings."""
         endpoint = self.config.endpoint_for(url)
-        return await self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
+
+        def dial() -> Any:
+            return self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
+
+        return await self.dial_breakers.guarded(endpoint.host, dial)
+
+    def breakers(self) -> Iterator[BreakerPlace]:
+        """Every breaker there is: one per upstream and class of endpoints, one per stream host."""
+        for each in self.upstreams:
+            judgement = each.judgement
+            for name, breaker in judgement.breakers.items():
+                yield BreakerPlace(judgement.name, judgement.venue, name, breaker)
+        for host, breaker in self.dial_breakers.breakers.items():
+            yield BreakerPlace(host, self.upstreams.venue_of(host), STREAM_DIALS, breaker)
 
     def _make_judgement(self, host: str, profile: Profile) -> Judgement:
         return Judgement(
@@ -215,6 +269,7 @@ class Agent:
             clock=self._ports.clock,
             random=self._ports.random,
             on_event=self.event,
+            modes=self.modes,
         )
 
     def _make_pool(self, endpoint: Endpoint) -> HttpPool:
@@ -361,6 +416,7 @@ class Agent:
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self.bots.watch()
         self.access.tick()
+        self.modes.tell()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
@@ -374,7 +430,9 @@ class Agent:
         self.events_total += 1
         if self._logger is not None:
             write_event(self._logger, name, fields)
-        self.feed_door.publish_event(Event(name, int(self._ports.wall() * 1e6), fields))
+        wall_us = int(self._ports.wall() * 1e6)
+        self.telling.happened(name, fields, wall_us)
+        self.feed_door.publish_event(Event(name, wall_us, fields))
 
     def status(self) -> dict[str, Any]:
         """Everything an operator sees at a glance; plain values only."""
@@ -395,6 +453,7 @@ class Agent:
             "feeds": self.feeds.status(),
             "queue": self.intents.status(),
             "venues": self.access.status(),
+            "modes": self.modes.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,

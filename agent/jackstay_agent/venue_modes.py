@@ -12,7 +12,7 @@ from typing import Any
 from jackstay_protocols.errors import Lane, ValidationError
 from jackstay_protocols.types import OrderClass
 
-from .core.modes import Hold, Mode, Modes
+from .core.modes import Hold, Mode, Modes, strictest
 
 EventSink = Callable[[str, dict[str, Any]], None]
 EVERYWHERE = "*"
@@ -53,11 +53,7 @@ class VenueModes:
 
     def mode(self, venue: str) -> Mode:
         """The strictest one that stands over a venue now."""
-        now = self._clock()
-        modes = Modes()
-        for hold in self.holds(venue):
-            modes.hold(hold.mode, now, holder=hold.holder, why=hold.why)
-        return modes.mode(now)
+        return strictest(self.holds(venue))
 
     def holds(self, venue: str) -> list[Hold]:
         """What stands over a venue now, with what stands over all."""

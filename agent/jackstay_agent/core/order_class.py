@@ -60,9 +60,7 @@ class ClassRules:
         named = {**{f"prefixes[{p!r}]": c for p, c in self.prefixes.items()}, "buy": self.buy, "sell": self.sell}
         for name, value in {**named, "otherwise": self.otherwise}.items():
             if value not in _WORDS:
-                raise ValidationError(
-                    f"ClassRules.{name} is {value!r}; one of {', '.join(sorted(_WORDS))} is expected"
-                )
+                raise ValidationError(f"ClassRules.{name} is {value!r}; one of {', '.join(sorted(_WORDS))} is expected")
 
 
 def classify_order(facts: OrderFacts, rules: ClassRules) -> OrderClass:
