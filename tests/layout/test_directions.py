@@ -41,6 +41,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "upstreams",
             "ports",
             "control",
+            "watchdog",
             "budgets",
             "gateway",
             "gateway.*",
