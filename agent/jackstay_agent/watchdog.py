@@ -1,6 +1,6 @@
 """Watches the bots: each one's state from lease, process and operator, and what the armed preset makes of it.
 
-It decides nothing itself: `core/liveness` judges, the table of `core/protection` says what follows, the `Guard` does it.
+It decides nothing itself: `core/liveness` judges, the table of `core/protection` says what follows, the `Guard` does.
 This file keeps what is known of each bot, notices changes, tells them once, and writes down the silences that arming
 stands on. Without an operator's word the preset is `observe`: all is told, nothing is done (DESIGN §3 rule 5).
 
@@ -106,6 +106,7 @@ class Watchdog:
         self._watched: dict[str, Watched] = {}
         self._silences: dict[str, Silences] = {}
         self._holds: dict[str, tuple[float, str, str]] = {}  # bot -> until, by, why
+        self._expected: dict[str, tuple[float, str]] = {}  # bot -> until, by
         self.changed = True  # something a restart has to know; the owner writes a snapshot and clears it
 
     # ---- the pulse
@@ -162,6 +163,10 @@ class Watchdog:
             vital.progress_at = max(vital.progress_at or 0.0, session.progress_at)
         held = self._holds.get(session.bot_id)
         vital.hold_until = held[0] if held is not None else None
+        expected = self._expected.get(session.bot_id)
+        vital.expected_until = expected[0] if expected is not None else None
+        if expected is not None and now >= expected[0]:
+            del self._expected[session.bot_id]
         if held is not None and now >= held[0]:
             del self._holds[session.bot_id]
             self._on_event("bot.hold_over", {"bot": session.bot_id, "by": held[1]})
@@ -260,8 +265,7 @@ class Watchdog:
         check_number("hold", "for_s", seconds, 0.0, HOLD_S_MAX, above_low=True)
         if not why.strip():
             raise ValidationError("why is missing; a hold is recorded with its reason")
-        if bot_id not in {session.bot_id for session in self._sessions()}:
-            raise ValidationError(f"no bot {bot_id!r} is known here; `jackstay bot list` shows them")
+        self._check_known(bot_id)
         until = self._clock() + seconds
         self._holds[bot_id], self.changed = (until, by, why.strip()[:WHY_MAX]), True
         return until
@@ -270,6 +274,16 @@ class Watchdog:
         """True if there was one."""
         self.changed = True
         return self._holds.pop(bot_id, None) is not None
+
+    def expect_restart(self, bot_id: str, seconds: float, *, by: str) -> None:
+        """Its silence, its end and a new process are expected for so long. Raises ValidationError."""
+        check_number("expect-restart", "back_within_s", seconds, 0.0, HOLD_S_MAX, above_low=True)
+        self._check_known(bot_id)
+        self._expected[bot_id], self.changed = (self._clock() + seconds, by), True
+
+    def _check_known(self, bot_id: str) -> None:
+        if bot_id not in {session.bot_id for session in self._sessions()}:
+            raise ValidationError(f"no bot {bot_id!r} is known here; `jackstay bot list` shows them")
 
     def state(self, bot_id: str) -> BotState | None:
         """None for a bot that has no session."""
@@ -317,6 +331,7 @@ class Watchdog:
             "wall": wall,
             "armed": [str(armed.preset), armed.silence_s, armed.by, armed.why, armed.at],
             "holds": {bot: [until - now, by, why] for bot, (until, by, why) in self._holds.items()},
+            "expected": {bot: [until - now, by] for bot, (until, by) in self._expected.items()},
             "bots": [
                 [each.session.bot_id, each.session.pid, each.session.seen_pid, each.session.lease.within_s]
                 for each in self._watched.values()
@@ -335,20 +350,22 @@ class Watchdog:
             preset, silence_s, by, why, at = kept["armed"]
             armed = Armed(Preset(preset), None if silence_s is None else float(silence_s), str(by), str(why), float(at))
             holds = {str(b): (now + float(s) - gone_s, str(by), str(w)) for b, (s, by, w) in kept["holds"].items()}
+            expected = {str(b): (now + float(s) - gone_s, str(by)) for b, (s, by) in kept["expected"].items()}
             silences = {}
             for bot, rows in kept["silences"].items():
                 silences[str(bot)] = found = Silences()
                 found.restore(rows)
                 found.seen = len(rows)
-            bots = [_expected(str(b), int(p), int(s), float(w), now, same_boot) for b, p, s, w in kept["bots"]]
+            bots = [_known(str(b), int(p), int(s), float(w), now, same_boot) for b, p, s, w in kept["bots"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValidationError(f"the watchdog's snapshot is damaged ({type(error).__name__})") from error
         self.armed, self._silences = armed, silences
         self._holds = {bot: each for bot, each in holds.items() if each[0] > now}
+        self._expected = {bot: each for bot, each in expected.items() if each[0] > now}
         return bots
 
 
-def _expected(bot_id: str, pid: int, seen_pid: int, within_s: float, now: float, same_boot: bool) -> BotSession:
+def _known(bot_id: str, pid: int, seen_pid: int, within_s: float, now: float, same_boot: bool) -> BotSession:
     """The session of a bot that an earlier agent knew. After a reboot its lease is over: anyone may take its place."""
     within_s = clamp_beat_s(within_s)
     if same_boot:

@@ -196,6 +196,18 @@ def test_a_hold_that_means_nothing_is_refused(world: World, seconds: float, why:
         world.dog.hold(name, seconds, by="uid 0", why=why)
 
 
+def test_an_expected_restart_costs_nothing_until_it_is_overdue(world: World) -> None:
+    """A deploy by hand of a bot that says no goodbye."""
+    world.dog.arm(Preset.DIRECTIONAL, None, by="uid 0")
+    world.bot()
+    world.dog.expect_restart("b", 120, by="uid 0")
+    world.processes[42] = Process.GONE
+    assert world.step(119) == []
+    assert world.step(2) == [("hold", "b", HoldScope.BOT), ("cancel", "b", ENTRY)]
+    with pytest.raises(ValidationError):
+        world.dog.expect_restart("nobody", 120, by="uid 0")
+
+
 def test_beating_without_progress_is_a_stall_where_it_is_configured() -> None:
     """Alive and stuck."""
     world = World(progress_max_s=60)
@@ -244,7 +256,8 @@ def test_a_restarted_agent_expects_the_bots_it_knew(world: World) -> None:
     world.dog.arm(Preset.DIRECTIONAL, 5.0, by="uid 0", why="tested")
     world.bot()
     world.step(1)
-    world.dog.hold("c" if False else "b", 3, by="uid 0", why="short")
+    world.dog.hold("b", 3, by="uid 0", why="short")
+    world.dog.expect_restart("b", 1, by="uid 0")
     kept = world.dog.snapshot()
     world.now += 2
     world.dog = world.another()
@@ -266,7 +279,9 @@ def test_after_a_reboot_a_bot_has_the_restart_grace(world: World) -> None:
     assert world.step(2) == [("cancel", "b", ENTRY)]
 
 
-@pytest.mark.parametrize("damage", [{"armed": 1}, {"holds": 3}, {"silences": {"b": [[1]]}}, {"bots": [["b"]]}])
+@pytest.mark.parametrize(
+    "damage", [{"armed": 1}, {"holds": 3}, {"silences": {"b": [[1]]}}, {"bots": [["b"]]}, {"expected": 1}]
+)
 def test_a_damaged_snapshot_is_an_error_and_changes_nothing(world: World, damage: dict[str, Any]) -> None:
     """Observe is what remains."""
     kept = world.dog.snapshot() | damage

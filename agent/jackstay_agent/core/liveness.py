@@ -82,6 +82,7 @@ class Vital:
     goodbye_at: float = 0.0
     progress_at: float | None = None
     hold_until: float | None = None
+    expected_until: float | None = None  # an operator restarts it: silence and death are expected until then
 
     def excuse(self, seconds: float) -> None:
         """Time in which the agent itself did not run is never held against the bot (DESIGN §3 rule 13)."""
@@ -102,6 +103,14 @@ def judge(vital: Vital, now: float, settings: WatchSettings) -> Judged:
     """The bot's state now."""
     if vital.hold_until is not None and now < vital.hold_until:
         return Judged(BotState.HELD, "held by an operator")
+    found = _unheld(vital, now, settings)
+    expected = vital.expected_until is not None and now < vital.expected_until
+    if expected and found.state in (BotState.LATE, BotState.STALLED, BotState.DEAD):
+        return Judged(BotState.LEFT, f"an operator expects its restart; {found.why}")
+    return found
+
+
+def _unheld(vital: Vital, now: float, settings: WatchSettings) -> Judged:
     if vital.goodbye is not None:
         return _after_goodbye(vital, vital.goodbye, now)
     if vital.process in _ENDED:
@@ -145,6 +154,8 @@ def next_look_at(vital: Vital, now: float, settings: WatchSettings) -> float | N
     found: list[float] = []
     if vital.hold_until is not None and vital.hold_until > now:
         return vital.hold_until
+    if vital.expected_until is not None:
+        found.append(vital.expected_until)
     if vital.goodbye is not None:
         if vital.goodbye.back_within_s:
             found.append(vital.goodbye_at + vital.goodbye.back_within_s)

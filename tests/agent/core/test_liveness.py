@@ -72,6 +72,17 @@ def test_a_hold_covers_everything_until_it_ends() -> None:
     assert judge(bot, 50.0, USUAL).state is BotState.DEAD
 
 
+def test_a_restart_that_is_expected_is_no_death() -> None:
+    """Silence and an ended process are as good as a goodbye until the time is over; a life sign is what it is."""
+    bot = vital(expected_until=300.0)
+    assert judge(bot, 2.0, USUAL).state is BotState.WELL
+    assert judge(bot, 200.0, USUAL).state is BotState.LEFT
+    assert judge(bot, 300.0, USUAL).state is BotState.STALLED
+    gone = vital(expected_until=300.0, process=Process.GONE, ended_at=10.0)
+    assert judge(gone, 299.0, USUAL).state is BotState.LEFT
+    assert judge(gone, 301.0, USUAL).state is BotState.DEAD
+
+
 def test_progress_counts_only_where_it_is_enforced_and_was_ever_reported() -> None:
     """Beating without progress is a stall for those who configured it."""
     strict = WatchSettings(progress_max_s=60)
@@ -108,6 +119,7 @@ def test_settings_that_mean_nothing_are_refused(wrong: dict[str, float]) -> None
     goodbye=st.sampled_from([None, Goodbye(), Goodbye("", "keep", 30.0), Goodbye("", "cancel", 0.0)]),
     progress_at=st.none() | st.floats(0, 5_000),
     hold_until=st.none() | st.floats(0, 10_000),
+    expected_until=st.none() | st.floats(0, 10_000),
     silence_s=st.none() | st.floats(0.1, 1_000),
     progress_max_s=st.sampled_from([0.0, 20.0]),
     share=st.floats(0.01, 0.99),
@@ -120,13 +132,14 @@ def test_nothing_changes_before_the_next_look(
     goodbye: Goodbye | None,
     progress_at: float | None,
     hold_until: float | None,
+    expected_until: float | None,
     silence_s: float | None,
     progress_max_s: float,
     share: float,
 ) -> None:
     """Between now and `next_look_at` the state stays what it is, so nobody has to poll."""
     settings = WatchSettings(silence_s=silence_s, progress_max_s=progress_max_s)
-    bot = Vital(SilenceLease(within_s, 0.0), process, ended_at, goodbye, 0.0, progress_at, hold_until)
+    bot = Vital(SilenceLease(within_s, 0.0), process, ended_at, goodbye, 0.0, progress_at, hold_until, expected_until)
     before = judge(bot, now, settings).state
     at = next_look_at(bot, now, settings)
     if at is None:
