@@ -8,6 +8,7 @@ feeds, pools, doors, give the lock back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -284,7 +285,13 @@ class Agent:
         endpoint = self.config.endpoint_for(url)
 
         def dial() -> Any:
-            return self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
+            return self._ports.ws_dial(
+                url,
+                endpoint=endpoint,
+                ssl_context=self._ssl_context(endpoint),
+                local_address=self.config.connections.local_address,
+                **options,
+            )
 
         return await self.dial_breakers.guarded(endpoint.host, dial)
 
@@ -309,8 +316,8 @@ class Agent:
             modes=self.modes,
         )
 
-    def _make_pool(self, endpoint: Endpoint) -> HttpPool:
-        ports = self._ports
+    def _make_pool(self, endpoint: Endpoint, profile: Profile) -> HttpPool:
+        ports, names = self._ports, {profile.name, endpoint.host}
         return HttpPool(
             endpoint,
             self.config.connections,
@@ -321,7 +328,19 @@ class Agent:
             resolve=ports.resolve,
             ssl_context=self._ssl_context(endpoint),
             on_event=self.event,
+            probe_path=profile.data.probe,
+            is_open=lambda: self.hours.open(names),
         )
+
+    def _warm(self) -> None:
+        """TCP and TLS of the configured venues are done before the first order; nobody waits for it."""
+        profiles = profiles_of(self.config)
+        for name, section in self.config.venues.items():
+            profile = profiles[section.profile or name]
+            if section.warm and profile.base_url:
+                with contextlib.suppress(ValidationError):  # told to the first request that goes there
+                    pool = self.upstreams.meet(profile.base_url).pool
+                    pool.task(pool.care.warm())
 
     def _ssl_context(self, endpoint: Endpoint) -> Any:
         if not endpoint.tls:
@@ -415,6 +434,7 @@ class Agent:
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
             await self.feeds.start()
             await self.user_streams.start()
+            self._warm()
         except BaseException:
             await self.stop()
             raise

@@ -52,7 +52,7 @@ class Upstreams:
         allow_hosts: list[str],
         upstreams_max: int,
         make_endpoint: Callable[[str], Endpoint],
-        make_pool: Callable[[Endpoint], HttpPool],
+        make_pool: Callable[[Endpoint, Profile], HttpPool],
         make_judgement: Callable[[str, Profile], Judgement],
     ) -> None:
         self._profiles = profiles
@@ -129,10 +129,14 @@ class Upstreams:
             )
         profile = self._by_host.get(endpoint.host, GENERIC)
         upstream = Upstream(
-            origin, endpoint, profile, self._make_pool(endpoint), self._make_judgement(endpoint.host, profile)
+            origin, endpoint, profile, self._make_pool(endpoint, profile), self._make_judgement(endpoint.host, profile)
         )
         self._met[origin] = upstream
         return upstream
+
+    def meet(self, origin: str) -> Upstream:
+        """The upstream of an origin, met now if it was not before. Raises ValidationError."""
+        return self._met.get(origin) or self._meet(origin)
 
     def venue_of(self, host: str) -> str:
         """The name of a host's profile, or the host."""
