@@ -23,6 +23,7 @@ from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, OutcomeNews
 
 from .config import Config, class_rules_of, profiles_of
+from .connection_desk import ConnectionDesk
 from .decision_desk import BreakerPlace, DecisionDesk
 from .dial_breakers import STREAM_DIALS, DialBreakers
 from .error_settings import DEFAULT_BREAKERS
@@ -161,9 +162,9 @@ class Agent:
             on_event=self.event,
             telling=self.telling,
         )
-        self._build_doors(own_uid, allow_uids)
         self._build_feeds(own_uid, allow_uids)
         self._build_user_streams()
+        self._build_doors(own_uid, allow_uids)
 
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         config, ports = self.config, self._ports
@@ -206,6 +207,13 @@ class Agent:
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
                 **self._decision_verbs(),
+                **ConnectionDesk(
+                    self.upstreams,
+                    self.feeds,
+                    self.user_streams,
+                    readers=self.feed_door.snapshot,
+                    on_event=self.event,
+                ).verbs(),
                 **OrderDesk(
                     lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=lambda: None
                 ).verbs(),

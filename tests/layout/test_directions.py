@@ -48,6 +48,8 @@ LAYERS: list[tuple[str, set[str]]] = [
             "user_streams",
             "ports",
             "control",
+            "connection_desk",
+            "feed_tail",
             "watchdog",
             "guardian",
             "watch_desk",

@@ -29,6 +29,8 @@ _COMMANDS = {
     "bot": ("jackstay_agent.cli.bots", "bot"),
     "arm": ("jackstay_agent.cli.bots", "arm"),
     "watchdog": ("jackstay_agent.cli.bots", "watchdog"),
+    "connections": ("jackstay_agent.cli.connections", "connections"),
+    "feeds": ("jackstay_agent.cli.feeds", "feeds"),
     "config": ("jackstay_agent.cli.config", "config"),
     "version": ("jackstay_agent.cli.status", "version"),
 }

@@ -507,6 +507,28 @@ class HttpPool:
         self._watch_deadline(deadline_at)
         connection.send(ticket)
 
+    def drain(self) -> int:
+        """Close what is open, each once its request is through; the minimum is dialled anew. How many there were."""
+        live = list(self._live)
+        for connection in live:
+            self.care.let_finish(connection)
+        return len(live)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every open connection in plain values."""
+        now = self.clock()
+        return [
+            {
+                "number": each.number,
+                "state": str(each.state),
+                "address": each.peer_address,
+                "age_s": round(now - each.opened_at, 1),
+                "idle_s": round(now - each.used_at, 1),
+                "served": each.served,
+            }
+            for each in sorted(self._live, key=lambda each: each.number)
+        ]
+
     def task(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)

@@ -116,7 +116,7 @@ class PoolCare:
         if young >= pool.minimum:
             for connection in old:
                 pool.counters["replaced"] += 1
-                self._drain(connection)
+                self.let_finish(connection)
         else:
             pool.dial_ahead(pool.minimum - young)
 
@@ -132,7 +132,8 @@ class PoolCare:
         self._replace(now)
         return len(self._pool.live)
 
-    def _drain(self, connection: HttpConnection) -> None:
+    def let_finish(self, connection: HttpConnection) -> None:
+        """Close it now, or with the answer it waits for."""
         connection.replace_at = float("inf")
         if connection.state is ConnState.BUSY:
             connection.state = move(connection.state, "drain")  # closes with its answer
