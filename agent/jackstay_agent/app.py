@@ -39,10 +39,12 @@ from .pipeline import Pipeline
 from .ports import Ports
 from .resolver import Resolver
 from .telling import Telling
+from .trading_hours import TradingHours
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
+from .user_streams import UserStreams
 from .venue_access import VenueAccess
 from .venues.outgoing import OutgoingRequest
 from .watch_desk import WatchDesk
@@ -95,6 +97,7 @@ class Agent:
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
         self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
+        self.hours = TradingHours(config.hours, ports.wall)
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
@@ -147,6 +150,7 @@ class Agent:
         )
         self._build_doors(own_uid, allow_uids)
         self._build_feeds(own_uid, allow_uids)
+        self._build_user_streams()
 
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         config, ports = self.config, self._ports
@@ -207,6 +211,7 @@ class Agent:
             ws_dial=self._ws_dial,
             publish=self._publish,
             on_event=self.event,
+            hours=self.hours,
         )
         self.feed_door = FeedDoor(
             FeedDoorSettings(
@@ -221,6 +226,21 @@ class Agent:
             call_later=ports.loop.call_later,
             status=self.status,
             process_gone=ports.process_gone,
+        )
+
+    def _build_user_streams(self) -> None:
+        ports, profiles = self._ports, profiles_of(self.config)
+        wanted = {section.profile or name for name, section in self.config.venues.items() if section.user_stream}
+        venues = {name: data for name in wanted if (data := profiles[name].data.user_stream) is not None}
+        self.user_streams = UserStreams(
+            venues,
+            operations=self.access.asking,
+            loop=ports.loop,
+            clock=ports.clock,
+            random=ports.random.random,
+            ws_dial=self._ws_dial,
+            ask=self._ask_venue,
+            on_event=self.event,
         )
 
     def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
@@ -342,6 +362,7 @@ class Agent:
             self.feed_door.attach(self._open(self.paths.feed, self.feed_door.on_frame, mode, sndhwm=64))
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
             await self.feeds.start()
+            await self.user_streams.start()
         except BaseException:
             await self.stop()
             raise
@@ -376,6 +397,7 @@ class Agent:
             self._ticker.cancel()
         self.feed_door.close()
         await self.feeds.stop()
+        await self.user_streams.stop()
         await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
         for door in reversed(self._doors):
@@ -448,6 +470,7 @@ class Agent:
             "in_flight": self.bots.in_flight(),
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
+            "user_streams": self.user_streams.status(),
             "queue": self.intents.status(),
             "venues": self.access.status(),
             "modes": self.decisions.modes.status(),

@@ -50,7 +50,7 @@ class DecisionDesk:
         on_change: Callable[[], None],
         book: Callable[[], dict[str, Any] | None],
     ) -> None:
-        """``venues``: names a mode may be held over. ``on_change``: a decision changed. ``book``: the host's budgets."""
+        """``venues``: names a mode may be held over. ``on_change``: it did. ``book``: the host's budgets."""
         self._breakers = breakers
         self._judgements = judgements
         self._modes = modes

@@ -34,6 +34,7 @@ class World:
         return await self.breakers.guarded(host, self.dial)
 
 
+@pytest.mark.asyncio
 async def test_a_dead_host_is_dialled_by_one_feed_at_a_time_after_its_pause() -> None:
     """Ten feeds knock three times together, then one each two seconds; the first success lets all of them in."""
     world = World()
@@ -55,6 +56,7 @@ async def test_a_dead_host_is_dialled_by_one_feed_at_a_time_after_its_pause() ->
     ]
 
 
+@pytest.mark.asyncio
 async def test_hosts_stand_alone() -> None:
     """What is dead there is alive here."""
     world = World()
@@ -65,6 +67,7 @@ async def test_hosts_stand_alone() -> None:
     assert await world.knock("alive.test") == "socket"
 
 
+@pytest.mark.asyncio
 async def test_a_cancelled_dial_is_no_news_of_the_host() -> None:
     """Neither for nor against it, and its place is free again."""
     world = World()
@@ -75,6 +78,7 @@ async def test_a_cancelled_dial_is_no_news_of_the_host() -> None:
     assert world.breakers.of("stream.test").state is BreakerState.CLOSED
 
 
+@pytest.mark.asyncio
 async def test_a_restart_forgets_nothing() -> None:
     """The rest of the pause stands; damage is refused."""
     world, later = World(), World()

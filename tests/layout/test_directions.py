@@ -47,6 +47,8 @@ LAYERS: list[tuple[str, set[str]]] = [
             "venue_access",
             "resolver",
             "upstreams",
+            "user_stream_line",
+            "user_streams",
             "ports",
             "control",
             "watchdog",
@@ -57,7 +59,10 @@ LAYERS: list[tuple[str, set[str]]] = [
             "gateway.*",
         },
     ),
-    ("settings", {"config", "budget_settings", "connection_settings", "error_settings", "feed_settings"}),
+    (
+        "settings",
+        {"config", "budget_settings", "connection_settings", "error_settings", "feed_settings", "trading_hours"},
+    ),
     (
         "transport, outbox, venues",
         {
