@@ -20,6 +20,7 @@ from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, OutcomeNews
 
 from .config import Config, profiles_of
+from .dispatch import Dispatch
 from .error_settings import DEFAULT_BREAKERS
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
@@ -31,7 +32,7 @@ from .intents import Intents
 from .judgement import Judgement
 from .logs import make_logger, write_event
 from .order_desk import OrderDesk
-from .outbox import Outbox
+from .outbox import Outbox, Settled
 from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
@@ -120,6 +121,19 @@ class Agent:
             on_answer=self.access.answered,
             on_event=self.event,
         )
+        self.dispatch = Dispatch(
+            self.intents,
+            self.upstreams,
+            self.access,
+            carry=self._carry,
+            ask=self._ask_venue,
+            clock=ports.clock,
+            random=ports.random,
+            call_soon=ports.loop.call_soon,
+            on_event=self.event,
+            flush_per_s=config.queue.flush_per_s,
+            header_bytes_max=config.queue.queue_bytes_max,
+        )
         self.pipeline = Pipeline(
             self.upstreams,
             clock=ports.clock,
@@ -131,6 +145,7 @@ class Agent:
             resolver=self.resolver,
             witness=Witness(lambda: self.intents.outbox),
             access=self.access,
+            accept=self.dispatch.accept,
             on_event=self.event,
         )
         self._build_doors(own_uid, allow_uids)
@@ -165,7 +180,7 @@ class Agent:
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
                 **OrderDesk(
-                    lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=lambda: None
+                    lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=self.dispatch.kick
                 ).verbs(),
             },
             allow_uids=allow_uids,
@@ -240,6 +255,9 @@ class Agent:
 
     # ------------------------------------------------------------ orders and what is known of them
 
+    async def _carry(self, *way: Any) -> Any:
+        return await self.pipeline.carry(*way)
+
     def _tell_bot(self, bot_id: str, news: OutcomeNews) -> bool:
         return self.bots.tell(bot_id, news)
 
@@ -263,16 +281,25 @@ class Agent:
                 boot_id=ports.boot_id,
                 run_blocking=loop_runner(ports.loop, self._executor),
                 on_event=self.event,
-                on_settled=self.intents.settled,
+                on_settled=self._settled,
+                on_free=self.dispatch.kick,
                 store=ports.store,
             )
         )
         self._beat_outbox()
 
+    def _settled(self, settled: Settled) -> None:
+        self.intents.settled(settled)
+        if settled.final:
+            self.dispatch.ended(settled.seq)
+            self.dispatch.kick()
+
     def _beat_outbox(self) -> None:
         """The outbox's and the resolver's pulse: batched outcomes, expiry, checkpoints, questions that are due."""
         self.intents.outbox.tick()
         self.resolver.tick()
+        self.dispatch.pump()
+        self.intents.news.tick()
         self._pulse = self._ports.loop.call_later(OUTBOX_PULSE_S, self._beat_outbox)
 
     # ------------------------------------------------------------ start, stop
@@ -342,10 +369,14 @@ class Agent:
         self._lock.release()
 
     async def _drain(self) -> None:
-        idle = asyncio.Event()
+        idle, queue_idle = asyncio.Event(), asyncio.Event()
         self.bots.when_idle(idle.set)
+        if self._pulse is not None:
+            self.dispatch.drain(queue_idle.set)
+        else:
+            queue_idle.set()
         try:
-            await asyncio.wait_for(idle.wait(), self.config.agent.drain_timeout_s)
+            await asyncio.wait_for(asyncio.gather(idle.wait(), queue_idle.wait()), self.config.agent.drain_timeout_s)
         except TimeoutError:
             self.event("agent.stop_timeout", {"in_flight": self.bots.in_flight()})
 
@@ -393,7 +424,7 @@ class Agent:
             "in_flight": self.bots.in_flight(),
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
-            "queue": self.intents.status(),
+            "queue": self.intents.status() | self.dispatch.status(),
             "venues": self.access.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),

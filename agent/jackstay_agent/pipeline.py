@@ -8,7 +8,8 @@ effect is sent at most once; an expired one is not sent at all.
 from __future__ import annotations
 
 import random as chance
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -21,11 +22,14 @@ from .core.classify import Cause, Verdict, classify_answer, classify_failure
 from .core.intent import State
 from .core.rate_limit import Admit, Refuse, Wait
 from .core.retry import RetryAt, RetryPolicy, RetryState, Would, may_retry, would_retry
+from .dispatch import Carried, Mark
 from .flight import Flight, Reply
 from .gateway.bot_door import Call
-from .intents import OUTCOMES, Begun, Intents, wire_refusal
+from .intents import Begun, Intents, wire_refusal
 from .judgement import REFUSAL_WORDS, Judgement
+from .news import OUTCOMES
 from .outbox import Duplicate, Ending, Intent, Settled, Signed
+from .outbox import Refusal as OutboxRefusal
 from .outbox import Wait as StandBehind
 from .resolver import Resolver
 from .transport.http import HttpAnswer, HttpFailure, Ticket
@@ -77,8 +81,10 @@ class Pipeline:
         resolver: Resolver,
         witness: Witness,
         access: VenueAccess,
+        accept: Callable[[Call, Way], Awaitable[None]],
         on_event: EventSink,
     ) -> None:
+        """``accept`` takes what is to be queued (dispatch.py), which comes back through `carry`."""
         self._upstreams = upstreams
         self._clock = clock
         self._wall = wall
@@ -89,6 +95,7 @@ class Pipeline:
         self._resolver = resolver
         self._witness = witness
         self._access = access
+        self._accept = accept
         self._on_event = on_event
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
@@ -113,6 +120,9 @@ class Pipeline:
         judgement = way.upstream.judgement
         key = judgement.key_alias(request.headers if signer is None else signer.key_headers())
         if not self._may_start(call, way, judgement):
+            return
+        if isinstance(request, Post):
+            await self._accept(call, way)
             return
         intents = self._intents.read(call, way, self._access.reading(way.upstream.profile.name))
         if intents and (await self._was_duplicate(call, intents) or self._was_told_late(call, way, intents)):
@@ -141,7 +151,9 @@ class Pipeline:
             result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
             if begun is not None:
-                self._intents.finish(begun, verdict, result, way.upstream.profile.table)
+                known = self._intents.finish(begun, verdict, result, way.upstream.profile.table)
+                if known and verdict.cause == Cause.PARTIAL_BATCH:  # each order's own answer stands in it
+                    verdict = replace(verdict, outcome=Outcome.OK)
             self._record(judgement, permit, way, request.method, key, verdict, started_at, result)  # 10
             self._witnessed(way, request, result, started_at)
             again = self._again(judgement, way, state, verdict)  # 11
@@ -217,10 +229,7 @@ class Pipeline:
     # ---- 4
 
     def _may_start(self, call: Call, way: Way, judgement: Judgement) -> bool:
-        """What is refused whatever the venue's state: verbs of later versions, and a loop of equal rejects."""
-        if isinstance(call.message, Post):
-            self._refuse(call, Reason.NOT_YET, "queued requests come with the durable outbox; use request()")
-            return False
+        """What is refused whatever the venue's state: a loop of equal rejects."""
         if way.route.is_order:
             looping = judgement.loop_refusal(lambda: _order_key(judgement, way, call))
             if looping is not None:
@@ -296,6 +305,36 @@ class Pipeline:
             rung: Reply[None] = Reply()
             self._call_later(left_s + 0.001, lambda rung=rung: rung.set(None))  # type: ignore[misc]
             await rung
+
+    # ---- what was queued
+
+    async def carry(
+        self, request: Request, way: Way, mark: Mark, room_by: float, answer_within_s: float
+    ) -> Carried | Refusal | OutboxRefusal | StandBehind:
+        """Steps 4 to 10 for what waited in the queue; ``mark`` writes down that it leaves, before it does.
+
+        Raises ValidationError where the agent cannot sign it (any more).
+        """
+        own, judgement = Own(request, room_by), way.upstream.judgement
+        signer = self._access.signing(way.upstream.profile.name) if request.sign else None
+        looping = judgement.loop_refusal(lambda: _order_key(judgement, way, own)) if way.route.is_order else None
+        if looping is not None:
+            return Refusal(Reason.LOOP_STOPPED, looping[0], looping[1])
+        key = judgement.key_alias(request.headers if signer is None else signer.key_headers())
+        permit = await self._admit(own, way, judgement, key, ())
+        if isinstance(permit, Refusal):
+            return permit
+        begun = await mark()
+        if not isinstance(begun, Begun):
+            judgement.give_back(permit, None)
+            return begun
+        started_at = self._clock()
+        result = await self._send(own, way, started_at + answer_within_s, signer)
+        verdict = self._classify(way, result)
+        self._record(judgement, permit, way, request.method, key, verdict, started_at, result)
+        self._witnessed(way, request, result, started_at)
+        self._learn(judgement, way, own, verdict)
+        return Carried(verdict, result, begun)
 
     # ---- the agent's own questions
 
@@ -420,7 +459,7 @@ class Pipeline:
         asked = _outgoing(way, request)
         self._witness.heard(self._access.reading(venue), venue, asked, result, asked_at)
 
-    def _learn(self, judgement: Judgement, way: Way, call: Call, verdict: Verdict) -> None:
+    def _learn(self, judgement: Judgement, way: Way, call: Call | Own, verdict: Verdict) -> None:
         """Equal business rejects in a row are a loop (DESIGN §3 rule 9)."""
         if way.route.is_order and verdict.outcome in (Outcome.REJECTED, Outcome.OK):
             rejected = verdict.outcome is Outcome.REJECTED
@@ -472,7 +511,7 @@ def _outgoing(way: Way, request: Request | Post) -> OutgoingRequest:
     return OutgoingRequest(request.method, way.target.decode("ascii"), request.headers, request.body)
 
 
-def _order_key(judgement: Judgement, way: Way, call: Call) -> tuple[str, ...]:
+def _order_key(judgement: Judgement, way: Way, call: Call | Own) -> tuple[str, ...]:
     _path, _, query = way.target.partition(b"?")
     return judgement.order_key(f"{call.message.method} {way.path}", query.decode("ascii"), call.message.body)
 
