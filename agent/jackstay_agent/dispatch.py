@@ -54,7 +54,9 @@ class Carried(NamedTuple):
 
 
 Mark = Callable[[], Awaitable["Begun | OutboxRefusal | StandBehind"]]
-Carry = Callable[[Request, Way, Mark, float, float], Awaitable["Carried | Refusal | OutboxRefusal | StandBehind"]]
+Carry = Callable[
+    [Request, Way, Intent, Mark, float, float], Awaitable["Carried | Refusal | OutboxRefusal | StandBehind"]
+]
 Ask = Callable[[str, OutgoingRequest, float], Awaitable["HttpAnswer | HttpFailure | None"]]
 
 
@@ -273,7 +275,7 @@ class Dispatch:
             )
             mark = partial(self._intents.mark, due, self._access.reading(way.upstream.profile.name))
             now = self._clock()
-            told = await self._carry(request, way, mark, now + ROOM_WITHIN_S, DEADLINE_S_DEFAULT)
+            told = await self._carry(request, way, intent, mark, now + ROOM_WITHIN_S, DEADLINE_S_DEFAULT)
         except ValidationError as error:  # no key any more, no such upstream any more
             self._intents.give_up(due.seq, intent.bot_id, str(error.reason or Reason.BAD_REQUEST), str(error))
             self._landed(due, line, over=True)

@@ -26,6 +26,7 @@ from .gateway.bot_door import Call
 from .late_truth import LateTruths
 from .news import News
 from .outbox import Admitted, Due, Intent, Outbox, Refusal, Settled, Signed, Uncollected, Wait
+from .telling import Telling
 from .transport.http import HttpAnswer, HttpFailure
 from .upstreams import Way
 from .venues.operations import Operations
@@ -59,6 +60,7 @@ class Intents:
         clock: Callable[[], float],
         equal_window_s: float,
         on_event: EventSink,
+        telling: Telling | None = None,
     ) -> None:
         self._outbox: Outbox | None = None
         self._clock = clock
@@ -66,6 +68,7 @@ class Intents:
         self._truths = LateTruths()
         self.news = News(lambda: self.outbox, deliver=deliver, clock=clock)
         self._on_event = on_event
+        self._hook = telling or Telling()
         self._waiting: dict[int, list[Reply[Settled]]] = {}
         self._telling: set[int] = set()  # a call that still runs will tell these itself
 
@@ -186,10 +189,23 @@ class Intents:
 
     def finish(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str) -> bool:
         """What the answer says of each intent; a batch may be partly accepted. False if one of them is unknown."""
+        return all(settled is None or settled.final for settled in self._finish(begun, verdict, result, table))
+
+    def finish_queued(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str) -> None:
+        """The same for what nobody waits for: its bot is told."""
+        for intent, settled in zip(begun.intents, self._finish(begun, verdict, result, table), strict=True):
+            if settled is not None and settled.final:
+                self._hook.settled(intent, settled)
+                self._tell(intent.bot_id, settled.seq)
+
+    def _finish(
+        self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str
+    ) -> list[Settled | None]:
         answered = isinstance(result, HttpAnswer)
         outcomes = [verdict.outcome] * len(begun.seqs)
         if len(begun.seqs) > 1 and isinstance(result, HttpAnswer):
             outcomes = _item_outcomes(result, table, len(begun.seqs), verdict)
+        found = []
         for seq, outcome in zip(begun.seqs, outcomes, strict=True):
             settled = self.outbox.finish(
                 seq,
@@ -200,22 +216,17 @@ class Intents:
             )
             if settled is not None and settled.final:
                 self._wake(settled)
-        return Outcome.UNKNOWN not in outcomes
-
-    def finish_queued(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str) -> None:
-        """The same for what nobody waits for: its bot is told."""
-        self.finish(begun, verdict, result, table)
-        for seq, intent in zip(begun.seqs, begun.intents, strict=True):
-            if self.outbox.is_uncollected(intent.bot_id, seq):
-                self._tell(intent.bot_id, seq)
+            found.append(settled)
+        return found
 
     def give_up(self, seq: int, bot_id: str, cause: str, why: str) -> None:
         """A queued one that may not leave at all: provably nothing was sent."""
         if self.outbox.state(seq) is not State.RECORDED:
             return
-        settled = self.outbox.finish(seq, Outcome.FAILED, cause=cause, why=why)
+        intent, settled = self.outbox.intent(seq), self.outbox.finish(seq, Outcome.FAILED, cause=cause, why=why)
         if settled is not None and settled.final:
             self._wake(settled)
+            self._hook.settled(intent, settled)
             self._tell(bot_id, seq)
 
     def lost_sight(self, seq: int) -> None:
@@ -234,6 +245,7 @@ class Intents:
         if settled.seq in self._telling or settled.ending is None or not settled.final:
             return
         intent = self.outbox.intent(settled.seq)
+        self._hook.settled(intent, settled)
         if settled.state is State.DONE and intent is not None and intent.fields:
             self._truths.note(intent, settled.seq, self._clock() + self._equal_window_s)
         self._tell(settled.bot_id, settled.seq)

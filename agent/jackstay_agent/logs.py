@@ -42,6 +42,10 @@ WARNINGS = frozenset(
         "resolver.cannot_ask",
         "venue.clock_stepped",
         "bot.stalled",
+        "bot.dead",
+        "would.cancel",
+        "watchdog.forgot",
+        "state.unwritten",
     }
 )
 ERRORS = frozenset({"request.broken", "resolver.broken", "queue.broken", "agent.stop_timeout"})

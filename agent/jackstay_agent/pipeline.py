@@ -28,10 +28,12 @@ from .gateway.bot_door import Call
 from .intents import Begun, Intents, wire_refusal
 from .judgement import REFUSAL_WORDS, Judgement
 from .news import OUTCOMES
-from .outbox import Duplicate, Ending, Intent, Settled, Signed
+from .outbox import Intent, Settled, Signed
 from .outbox import Refusal as OutboxRefusal
 from .outbox import Wait as StandBehind
+from .replies import found_response, repeated_response, response_of
 from .resolver import Resolver
+from .telling import Asked, Telling
 from .transport.http import HttpAnswer, HttpFailure, Ticket
 from .upstreams import Upstreams, Way
 from .venue_access import VenueAccess
@@ -47,7 +49,6 @@ CallLater = Callable[[float, Callable[[], None]], Any]
 # "Not now" is obeyed, not retried (Envoy's rule for overload and rate limits): the gate and the bot decide.
 ANSWER_SHARE = 0.6  # of the bot's deadline, where the rest can be used to ask (issue: the outbox)
 ANSWER_MARGIN_S = 0.02  # the answer has to travel back
-RESOLVED_HEADER = (b"x-jackstay-outcome", b"resolved")
 NOBODY: Any = object()
 
 OBEYED = frozenset({Cause.RATE_LIMITED, Cause.ORDER_RATE, Cause.BANNED, Cause.OVERLOAD, Cause.WAF, Cause.MAINTENANCE})
@@ -56,13 +57,14 @@ OBEYED = frozenset({Cause.RATE_LIMITED, Cause.ORDER_RATE, Cause.BANNED, Cause.OV
 class Own:
     """A question of the agent's own, where the pipeline's steps expect a bot's call."""
 
-    __slots__ = ("abandoned", "cancel", "deadline_at", "message")
+    __slots__ = ("abandoned", "asked", "cancel", "deadline_at", "message")
 
     def __init__(self, message: Request, deadline_at: float) -> None:
         self.message = message
         self.deadline_at = deadline_at
         self.abandoned = False
         self.cancel: Callable[[], None] | None = None
+        self.asked: Asked | None = None
 
 
 class Pipeline:
@@ -83,6 +85,7 @@ class Pipeline:
         access: VenueAccess,
         accept: Callable[[Call, Way], Awaitable[None]],
         on_event: EventSink,
+        telling: Telling,
     ) -> None:
         """``accept`` takes what is to be queued (dispatch.py), which comes back through `carry`."""
         self._upstreams = upstreams
@@ -97,6 +100,7 @@ class Pipeline:
         self._access = access
         self._accept = accept
         self._on_event = on_event
+        self._telling = telling
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
         )
@@ -119,12 +123,16 @@ class Pipeline:
             return
         judgement = way.upstream.judgement
         key = judgement.key_alias(request.headers if signer is None else signer.key_headers())
+        reading = self._access.reading(way.upstream.profile.name)
+        call.asked = self._telling.asked(
+            request, way, call.peer.session.bot_id, call.id, call.arrived_at, account=key, operations=reading
+        )
         if not self._may_start(call, way, judgement):
             return
         if isinstance(request, Post):
             await self._accept(call, way)
             return
-        intents = self._intents.read(call, way, self._access.reading(way.upstream.profile.name))
+        intents = self._intents.read(call, way, reading)
         if intents and (await self._was_duplicate(call, intents) or self._was_told_late(call, way, intents)):
             return
         judgement.retry_budget.called(call.arrived_at)
@@ -147,6 +155,7 @@ class Pipeline:
                     self._answer_refusal(call, wire_refusal(written, way.upstream.host))
                     return
                 begun = written
+            self._telling.admitted(call.asked, () if begun is None else begun.seqs)
             started_at = self._clock()
             result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
@@ -154,7 +163,7 @@ class Pipeline:
                 known = self._intents.finish(begun, verdict, result, way.upstream.profile.table)
                 if known and verdict.cause == Cause.PARTIAL_BATCH:  # each order's own answer stands in it
                     verdict = replace(verdict, outcome=Outcome.OK)
-            self._record(judgement, permit, way, request.method, key, verdict, started_at, result)  # 10
+            self._record(judgement, permit, way, call, key, verdict, started_at, result)  # 10
             self._witnessed(way, request, result, started_at)
             again = self._again(judgement, way, state, verdict)  # 11
             if again is None or call.abandoned:
@@ -163,7 +172,7 @@ class Pipeline:
             state = again.state
             await self._until(again.at)
         self._learn(judgement, way, call, verdict)
-        response = _response(result, verdict, self._clock() - call.arrived_at, state.attempts)
+        response = response_of(result, verdict, self._clock() - call.arrived_at, state.attempts)
         if begun is not None:
             if verdict.outcome is Outcome.UNKNOWN:
                 response = await self._resolved(call, begun, response)
@@ -194,7 +203,7 @@ class Pipeline:
         if found.ending is None:
             await self._until_settled((found.seq,), call.deadline_at)
             found = outbox.find_duplicate(first.bot_id, first.key, first) or found
-        call.reply(_repeated(found))
+        call.reply(repeated_response(found))
         return True
 
     def _was_told_late(self, call: Call, way: Way, intents: tuple[Intent, ...]) -> bool:
@@ -203,7 +212,7 @@ class Pipeline:
         if late is None:
             return False
         if late.ending.reply:
-            call.reply(_found(Response(0, b"", [], b"", Outcome.OK), late.seq, late.ending))
+            call.reply(found_response(Response(0, b"", [], b"", Outcome.OK), late.seq, late.ending))
         else:
             words = (
                 f"{way.upstream.host}: an equal order of this bot was unknown and exists (intent {late.seq}):"
@@ -309,7 +318,7 @@ class Pipeline:
     # ---- what was queued
 
     async def carry(
-        self, request: Request, way: Way, mark: Mark, room_by: float, answer_within_s: float
+        self, request: Request, way: Way, intent: Intent, mark: Mark, room_by: float, answer_within_s: float
     ) -> Carried | Refusal | OutboxRefusal | StandBehind:
         """Steps 4 to 10 for what waited in the queue; ``mark`` writes down that it leaves, before it does.
 
@@ -329,9 +338,14 @@ class Pipeline:
             judgement.give_back(permit, None)
             return begun
         started_at = self._clock()
+        reading = self._access.reading(way.upstream.profile.name)
+        own.asked = self._telling.asked(
+            request, way, intent.bot_id, int(intent.request_id), started_at, account=key, operations=reading
+        )
+        self._telling.admitted(own.asked, begun.seqs)
         result = await self._send(own, way, started_at + answer_within_s, signer)
         verdict = self._classify(way, result)
-        self._record(judgement, permit, way, request.method, key, verdict, started_at, result)
+        self._record(judgement, permit, way, own, key, verdict, started_at, result)
         self._witnessed(way, request, result, started_at)
         self._learn(judgement, way, own, verdict)
         return Carried(verdict, result, begun)
@@ -349,8 +363,18 @@ class Pipeline:
         if isinstance(permit, Refusal):
             return None
         started_at = self._clock()
+        own.asked = self._telling.asked(
+            message,
+            way,
+            "",
+            0,
+            started_at,
+            account=key,
+            operations=self._access.reading(way.upstream.profile.name),
+            own=True,
+        )
         result = await self._send(own, way, deadline_at)
-        self._record(judgement, permit, way, message.method, key, self._classify(way, result), started_at, result)
+        self._record(judgement, permit, way, own, key, self._classify(way, result), started_at, result)
         return result
 
     # ---- 6, 7, 8
@@ -370,7 +394,7 @@ class Pipeline:
             return unknown
         ending = settled.ending
         if settled.state is State.DONE:
-            return unknown if ending is None or not ending.reply else _found(unknown, settled.seq, ending)
+            return unknown if ending is None or not ending.reply else found_response(unknown, settled.seq, ending)
         return msgspec.structs.replace(
             unknown,
             status=0,
@@ -432,24 +456,26 @@ class Pipeline:
         judgement: Judgement,
         permit: Permit,
         way: Way,
-        method: str,
+        call: Call | Own,
         key: str,
         verdict: Verdict,
         started_at: float,
         result: HttpAnswer | HttpFailure,
     ) -> None:
         answered = isinstance(result, HttpAnswer)
-        endpoint = f"{method} {way.path}" if verdict.gate is not None else ""
+        ended_at = self._clock()
+        endpoint = f"{call.message.method} {way.path}" if verdict.gate is not None else ""
         judgement.record(
             permit,
             way.route,
             endpoint,
             key,
             verdict,
-            self._clock() - started_at,
+            ended_at - started_at,
             result.headers if isinstance(result, HttpAnswer) else None,
             sent=answered or (isinstance(result, HttpFailure) and result.sent),
         )
+        self._telling.attempted(call.asked, verdict, result, started_at, ended_at)
 
     def _witnessed(self, way: Way, request: Request | Post, result: HttpAnswer | HttpFailure, asked_at: float) -> None:
         """A bot's own question about orders is asked of the venue too: what it proves is believed."""
@@ -521,55 +547,6 @@ def _drop(ticket: Ticket, reply: Reply[HttpAnswer | HttpFailure]) -> None:
     ticket.abandon()
     reply.set(
         HttpFailure(Cause.CANCELLED, sent=ticket.written, detail="the caller left", connection_id=None, elapsed_s=0.0)
-    )
-
-
-def _response(result: HttpAnswer | HttpFailure, verdict: Verdict, elapsed_s: float, attempts: int) -> Response:
-    common: dict[str, Any] = {
-        "outcome": verdict.outcome,
-        "cause": str(verdict.cause),
-        "severity": str(verdict.severity),
-        "retryable": verdict.retryable,
-        "attempts": attempts,
-        "retry_after_s": verdict.retry_after_s,
-        "elapsed_us": int(elapsed_s * 1e6),
-        "detail": verdict.detail,
-    }
-    if isinstance(result, HttpFailure):
-        return Response(0, b"", [], b"", sent=result.sent, **common)
-    return Response(result.status, result.reason, result.headers, result.body, **common)
-
-
-def _found(unknown: Response, seq: int, ending: Ending) -> Response:
-    """What the venue showed when it was asked, as the answer to the order."""
-    return msgspec.structs.replace(
-        unknown,
-        status=ending.status or 200,
-        reason=b"OK",
-        headers=[(b"content-type", b"application/json"), RESOLVED_HEADER],
-        body=ending.reply,
-        outcome=Outcome.OK,
-        cause="resolved",
-        detail=ending.why,
-        retryable=False,
-        intent=str(seq),
-    )
-
-
-def _repeated(found: Duplicate) -> Response:
-    """What became of the first request with this key."""
-    ending = found.ending
-    if ending is None:
-        return Response(0, b"", [], b"", Outcome.UNKNOWN, cause="unknown", intent=str(found.seq), detail="same key")
-    return Response(
-        ending.status or 0,
-        b"",
-        [(b"x-jackstay-outcome", b"repeated")],
-        ending.reply,
-        OUTCOMES[found.state],
-        cause=ending.cause,
-        detail=ending.why,
-        intent=str(found.seq),
     )
 
 
