@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -20,9 +21,12 @@ from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, OutcomeNews
 
-from .config import Config, profiles_of
+from .config import Config, class_rules_of, profiles_of
+from .decision_desk import BreakerPlace, DecisionDesk
+from .dial_breakers import STREAM_DIALS, DialBreakers
 from .dispatch import Dispatch
 from .error_settings import DEFAULT_BREAKERS
+from .error_settings import STREAM_DIALS as DIAL_SETTINGS
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
@@ -34,7 +38,7 @@ from .intents import Intents
 from .judgement import Judgement
 from .kept import Keeper, Kept
 from .logs import make_logger, write_event
-from .order_desk import OrderDesk
+from .order_desk import OrderDesk, Verb
 from .outbox import Outbox, Settled
 from .outbox.runner import loop_runner
 from .pipeline import Pipeline
@@ -46,6 +50,7 @@ from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
 from .venue_access import VenueAccess
+from .venue_modes import VenueModes
 from .venues.outgoing import OutgoingRequest
 from .venues.profile import Profile
 from .watch_desk import WatchDesk
@@ -97,6 +102,13 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
+        self.modes = VenueModes(clock=ports.clock, on_event=self.event)
+        self.dial_breakers = DialBreakers(
+            config.errors.breakers.get("stream_dials", DIAL_SETTINGS),
+            clock=ports.clock,
+            random=ports.random.random,
+            on_event=self.event,
+        )
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
@@ -120,6 +132,7 @@ class Agent:
             deliver=self._tell_bot,
             clock=ports.clock,
             equal_window_s=config.queue.idempotency_window_s,
+            class_rules=class_rules_of(config),
             on_event=self.event,
             telling=self.telling,
         )
@@ -202,6 +215,7 @@ class Agent:
                 "ping": self._verb_ping,
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
+                **self._decision_verbs(),
                 **OrderDesk(
                     lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=self.dispatch.kick
                 ).verbs(),
@@ -209,6 +223,27 @@ class Agent:
             allow_uids=allow_uids,
             own_uid=own_uid,
         )
+
+    def _decision_verbs(self) -> dict[str, Verb]:
+        return DecisionDesk(
+            breakers=self.breakers,
+            judgements=lambda: (each.judgement for each in self.upstreams),
+            modes=self.modes,
+            venues=self._venues,
+            clock=self._ports.clock,
+            on_event=self.event,
+            on_change=self._decided,
+        ).verbs()
+
+    def _venues(self) -> list[str]:
+        """Names of venues: those with a profile, and the hosts without one that were asked."""
+        return sorted({*profiles_of(self.config), *(each.judgement.venue for each in self.upstreams)})
+
+    def _decided(self) -> None:
+        """An operator changed a decision: tell what moved."""
+        for each in self.upstreams:
+            each.judgement.tell()
+        self.dial_breakers.tell()
 
     def _build_feeds(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         ports = self._ports
@@ -242,7 +277,20 @@ class Agent:
     async def _ws_dial(self, url: str, **options: Any) -> Any:
         """A feed's dial with ``[upstreams]`` applied, under the agent's own TLS settings."""
         endpoint = self.config.endpoint_for(url)
-        return await self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
+
+        def dial() -> Any:
+            return self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
+
+        return await self.dial_breakers.guarded(endpoint.host, dial)
+
+    def breakers(self) -> Iterator[BreakerPlace]:
+        """Every breaker there is: one per upstream and class of endpoints, one per stream host."""
+        for each in self.upstreams:
+            judgement = each.judgement
+            for name, breaker in judgement.breakers.items():
+                yield BreakerPlace(judgement.name, judgement.venue, name, breaker)
+        for host, breaker in self.dial_breakers.breakers.items():
+            yield BreakerPlace(host, self.upstreams.venue_of(host), STREAM_DIALS, breaker)
 
     def _make_judgement(self, host: str, profile: Profile) -> Judgement:
         return Judgement(
@@ -253,6 +301,7 @@ class Agent:
             clock=self._ports.clock,
             random=self._ports.random,
             on_event=self.event,
+            modes=self.modes,
         )
 
     def _make_pool(self, endpoint: Endpoint) -> HttpPool:
@@ -445,6 +494,7 @@ class Agent:
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self._watch()
         self.access.tick()
+        self.modes.tell()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
@@ -482,6 +532,7 @@ class Agent:
             "feeds": self.feeds.status(),
             "queue": self.intents.status() | self.dispatch.status(),
             "venues": self.access.status(),
+            "modes": self.modes.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
 from .connection_settings import ConnectionSettings
 from .core.liveness import WatchSettings
+from .core.order_class import ClassRules
 from .core.pool import PoolSettings
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
@@ -71,6 +72,7 @@ class VenueSection(Section, frozen=True, kw_only=True):
     keys: KeySource | None = None  # the agent's own key; without one the venue is carried only
     live: bool = True  # the keys open a real account
     limits: dict[str, float] = {}  # the account's own allowances by budget name; 0 switches a budget off
+    classes: ClassRules = ClassRules()  # what its orders are for, where neither a tag nor the venue's fields say it
 
 
 class ConfigError(ValidationError):
@@ -237,6 +239,13 @@ def profiles_of(config: Config) -> dict[str, Profile]:
         if venue.limits:
             profiles[profile.name] = profile.with_limits(venue.limits)
     return profiles
+
+
+def class_rules_of(config: Config) -> Callable[[str], ClassRules]:
+    """Venue (its profile's name) -> what the operator says of its orders."""
+    rules = {section.profile or name: section.classes for name, section in config.venues.items()}
+    default = ClassRules()
+    return lambda venue: rules.get(venue, default)
 
 
 def _target(route: str | Reroute) -> str:

@@ -43,6 +43,8 @@ REFUSED_PAUSE_S = 0.5  # where a refusal names no instant
 NOT_NOW = frozenset({Reason.DRAINING, Reason.QUEUE_FULL})
 #: It will not be taken later either.
 HOPELESS = frozenset({Reason.LOOP_STOPPED, Reason.DUPLICATE, Reason.BAD_REQUEST, Reason.TOO_LARGE})
+#: Why this one stays; others may leave meanwhile.
+ITS_OWN = frozenset({Reason.EXPIRED, Reason.EQUAL_PENDING, Reason.MODE})
 
 
 class Carried(NamedTuple):
@@ -206,16 +208,14 @@ class Dispatch:
         line = self._line(intent.connection_id)
         if not line.may_leave(self._clock(), derisk=intent.lane is Lane.DERISK) or not self._allow(intent):
             return False
-        if self._pool_live(intent.connection_id):
-            return True
+        met = self._upstreams.met(intent.connection_id)
+        if met is not None and met.pool.is_live:
+            held = intent.lane is Lane.ORDER and met.judgement.held([(intent.order_class, intent.post_only)])
+            return not held
         if line.lost():
             self._tell_held(intent.connection_id, "its connections are gone")
             self.kick()
         return False
-
-    def _pool_live(self, origin: str) -> bool:
-        met = self._upstreams.met(origin)
-        return met is not None and met.pool.is_live
 
     def _emptied(self) -> None:
         depths = self._intents.outbox.queued() if self._lines else {}
@@ -286,7 +286,7 @@ class Dispatch:
             self._intents.give_up(due.seq, intent.bot_id, told.reason, told.message)
             self._landed(due, line, over=True)
         else:
-            if not isinstance(told, StandBehind) and told.reason != Reason.EXPIRED:
+            if not isinstance(told, StandBehind) and told.reason not in ITS_OWN:
                 pause_s = told.retry_after_s if told.retry_after_s is not None else REFUSED_PAUSE_S
                 line.refused(self._clock() + pause_s, derisk=derisk)
             self._landed(due, line, over=False)

@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from jackstay_protocols.errors import Outcome, Reason
+from jackstay_protocols.errors import Lane, Outcome, Reason
 from jackstay_protocols.messages import OutcomeNews, Post
 from jackstay_protocols.messages import Refusal as WireRefusal
+from jackstay_protocols.types import OrderClass
 
 from .core.classify import classify_items
 from .core.intent import State
+from .core.order_class import ClassRules, OrderFacts, classify_order, reduces
 from .core.verdict import Verdict
 from .flight import Reply
 from .gateway.bot_door import Call
@@ -35,7 +37,7 @@ from .venues.placing import PlacedOrder
 
 EventSink = Callable[[str, dict[str, Any]], None]
 JOURNALED = frozenset({"place", "amend", "replace", "unlisted"})
-SWEEP_TTL_S_MAX = 5.0
+DERISK_TTL_S_MAX = 5.0
 
 
 class Begun(NamedTuple):
@@ -60,14 +62,17 @@ class Intents:
         clock: Callable[[], float],
         equal_window_s: float,
         on_event: EventSink,
+        class_rules: Callable[[str], ClassRules] = lambda _venue: ClassRules(),
         telling: Telling | None = None,
     ) -> None:
+        """``class_rules``: what an operator said of a venue's orders."""
         self._outbox: Outbox | None = None
         self._clock = clock
         self._equal_window_s = equal_window_s
         self._truths = LateTruths()
         self.news = News(lambda: self.outbox, deliver=deliver, clock=clock)
         self._on_event = on_event
+        self._class_rules = class_rules
         self._hook = telling or Telling()
         self._waiting: dict[int, list[Reply[Settled]]] = {}
         self._telling: set[int] = set()  # a call that still runs will tell these itself
@@ -110,12 +115,19 @@ class Intents:
             "signed": Signed.AGENT if request.sign else Signed.BOT,
             "recv_window_s": late_s,
         }
+        rules = self._class_rules(way.upstream.profile.name)
+        facts = [_facts(order, request.tag) for order in placed]
+        if placed and way.route.kind == "place" and all(reduces(each) for each in facts):
+            common["lane"] = Lane.DERISK  # the venue itself keeps it from enlarging anything (DESIGN §3 rule 4)
         if isinstance(request, Post):
-            # a sweep of later means other orders than the one that was meant (DESIGN §3 rule 4)
-            sweep = way.route.kind == "cancel_all"
-            common["ttl_s"] = min(request.ttl_s, SWEEP_TTL_S_MAX) if sweep else request.ttl_s
-        bare = Intent(key=request.idempotency_key, **common)
-        return tuple(_item(bare, item, order) for item, order in enumerate(placed)) or (bare,)
+            # a sweep of later means other orders than the one that was meant, a close another position (rule 4)
+            brief = common["lane"] is Lane.DERISK and way.route.kind != "cancel"
+            common["ttl_s"] = min(request.ttl_s, DERISK_TTL_S_MAX) if brief else request.ttl_s
+        told = classify_order(OrderFacts("", request.tag), rules)
+        bare = Intent(key=request.idempotency_key, order_class=told, **common)
+        return tuple(
+            _item(bare, item, order, classify_order(facts[item], rules)) for item, order in enumerate(placed)
+        ) or (bare,)
 
     def mint(self, operations: Operations, order: PlacedOrder) -> str:
         """A client order id nobody has had, in the venue's form; "" if the order has one or its family takes none."""
@@ -148,7 +160,12 @@ class Intents:
         first = due.intent
         placed = _placed(operations, OutgoingRequest(first.method, first.target, [], first.body))
         bare = msgspec.structs.replace(first, key="", ttl_s=None)
-        others = tuple(_item(bare, item, order) for item, order in enumerate(placed))[1:]
+        rules = self._class_rules(first.venue)
+        classes = [classify_order(_facts(order, ""), rules) for order in placed]
+        others = tuple(
+            _item(bare, item, order, first.order_class if classes[item] is OrderClass.UNKNOWN else classes[item])
+            for item, order in enumerate(placed)
+        )[1:]
         no = self.stand(others)
         if no is not None:
             return no
@@ -304,7 +321,11 @@ def _placed(operations: Operations | None, request: OutgoingRequest) -> list[Pla
     return found if isinstance(found, list) else []
 
 
-def _item(bare: Intent, item: int, order: PlacedOrder) -> Intent:
+def _facts(order: PlacedOrder, tag: str) -> OrderFacts:
+    return OrderFacts(order.side, tag, order.client_id, order.reduce_only, order.marks)
+
+
+def _item(bare: Intent, item: int, order: PlacedOrder, order_class: OrderClass) -> Intent:
     """The intent of one order of a request; the request's key belongs to the first."""
     return msgspec.structs.replace(
         bare,
@@ -314,7 +335,9 @@ def _item(bare: Intent, item: int, order: PlacedOrder) -> Intent:
         client_order_id=order.client_id,
         family=order.family,
         fields=_fields(order),
+        order_class=order_class,
         is_entry=not order.reduce_only,
+        post_only="post_only" in order.marks,
         item=item,
     )
 

@@ -18,6 +18,10 @@ LAYERS: list[tuple[str, set[str]]] = [
         "gateway, pipeline, managers",
         {
             "pipeline",
+            "admission",
+            "venue_modes",
+            "decision_desk",
+            "dial_breakers",
             "connection_manager",
             "connection_link",
             "connection_record",
