@@ -158,9 +158,7 @@ class Pipeline:
             result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
             if begun is not None:
-                known = self._intents.finish(begun, verdict, result, way.upstream.profile.table)
-                if known and verdict.cause == Cause.PARTIAL_BATCH:  # each order's own answer stands in it
-                    verdict = replace(verdict, outcome=Outcome.OK)
+                verdict = self._finished(begun, verdict, result, way.upstream.profile.table)
             self._record(judgement, door, leave, way, call, key, verdict, started_at, result)  # 10
             self._witnessed(way, request, result, started_at)
             again = self._again(judgement, way, state, verdict)  # 11
@@ -371,6 +369,11 @@ class Pipeline:
             wall_now_s=self._wall(),
             loads=_loads,
         )
+
+    def _finished(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str) -> Verdict:
+        """Written down. A batch of which every order is known is answered: each order's own answer stands in it."""
+        known = self._intents.finish(begun, verdict, result, table)
+        return replace(verdict, outcome=Outcome.OK) if known and verdict.cause == Cause.PARTIAL_BATCH else verdict
 
     # ---- 10
 
