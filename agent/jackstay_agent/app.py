@@ -117,6 +117,29 @@ class Agent:
             on_event=self.event,
             environ=os.environ,
         )
+        self._build_orders()
+        self.pipeline = Pipeline(
+            self.upstreams,
+            clock=ports.clock,
+            wall=ports.wall,
+            random=ports.random,
+            call_later=ports.loop.call_later,
+            retry=config.errors.retry.policy("reads"),
+            intents=self.intents,
+            resolver=self.resolver,
+            witness=Witness(lambda: self.intents.outbox),
+            access=self.access,
+            accept=self.dispatch.accept,
+            on_event=self.event,
+            telling=self.telling,
+        )
+        self._build_doors(own_uid, allow_uids)
+        self._build_feeds(own_uid, allow_uids)
+        self._build_user_streams()
+
+    def _build_orders(self) -> None:
+        """What is written down of orders, asked about and queued."""
+        config, ports = self.config, self._ports
         self._executor: ThreadPoolExecutor | None = None
         self._pulse: asyncio.TimerHandle | None = None
         self.intents = Intents(
@@ -148,24 +171,6 @@ class Agent:
             flush_per_s=config.queue.flush_per_s,
             header_bytes_max=config.queue.queue_bytes_max,
         )
-        self.pipeline = Pipeline(
-            self.upstreams,
-            clock=ports.clock,
-            wall=ports.wall,
-            random=ports.random,
-            call_later=ports.loop.call_later,
-            retry=config.errors.retry.policy("reads"),
-            intents=self.intents,
-            resolver=self.resolver,
-            witness=Witness(lambda: self.intents.outbox),
-            access=self.access,
-            accept=self.dispatch.accept,
-            on_event=self.event,
-            telling=self.telling,
-        )
-        self._build_doors(own_uid, allow_uids)
-        self._build_feeds(own_uid, allow_uids)
-        self._build_user_streams()
 
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         config, ports = self.config, self._ports
