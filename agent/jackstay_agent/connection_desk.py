@@ -62,7 +62,7 @@ class ConnectionDesk:
         name = _name(args, "id")
         for origin, each in self._upstreams.status().items():
             if origin == name:
-                lines = [upstream.pool.lines() for upstream in self._upstreams if upstream.origin == name]
+                lines = [upstream.pool.care.lines() for upstream in self._upstreams if upstream.origin == name]
                 return {"id": name, "kind": "http", **each["pool"], "connections": lines[0]}
         for feed in self._feeds.status().values():
             for socket in feed["sockets"]:

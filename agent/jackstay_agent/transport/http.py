@@ -161,6 +161,7 @@ class HttpPool:
         self._serial = 0
         self._last_dial_error: DialError | None = None
         self._up = False
+        self.answered_at = -float("inf")  # when the last whole answer came
         self.probe_target = b""  # the bytes of a harmless request, for connections that are kept open
         if probe_path and settings.probe_s > 0:
             self.probe_target = serialise(b"GET", probe_path.encode(), self._host_header, [], b"")[0]
@@ -216,6 +217,17 @@ class HttpPool:
         self._dial_as_needed()
         return ticket
 
+    @property
+    def is_live(self) -> bool:
+        """Whether a connection is there, idle or busy."""
+        return bool(self._live)
+
+    def reach(self) -> bool:
+        """Whether a connection is there; if not one is dialled, as soon as backoff and dial budget allow."""
+        if not self._live and not self._connecting:
+            self._dial_as_needed(wanted_at_least=1)
+        return bool(self._live)
+
     def _pick(self) -> HttpConnection | None:
         while self._ready:
             connection = self._ready.pop()
@@ -241,6 +253,7 @@ class HttpPool:
         now = connection.used_at
         took_s = now - ticket.submitted_at
         self.counters["answers"] += 1
+        self.answered_at = now
         self.health.answered(now, took_s)
         self._plan.healthy()
         if keep:
@@ -371,13 +384,12 @@ class HttpPool:
 
     # ------------------------------------------------------------ dialling
 
-    def _dial_as_needed(self) -> None:
+    def _dial_as_needed(self, wanted_at_least: int = 0) -> None:
         if self._draining or self._dial_timer is not None:
             return
         live = len(self._live)
-        wanted = self._plan.wanted(
-            live=live, connecting=self._connecting, waiting=len(self._waiting), minimum=self.minimum
-        )
+        waiting = max(wanted_at_least, len(self._waiting))
+        wanted = self._plan.wanted(live=live, connecting=self._connecting, waiting=waiting, minimum=self.minimum)
         for _ in range(wanted):
             wait_s = self._plan.wait_s(self.clock())
             if wait_s > 0:
@@ -513,21 +525,6 @@ class HttpPool:
         for connection in live:
             self.care.let_finish(connection)
         return len(live)
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Every open connection in plain values."""
-        now = self.clock()
-        return [
-            {
-                "number": each.number,
-                "state": str(each.state),
-                "address": each.peer_address,
-                "age_s": round(now - each.opened_at, 1),
-                "idle_s": round(now - each.used_at, 1),
-                "served": each.served,
-            }
-            for each in sorted(self._live, key=lambda each: each.number)
-        ]
 
     def task(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

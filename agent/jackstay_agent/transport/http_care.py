@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jackstay_protocols.errors import Reason
 
@@ -139,6 +139,21 @@ class PoolCare:
             connection.state = move(connection.state, "drain")  # closes with its answer
         else:
             self._pool.let_go(connection)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every open connection in plain values."""
+        now = self._pool.clock()
+        return [
+            {
+                "number": each.number,
+                "state": str(each.state),
+                "address": each.peer_address,
+                "age_s": round(now - each.opened_at, 1),
+                "idle_s": round(now - each.used_at, 1),
+                "served": each.served,
+            }
+            for each in sorted(self._pool.live, key=lambda each: each.number)
+        ]
 
     def _probe(self, now: float) -> None:
         pool = self._pool

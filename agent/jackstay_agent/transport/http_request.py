@@ -1,4 +1,7 @@
-"""A request as bytes: what may stand on the line, and what is ours to set (RFC 9110 §7.6.1, RFC 9112)."""
+"""A request's bytes on the wire (journey step 7): framing is ours, everything else travels as the bot wrote it.
+
+Refuses whatever could break the framing, before a byte leaves. Knows no connection.
+"""
 
 from __future__ import annotations
 
