@@ -315,7 +315,7 @@ class Agent:
             if section.warm and profile.base_url:
                 with contextlib.suppress(ValidationError):  # told to the first request that goes there
                     pool = self.upstreams.meet(profile.base_url).pool
-                    pool.task(pool.care.warm())
+                    pool.dial_ahead(pool.minimum)
 
     def _ssl_context(self, endpoint: Endpoint) -> Any:
         if not endpoint.tls:
