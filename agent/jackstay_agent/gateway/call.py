@@ -75,16 +75,16 @@ class Call:
         if self.replied:
             return
         self.replied = True
+        self.peer.in_flight.pop(self.id, None)
+        self.door.landed()
+        if not self.abandoned:
+            self.door.send(self.peer, encode(answer, id=self.id))
         telling = self.door.telling
         if telling.listeners:
             asked = self.asked or Asked(
                 self.message, None, bot=self.peer.session.bot_id, request_id=self.id, arrived_at=self.arrived_at
             )
             telling.replied(asked, answer, self.door.now())
-        self.peer.in_flight.pop(self.id, None)
-        self.door.landed()
-        if not self.abandoned:
-            self.door.send(self.peer, encode(answer, id=self.id))
 
     def refuse(self, reason: Reason, message: str, *, retry_after_s: float | None = None, **details: Any) -> None:
         self.reply(Refusal(reason, message, retry_after_s, Outcome.FAILED, details))
