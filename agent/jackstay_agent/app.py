@@ -42,6 +42,7 @@ from .outbox import Outbox
 from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
+from .recording import Recording
 from .resolver import Resolver
 from .telling import Telling
 from .trading_hours import TradingHours
@@ -130,6 +131,17 @@ class Agent:
         )
         self._executor: ThreadPoolExecutor | None = None
         self._pulse: asyncio.TimerHandle | None = None
+        self.recording = Recording(
+            config,
+            ports,
+            agent=self.name,
+            version=version(),
+            telling=self.telling,
+            event=self.event,
+            modes=self.modes,
+            access=self.access,
+            make_pool=self._make_pool,
+        )
         self.intents = Intents(
             deliver=self._tell_bot,
             clock=ports.clock,
@@ -345,6 +357,7 @@ class Agent:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._resume_watch(Kept(folder, "watchdog"))
         self.access.open(folder)
+        self.recording.open(folder)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         ports = self._ports
         self.intents.attach(
@@ -462,6 +475,7 @@ class Agent:
             self.intents.outbox.close()
         if self._executor is not None:
             self._executor.shutdown()
+        await self.recording.close()
         self._lock.release()
 
     async def _drain(self) -> None:
@@ -525,6 +539,7 @@ class Agent:
             "queue": self.intents.status(),
             "venues": self.access.status(),
             "modes": self.modes.status(),
+            **self.recording.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,

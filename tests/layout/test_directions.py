@@ -41,6 +41,10 @@ LAYERS: list[tuple[str, set[str]]] = [
             "witness",
             "late_truth",
             "telling",
+            "recording",
+            "alerts",
+            "audit",
+            "audit.*",
             "venue_access",
             "resolver",
             "upstreams",
@@ -56,7 +60,18 @@ LAYERS: list[tuple[str, set[str]]] = [
             "gateway.*",
         },
     ),
-    ("settings", {"config", "connection_settings", "error_settings", "feed_settings", "trading_hours"}),
+    (
+        "settings",
+        {
+            "config",
+            "connection_settings",
+            "error_settings",
+            "feed_settings",
+            "trading_hours",
+            "alert_settings",
+            "audit_settings",
+        },
+    ),
     (
         "transport, outbox, venues",
         {
@@ -67,6 +82,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "venues",
             "venues.*",
             "budget_book",
+            "clock_quality",
             "flight",
             "instance_lock",
             "kept",

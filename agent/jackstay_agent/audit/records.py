@@ -56,8 +56,8 @@ def outcome(asked: Asked, answer: Answered) -> Record:
         record["decision"] = "admitted"
     else:
         record |= _ids_of(asked) | _placed_as(asked)
-        if answer.intent:
-            record["intent"] = answer.intent
+        if asked.seqs or answer.intent:
+            record["intent"] = list(asked.seqs) or [int(answer.intent)]
     return record | _venue_words(asked.attempt)
 
 
@@ -191,7 +191,7 @@ def venue_ids(profile: Profile, body: bytes) -> list[str]:
         return []
     found: list[str] = []
     _collect(document, names, found, DEPTH_MAX)
-    return list(dict.fromkeys(found))[:IDS_MAX]
+    return [each for each in dict.fromkeys(found) if each not in ("", "-1")][:IDS_MAX]  # -1: of no list (Binance)
 
 
 def _collect(value: Any, names: set[str], found: list[str], depth: int) -> None:
