@@ -19,6 +19,7 @@ from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
 from .alert_settings import AlertSettings
 from .audit_settings import AuditSettings
+from .budget_settings import BudgetSettings
 from .connection_settings import ConnectionSettings
 from .core.liveness import WatchSettings
 from .core.order_class import ClassRules
@@ -105,6 +106,7 @@ class Config(Section, frozen=True, kw_only=True):
     queue: OutboxSettings = OutboxSettings()
     audit: AuditSettings = AuditSettings()
     alerts: AlertSettings = AlertSettings()
+    budgets: BudgetSettings = BudgetSettings()
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}
