@@ -22,6 +22,7 @@ from .core.pool import PoolSettings
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .outbox.settings import OutboxSettings
+from .state_settings import AccountSettings, StateSettings, problems_of
 from .toml_places import line_of, unknown_keys
 from .transport.endpoint import Endpoint
 from .venues.credentials import KeySource
@@ -88,6 +89,8 @@ class Config(Section, frozen=True, kw_only=True):
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
     queue: OutboxSettings = OutboxSettings()
+    account: AccountSettings = AccountSettings()
+    state: StateSettings = StateSettings()
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}
@@ -172,6 +175,7 @@ class Config(Section, frozen=True, kw_only=True):
             profiles_of(self)
         except ValidationError as error:
             problems.append(str(error))
+        problems.extend(problems_of(self.account, self.state.policies))
         problems.extend(self._credentials_on_rerouted_hosts())
         return problems
 
