@@ -34,6 +34,13 @@ LAYERS: list[tuple[str, set[str]]] = [
             "judgement",
             "intents",
             "order_desk",
+            "account",
+            "account.*",
+            "state_check",
+            "state_desk",
+            "state_mend",
+            "state_monitor",
+            "state_room",
             "witness",
             "late_truth",
             "telling",
@@ -47,7 +54,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "gateway.*",
         },
     ),
-    ("settings", {"config", "connection_settings", "error_settings", "feed_settings"}),
+    ("settings", {"config", "connection_settings", "error_settings", "feed_settings", "state_settings"}),
     (
         "transport, outbox, venues",
         {

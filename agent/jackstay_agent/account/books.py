@@ -19,6 +19,7 @@ from ..core.order_moves import Move, judge
 from ..core.reconcile import picture
 
 ALIEN_MAX = 1_024
+UNNAMED = "?"  # an event of the venue that does not say its symbol
 IMPOSSIBLE_MAX = 256
 
 
@@ -52,6 +53,7 @@ class Books:
         self._entries: OrderedDict[int, Entry] = OrderedDict()
         self._by_client: dict[tuple[str, str], int] = {}
         self._by_venue: dict[tuple[str, str, str, str], int] = {}
+        self._by_bare: dict[tuple[str, str, str], int] = {}
         self._live: dict[int, Entry] = {}
         self._over: OrderedDict[int, None] = OrderedDict()
         self._alien: OrderedDict[tuple[str, str, str, str], Order] = OrderedDict()
@@ -78,11 +80,13 @@ class Books:
 
     def entry(self, order: Order) -> Entry | None:
         number = self._by_venue.get(_venue_key(order)) if order.venue_id else None
+        if order.symbol == UNNAMED and order.venue_id:
+            number = self._by_bare.get((order.venue, order.family, order.venue_id))
         if number is None and order.client_id:
             number = self._by_client.get((order.venue, order.client_id))
             if number is not None and order.venue_id:
                 known = self._entries[number].order
-                if known.venue_id and _venue_key(known) != _venue_key(order):
+                if known.venue_id and known.venue_id != order.venue_id:
                     return None  # ids are free again after a fill on some venues: another order
         return None if number is None else self._entries.get(number)
 
@@ -155,8 +159,15 @@ class Books:
             self._put(entry)
             self._touch(entry)
             self._on_change(told, None)
+            alien = self._alien.pop(_venue_key(told), None)
+            if alien is not None:
+                self.hear(alien, entry)
             return
         self._take(entry, told)
+
+    def recall(self, order: Order) -> None:
+        """An order that was long over, back from the file because somebody speaks of it."""
+        self._put(Entry(self._take_number(), replace(order, seen_at=0.0, changed_at=0.0, heard=Heard.FILE)))
 
     def answered(self, client_id: str, venue: str, stage: Stage) -> None:
         """An order's request ended without a picture: taken (OPEN), refused, or never there."""
@@ -194,6 +205,8 @@ class Books:
     def _take(self, entry: Entry, told: Order) -> None:
         before = entry.order
         order = replace(told.with_what(before), changed_at=self._clock())
+        if told.symbol == UNNAMED:
+            order = replace(order, symbol=before.symbol)
         if before.bot_id:
             order = replace(order, bot_id=before.bot_id)
         entry.order = order
@@ -214,6 +227,7 @@ class Books:
             self._by_client[order.venue, order.client_id] = entry.number
         if order.venue_id:
             self._by_venue[_venue_key(order)] = entry.number
+            self._by_bare[order.venue, order.family, order.venue_id] = entry.number
             self._families.add(order.family)
         if order.live:
             self._live[entry.number] = entry
@@ -233,6 +247,9 @@ class Books:
             del self._by_client[order.venue, order.client_id]
         if order.venue_id and self._by_venue.get(_venue_key(order)) == number:
             del self._by_venue[_venue_key(order)]
+        bare = (order.venue, order.family, order.venue_id)
+        if self._by_bare.get(bare) == number:
+            del self._by_bare[bare]
 
     def _touch(self, entry: Entry) -> None:
         self.dirty[entry.number] = entry.order

@@ -180,6 +180,7 @@ class FamilyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     only if all say so an order is absent; ``lists``: those in which an order without an id is looked for.
     ``ttl_s``: how long after signing the venue may still take a request (recvWindow); none: nothing bounds it.
     ``ttl_ms_at``: the parameter, or "header: NAME", in which a request gives that itself, in milliseconds.
+    ``sweeps``: placeholder sets that together show all open orders of the family (default: the profile's).
     """
 
     places: dict[str, str] = {}
@@ -197,6 +198,7 @@ class FamilyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     codes_closed: list[str] = []
     ttl_s: float | None = None
     ttl_ms_at: str = ""
+    sweeps: list[dict[str, str]] = []
     operations: dict[str, OperationData] = {}
 
 

@@ -182,7 +182,8 @@ class Profile:
             check_reader(("readers", name), reader, complain)
         contexts = [family.context for family in data.families.values()]
         contexts += [reader.context for reader in data.readers.values()]
-        extra = frozenset(name for each in (*contexts, *data.sweeps) for name in each)
+        family_sweeps = [each for family in data.families.values() for each in family.sweeps]
+        extra = frozenset(name for each in (*contexts, *data.sweeps, *family_sweeps) for name in each)
         tables: list[tuple[tuple[str, ...], dict[str, OperationData]]] = [(("operations",), data.operations)]
         for name, family in data.families.items():
             family_at = ("families", name)
