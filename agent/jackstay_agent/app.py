@@ -10,45 +10,59 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from jackstay_protocols.endpoints import AgentPaths, state_folder
+from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
-from jackstay_protocols.messages import Event, OutcomeNews
+from jackstay_protocols.messages import Directive, Event, OutcomeNews
 
-from .config import Config, profiles_of
+from .config import Config, class_rules_of, profiles_of
+from .core.modes import Mode
+from .decision_desk import BreakerPlace, DecisionDesk
+from .dial_breakers import STREAM_DIALS, DialBreakers
 from .error_settings import DEFAULT_BREAKERS
+from .error_settings import STREAM_DIALS as DIAL_SETTINGS
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
+from .guardian import Guardian
 from .instance_lock import InstanceLock
 from .intents import Intents
 from .judgement import Judgement
+from .kept import Keeper, Kept
 from .logs import make_logger, write_event
-from .order_desk import OrderDesk
+from .order_desk import OrderDesk, Verb
 from .outbox import Outbox
 from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
 from .resolver import Resolver
+from .state_desk import StateDesk
+from .state_room import StateRoom
 from .telling import Telling
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
 from .venue_access import VenueAccess
+from .venue_modes import EVERYWHERE, VenueModes
 from .venues.outgoing import OutgoingRequest
 from .venues.profile import Profile
+from .watch_desk import WatchDesk
+from .watchdog import Watchdog
 from .witness import Witness
 
 TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
 SWEEP_EVERY_TICKS = 40
+KEEP_WATCH_EVERY_TICKS = 240
 STOP_AFTER_ANSWER_S = 0.1
 OUTBOX_PULSE_S = 0.02
 
@@ -90,6 +104,13 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
+        self.modes = VenueModes(clock=ports.clock, on_event=self.event)
+        self.dial_breakers = DialBreakers(
+            config.errors.breakers.get("stream_dials", DIAL_SETTINGS),
+            clock=ports.clock,
+            random=ports.random.random,
+            on_event=self.event,
+        )
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
@@ -113,6 +134,7 @@ class Agent:
             deliver=self._tell_bot,
             clock=ports.clock,
             equal_window_s=config.queue.idempotency_window_s,
+            class_rules=class_rules_of(config),
             on_event=self.event,
             telling=self.telling,
         )
@@ -138,8 +160,33 @@ class Agent:
             on_event=self.event,
             telling=self.telling,
         )
+        self._build_state()
         self._build_doors(own_uid, allow_uids)
         self._build_feeds(own_uid, allow_uids)
+
+    def _build_state(self) -> None:
+        ports = self._ports
+        self.state = StateRoom(
+            self.config,
+            self.access,
+            outbox=lambda: self.intents.outbox,
+            ask=self._ask_venue,
+            deliver=self._tell_bot,
+            direct=self._direct_bot,
+            bots=lambda: [each.bot_id for each in self.bots.primaries()],
+            halt=self._halt,
+            clock=ports.clock,
+            wall=ports.wall,
+            random=ports.random.random,
+            loop=ports.loop,
+            store=ports.store,
+            on_event=self.event,
+        )
+        self.telling.listen(self.state.intake)
+
+    def _halt(self, venue: str, why: str) -> None:
+        """The state monitor's policy: stop orders there until an operator releases it."""
+        self.modes.hold(venue or EVERYWHERE, Mode.HALTED, holder="state monitor", why=why[:200])
 
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         config, ports = self.config, self._ports
@@ -160,16 +207,30 @@ class Agent:
             take=self.pipeline.take,
             status=self.status,
             on_event=self.event,
-            replay=self.intents.replay,
-            ack=self.intents.ack,
+            replay=self._replay,
+            ack=self._ack,
+            report_state=self.state.report,
             telling=self.telling,
         )
+        self.watchdog = Watchdog(
+            config.watching(),
+            sessions=self.bots.primaries,
+            probe=ports.watch_process,
+            guard=Guardian(lambda: self.intents.outbox, on_event=self.event),
+            clock=ports.clock,
+            wall=ports.wall,
+            on_event=self.event,
+        )
+        desk = WatchDesk(self.watchdog, sessions=self.bots.primaries, wall=ports.wall, on_event=self.event)
         self.control = ControlDoor(
             {
+                **desk.verbs(),
                 "status": self._verb_status,
                 "ping": self._verb_ping,
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
+                **self._decision_verbs(),
+                **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
                 **OrderDesk(
                     lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=lambda: None
                 ).verbs(),
@@ -177,6 +238,27 @@ class Agent:
             allow_uids=allow_uids,
             own_uid=own_uid,
         )
+
+    def _decision_verbs(self) -> dict[str, Verb]:
+        return DecisionDesk(
+            breakers=self.breakers,
+            judgements=lambda: (each.judgement for each in self.upstreams),
+            modes=self.modes,
+            venues=self._venues,
+            clock=self._ports.clock,
+            on_event=self.event,
+            on_change=self._decided,
+        ).verbs()
+
+    def _venues(self) -> list[str]:
+        """Names of venues: those with a profile, and the hosts without one that were asked."""
+        return sorted({*profiles_of(self.config), *(each.judgement.venue for each in self.upstreams)})
+
+    def _decided(self) -> None:
+        """An operator changed a decision: tell what moved."""
+        for each in self.upstreams:
+            each.judgement.tell()
+        self.dial_breakers.tell()
 
     def _build_feeds(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         ports = self._ports
@@ -210,7 +292,20 @@ class Agent:
     async def _ws_dial(self, url: str, **options: Any) -> Any:
         """A feed's dial with ``[upstreams]`` applied, under the agent's own TLS settings."""
         endpoint = self.config.endpoint_for(url)
-        return await self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
+
+        def dial() -> Any:
+            return self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
+
+        return await self.dial_breakers.guarded(endpoint.host, dial)
+
+    def breakers(self) -> Iterator[BreakerPlace]:
+        """Every breaker there is: one per upstream and class of endpoints, one per stream host."""
+        for each in self.upstreams:
+            judgement = each.judgement
+            for name, breaker in judgement.breakers.items():
+                yield BreakerPlace(judgement.name, judgement.venue, name, breaker)
+        for host, breaker in self.dial_breakers.breakers.items():
+            yield BreakerPlace(host, self.upstreams.venue_of(host), STREAM_DIALS, breaker)
 
     def _make_judgement(self, host: str, profile: Profile) -> Judgement:
         return Judgement(
@@ -221,6 +316,7 @@ class Agent:
             clock=self._ports.clock,
             random=self._ports.random,
             on_event=self.event,
+            modes=self.modes,
         )
 
     def _make_pool(self, endpoint: Endpoint) -> HttpPool:
@@ -249,6 +345,18 @@ class Agent:
     def _tell_bot(self, bot_id: str, news: OutcomeNews) -> bool:
         return self.bots.tell(bot_id, news)
 
+    def _direct_bot(self, bot_id: str, directive: Directive) -> bool:
+        return self.bots.tell(bot_id, directive)
+
+    def _replay(self, bot_id: str) -> int:
+        """A bot said hello: what it has not acknowledged, outcomes and fills."""
+        self.state.replay(bot_id)
+        return self.intents.replay(bot_id)
+
+    def _ack(self, bot_id: str, names: list[str]) -> int:
+        self.state.ack(bot_id, names)
+        return self.intents.ack(bot_id, names)
+
     async def _ask_venue(
         self, origin: str, question: OutgoingRequest, deadline_at: float
     ) -> HttpAnswer | HttpFailure | None:
@@ -257,6 +365,7 @@ class Agent:
     def _open_outbox(self) -> None:
         folder = state_folder(self.paths, os.environ)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._resume_watch(Kept(folder, "watchdog"))
         self.access.open(folder)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         ports = self._ports
@@ -273,7 +382,33 @@ class Agent:
                 store=ports.store,
             )
         )
+        self.state.open(folder, str(int(ports.wall())))
         self._beat_outbox()
+
+    def _resume_watch(self, kept: Kept) -> None:
+        """What an operator armed stays armed, and bots that were here are expected again."""
+        ports = self._ports
+        found, wrong = kept.read()
+        if found is not None:
+            try:
+                self.bots.adopt(self.watchdog.restore(found, same_boot=found.get("boot") == ports.boot_id))
+            except ValidationError as error:
+                wrong = kept.set_aside(str(error))
+        if wrong:
+            self.event("watchdog.forgot", {"file": str(kept.path), "why": wrong, "preset": "observe"})
+        self._watch_keeper = Keeper(
+            kept,
+            snapshot=lambda: self.watchdog.snapshot() | {"boot": ports.boot_id},
+            run_blocking=ports.run_blocking,
+            on_event=self.event,
+        )
+
+    def _watch(self) -> None:
+        """Look at the bots; write down what a restart has to know, and now and then the history of silences."""
+        self.watchdog.tick()
+        if self._watch_keeper and (self.watchdog.changed or self._ticks % KEEP_WATCH_EVERY_TICKS == 0):
+            self.watchdog.changed = False
+            self._watch_keeper.write()
 
     def _beat_outbox(self) -> None:
         """The outbox's and the resolver's pulse: batched outcomes, expiry, checkpoints, questions that are due."""
@@ -336,10 +471,14 @@ class Agent:
             self._ticker.cancel()
         self.feed_door.close()
         await self.feeds.stop()
+        await self.state.close()
         await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
         for door in reversed(self._doors):
             door.close()
+        if self._watch_keeper is not None:
+            self._watch_keeper.write()
+            await self._watch_keeper.close()
         if self._pulse is not None:
             self._pulse.cancel()
             self.intents.outbox.close()
@@ -364,9 +503,11 @@ class Agent:
         if late_s > LAG_EXCUSED_S:
             self.lag_worst_s = max(self.lag_worst_s, late_s)
             self.bots.excuse(late_s)
+            self.watchdog.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
-        self.bots.watch()
+        self._watch()
         self.access.tick()
+        self.modes.tell()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
@@ -394,7 +535,8 @@ class Agent:
             "uptime_s": round(self._ports.clock() - self._started_at, 3),
             "state": "draining" if self.bots.draining else "running",
             "grade": self.access.grade,
-            "preset": "observe",
+            "preset": str(self.watchdog.armed.preset),
+            "watchdog": self.watchdog.status(),
             "runtime_dir": str(self.paths.runtime),
             "bots": self.bots.bots(),
             "requests": dict(self.pipeline.counters),
@@ -403,6 +545,8 @@ class Agent:
             "feeds": self.feeds.status(),
             "queue": self.intents.status(),
             "venues": self.access.status(),
+            "modes": self.modes.status(),
+            "state_monitor": self.state.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,

@@ -37,11 +37,23 @@ WARNINGS = frozenset(
         "outbox.set_aside",
         "outbox.unwritten",
         "resolver.cannot_ask",
+        "state.discrepancy",
+        "state.file_failed",
+        "state.halted",
+        "state.rows_damaged",
+        "state.set_aside",
+        "state.stream_unreadable",
+        "state.unbound",
+        "state.would_cancel",
         "venue.clock_stepped",
         "bot.stalled",
+        "bot.dead",
+        "would.cancel",
+        "watchdog.forgot",
+        "state.unwritten",
     }
 )
-ERRORS = frozenset({"request.broken", "resolver.broken", "agent.stop_timeout"})
+ERRORS = frozenset({"request.broken", "resolver.broken", "state.broken", "agent.stop_timeout"})
 
 
 def make_logger(level: str, form: str) -> Any:

@@ -9,13 +9,14 @@ Refuses to decide what is done about it (state_mend.py) and when to look (core/c
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from .account.bot_views import BotViews, Report
 from .account.books import Books
+from .account.bot_views import BotViews, Report
 from .account.file import AccountFile
 from .account.fills import Fills
 from .account.intake import Intake
@@ -38,11 +39,15 @@ from .state_settings import AccountSettings, StateSettings
 from .venues.operations import Operations
 
 LOOKS_AT_HOLDINGS = 3
+STRANGERS_MAX = 4_096
 
 
 @dataclass(slots=True)
 class Parts:
-    """What a look works with. ``pause(s)`` waits; ``wait(future)`` awaits the file's thread."""
+    """What a look works with. ``pause(s)`` waits; ``wait(future)`` awaits the file's thread.
+
+    ``journal(venue, client id)`` is the bot that the outbox says placed it, "" for nobody.
+    """
 
     books: Books
     views: BotViews
@@ -56,7 +61,8 @@ class Parts:
     clock: Callable[[], float]
     wall_ms: Callable[[], int]
     pause: Callable[[float], Awaitable[None]]
-    wait: Callable[[Any], Any]
+    wait: Callable[..., Any]
+    journal: Callable[[str, str], str]
 
 
 class Checks:
@@ -66,6 +72,7 @@ class Checks:
         self._p = parts
         self.marks: dict[str, int] = {}
         self.foreign: dict[str, int] = {}
+        self._strangers: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self.learned = 0
 
     # ---- orders and fills
@@ -112,6 +119,9 @@ class Checks:
                 if kept is not None and kept.venue_id in ("", order.venue_id):
                     p.books.recall(kept)
                     entry = p.books.entry(order)
+            if entry is None and (bot_id := self._journaled(order)):
+                p.books.adopt(replace(order, bot_id=bot_id))  # its evidence was lost; the journal was not
+                entry = p.books.entry(order)
             if entry is not None:
                 if not entry.order.venue_id or entry.order.stage is Stage.REQUESTED:
                     p.books.hear(order)  # the list is the first to say its id
@@ -122,6 +132,18 @@ class Checks:
                 foreign += 1
         self.foreign[venue] = foreign
         return own, suspects
+
+    def _journaled(self, order: Order) -> str:
+        """Whose it is by the outbox; looked for once, because that reads its file."""
+        key = (order.venue, order.client_id, order.venue_id)
+        if not order.client_id or key in self._strangers:
+            return ""
+        bot_id = self._p.journal(order.venue, order.client_id)
+        if not bot_id:
+            self._strangers[key] = None
+            if len(self._strangers) > STRANGERS_MAX:
+                self._strangers.popitem(last=False)
+        return bot_id
 
     async def _settled(self, operations: Operations, in_doubt: list[Doubt], look: Look) -> list[Discrepancy]:
         p, found = self._p, list[Discrepancy]()
@@ -232,7 +254,7 @@ class Checks:
                     order.symbol,
                     order.bot_id,
                     float((order.filled - entry.filled) / order.filled),
-                )  # fmt: skip
+                )
             )
             self.look_back(venue, order.symbol, p.wall_ms() - int(p.settings.fills_back_s * 1000))
         return found

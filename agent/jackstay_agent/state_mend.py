@@ -154,7 +154,9 @@ class Mend:
         self._p.views.regressions.pop(each.key, None)
         if heard:
             self._p.views.forget(each.component, each.venue, each.bot_id)
-        return _told(heard, f"bot {each.bot_id} was told about {each.subject}", "it is not here to be told")
+        if not heard:
+            return Mended(failed=[f"bot {each.bot_id or '?'} is not here to be told about {each.subject}"])
+        return Mended(done=[f"bot {each.bot_id} was told about {each.subject}"])
 
     async def _cancel_announced(self, each: Discrepancy) -> Mended:
         """The first sighting announces, the next one acts: somebody may still say no in between."""

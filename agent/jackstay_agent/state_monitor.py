@@ -260,5 +260,3 @@ def _plain(result: StateValidationResult) -> dict[str, Any]:
         "component": result.component,
         "severity": result.severity,
     }
-
-

@@ -31,7 +31,7 @@ PREFIX = "fill/"
 
 
 class Fills:
-    """``wait(future)`` awaits what the file's thread answers. ``deliver(bot, news)``: False while it is not here."""
+    """``wait(future, otherwise)`` awaits what the file's thread answers. ``deliver(bot, news)``: False: away."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Fills:
         settle_s: float,
         deliver_which: str,
         deliver: Callable[[str, OutcomeNews], bool],
-        wait: Callable[[Any], Any],
+        wait: Callable[..., Any],
         on_event: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._books = books
@@ -154,7 +154,7 @@ class Fills:
         file = self._file()
         if file is None:
             return 0
-        found = await self._wait(file.uncollected(bot_id, RESEND_MAX))
+        found = await self._wait(file.uncollected(bot_id, RESEND_MAX), [])
         for each in found:
             self._deliver(bot_id, news_of(each))
         return len(found)
@@ -184,7 +184,7 @@ class Fills:
         fresh = [each for each in fills if each.key not in self._known]
         file = self._file()
         if fresh and file is not None:
-            fresh = await self._wait(file.add_fills(fresh, told, self._wall()))
+            fresh = await self._wait(file.add_fills(fresh, told, self._wall()), fresh)
         for each in fills:
             _note(self._known, each.key)
         return fresh

@@ -1,4 +1,4 @@
-"""Requests, replies and user streams become pictures of orders, fills and holdings (the cache's only sources but asking).
+"""Requests, replies and user streams become pictures of orders, fills and holdings.
 
 It listens to what the pipeline tells (telling.py) and to the raw messages of user streams. Reading costs more than a
 reply may wait for, so everything is put into a line and read when the loop is free; the line is bounded, and what does
@@ -82,6 +82,7 @@ class Intake(Listener):
         self._on_event = on_event
         self._line: deque[Job] = deque()
         self._called = False
+        self._open = False
         self._events: dict[str, UserEvents | None] = {}
         self.streams: dict[str, StreamState] = {}
         self.dropped = 0
@@ -138,7 +139,19 @@ class Intake(Listener):
                 state.complete = False  # something was not read: nobody may say "I should have heard"
             return
         self._line.append(job)
-        if not self._called:
+        self._ring()
+
+    def go(self) -> None:
+        """What an earlier life knew is in the books: from now on what is heard is read."""
+        self._open = True
+        self._ring()
+
+    def expected(self, order: Order, bot_id: str) -> Order:
+        """An order that the journal has open."""
+        return replace(order, stage=Stage.REQUESTED, seen_at=self._clock(), heard=Heard.REQUEST, bot_id=bot_id)
+
+    def _ring(self) -> None:
+        if self._line and self._open and not self._called:
             self._called = True
             self._soon(self._turn)
 
@@ -148,9 +161,7 @@ class Intake(Listener):
             waiting = self._line.popleft()()
             if waiting is not None:
                 self._spawn(waiting)
-        if self._line and not self._called:
-            self._called = True
-            self._soon(self._turn)
+        self._ring()
 
     # ---- reading
 

@@ -2,8 +2,8 @@
 
 `[[user_events]]` of a profile says which messages tell of what: ``when`` are JMESPaths and the text that has to stand
 there (a ``*`` at the end: begins so), ``items`` leads to one item or a list, ``reader`` reads each. One message may
-match several rules: an execution report tells of an order and of a fill. A message that no rule knows tells nothing; one
-that a rule knows and cannot read is `Unreadable`, and never half of something.
+match several rules: an execution report tells of an order and of a fill. A message that no rule knows tells nothing;
+one that a rule knows and cannot read is `Unreadable`, and never half of something.
 
 Refuses to know how the stream is kept.
 """
