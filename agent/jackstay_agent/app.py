@@ -47,10 +47,12 @@ from .resolver import Resolver
 from .state_desk import StateDesk
 from .state_room import StateRoom
 from .telling import Telling
+from .trading_hours import TradingHours
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
+from .user_streams import UserStreams
 from .venue_access import VenueAccess
 from .venue_modes import EVERYWHERE, VenueModes
 from .venues.outgoing import OutgoingRequest
@@ -104,6 +106,7 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
+        self.hours = TradingHours(config.hours, ports.wall)
         self.modes = VenueModes(clock=ports.clock, on_event=self.event)
         self.dial_breakers = DialBreakers(
             config.errors.breakers.get("stream_dials", DIAL_SETTINGS),
@@ -163,6 +166,7 @@ class Agent:
         self._build_state()
         self._build_doors(own_uid, allow_uids)
         self._build_feeds(own_uid, allow_uids)
+        self._build_user_streams()
 
     def _build_state(self) -> None:
         ports = self._ports
@@ -270,6 +274,7 @@ class Agent:
             ws_dial=self._ws_dial,
             publish=self._publish,
             on_event=self.event,
+            hours=self.hours,
         )
         self.feed_door = FeedDoor(
             FeedDoorSettings(
@@ -284,6 +289,21 @@ class Agent:
             call_later=ports.loop.call_later,
             status=self.status,
             process_gone=ports.process_gone,
+        )
+
+    def _build_user_streams(self) -> None:
+        ports, profiles = self._ports, profiles_of(self.config)
+        wanted = {section.profile or name for name, section in self.config.venues.items() if section.user_stream}
+        venues = {name: data for name in wanted if (data := profiles[name].data.user_stream) is not None}
+        self.user_streams = UserStreams(
+            venues,
+            operations=self.access.asking,
+            loop=ports.loop,
+            clock=ports.clock,
+            random=ports.random.random,
+            ws_dial=self._ws_dial,
+            ask=self._ask_venue,
+            on_event=self.event,
         )
 
     def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
@@ -437,6 +457,8 @@ class Agent:
             self.feed_door.attach(self._open(self.paths.feed, self.feed_door.on_frame, mode, sndhwm=64))
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
             await self.feeds.start()
+            self.user_streams.listen(self.state.intake)
+            await self.user_streams.start()
         except BaseException:
             await self.stop()
             raise
@@ -471,6 +493,7 @@ class Agent:
             self._ticker.cancel()
         self.feed_door.close()
         await self.feeds.stop()
+        await self.user_streams.stop()
         await self.state.close()
         await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
@@ -543,6 +566,7 @@ class Agent:
             "in_flight": self.bots.in_flight(),
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
+            "user_streams": self.user_streams.status(),
             "queue": self.intents.status(),
             "venues": self.access.status(),
             "modes": self.modes.status(),

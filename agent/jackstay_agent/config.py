@@ -26,6 +26,7 @@ from .feed_settings import FeedSettings
 from .outbox.settings import OutboxSettings
 from .state_settings import AccountSettings, StateSettings, problems_of
 from .toml_places import line_of, unknown_keys
+from .trading_hours import HoursSettings
 from .transport.endpoint import Endpoint
 from .venues.credentials import KeySource
 from .venues.profile import Profile, shipped_profiles, user_profiles
@@ -71,6 +72,7 @@ class VenueSection(Section, frozen=True, kw_only=True):
 
     profile: str = ""  # default: the section's own name
     keys: KeySource | None = None  # the agent's own key; without one the venue is carried only
+    user_stream: bool = True  # with a key: hear the account's own events, where the profile knows how
     live: bool = True  # the keys open a real account
     limits: dict[str, float] = {}  # the account's own allowances by budget name; 0 switches a budget off
     classes: ClassRules = ClassRules()  # what its orders are for, where neither a tag nor the venue's fields say it
@@ -105,6 +107,7 @@ class Config(Section, frozen=True, kw_only=True):
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}
+    hours: dict[str, HoursSettings] = {}
 
     @classmethod
     def from_toml(cls, text: str, origin: str = "config") -> Config:
@@ -182,6 +185,11 @@ class Config(Section, frozen=True, kw_only=True):
                 feed.check(name)
             except ValidationError as error:
                 problems.append(f"[feeds.{name}] {error}")
+        for name, hours in self.hours.items():
+            try:
+                hours.made(name)
+            except ValidationError as error:
+                problems.append(f"[hours.{name}] {error}")
         for name, venue in self.venues.items():
             problem = venue.keys.problem() if venue.keys is not None else ""
             if problem:

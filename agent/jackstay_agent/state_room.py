@@ -79,9 +79,22 @@ class StateRoom:
         self._row_after = 0
         self._rows_damaged: list[str] = []
         self._queue_seen = {"damaged_rows": 0, "contradictions": 0}
-        settings = config.state
-        self.schedule = CheckSchedule(settings.gap_s)
+        self.schedule = CheckSchedule(config.state.gap_s)
         self._wake = asyncio.Event()
+        self._keep_evidence(deliver)
+        parts = Parts(
+            self.books, self.views, self.fills, self.intake, self.pulling, lambda: self._file, config.state,
+            config.account, self._prefixes, clock, lambda: int(wall() * 1000), self._pause, self.wait, self._journal,
+        )  # fmt: skip
+        self.checks = Checks(parts)
+        self.mending = Mend(
+            parts, self.checks, operations=access.asking, direct=direct, halt=halt, mend_queue=self._mend_queue,
+            on_event=on_event,
+        )  # fmt: skip
+        self.monitor = StateMonitor(config, room=self, on_event=on_event, wall=wall)
+
+    def _keep_evidence(self, deliver: Callable[[str, OutcomeNews], bool]) -> None:
+        settings, clock, wall, access = self._config.state, self._clock, self._wall, self._access
         self.books = Books(
             clock=clock,
             live_max=settings.orders_live_max,
@@ -98,29 +111,19 @@ class StateRoom:
             deliver_which=settings.deliver_fills,
             deliver=deliver,
             wait=self.wait,
-            on_event=on_event,
+            on_event=self._on_event,
         )
         self.intake = Intake(
             self.books,
             self.fills,
             reading=access.reading,
             clock=clock,
-            soon=loop.call_soon,
+            soon=self._loop.call_soon,
             spawn=self._spawn,
             on_trigger=self.trigger,
-            on_event=on_event,
+            on_event=self._on_event,
         )
         self.pulling = Pulling(self._carry, clock=clock, within_s=settings.ask_within_s, on_answer=access.answered)
-        parts = Parts(
-            self.books, self.views, self.fills, self.intake, self.pulling, lambda: self._file, settings, config.account,
-            self._prefixes, clock, lambda: int(wall() * 1000), self._pause, self.wait, self._journal,
-        )  # fmt: skip
-        self.checks = Checks(parts)
-        self.mending = Mend(
-            parts, self.checks, operations=access.asking, direct=direct, halt=halt, mend_queue=self._mend_queue,
-            on_event=on_event,
-        )  # fmt: skip
-        self.monitor = StateMonitor(config, room=self, on_event=on_event, wall=wall)
 
     # ---- start and stop
 
@@ -277,7 +280,7 @@ class StateRoom:
         found = []
         for venue, state in self.intake.streams.items():
             if state.up_since is None:
-                why = "the user stream is down: changes are only seen when the venue is asked"
+                why = f"the user stream is down ({state.why}): changes are only seen when the venue is asked"
                 found.append(Discrepancy(Kind.STALE_VIEW, "connections", venue, "user stream", why))
             elif state.unreadable:
                 why = f"{state.unreadable} messages of the user stream could not be read"

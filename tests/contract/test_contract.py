@@ -471,10 +471,9 @@ def test_names_for_bot_code_import_quickly() -> None:
 
 # ---------------------------------------------------------------- configuration
 
-BUILT_SECTIONS = ["agent", "bot", "venues", "feeds", "connections", "upstreams", "errors", "queue", "account", "state"]
+BUILT_SECTIONS = ["agent", "bot", "venues", "feeds", "connections", "upstreams", "errors", "queue", "account", "state", "watchdog"]
 SECTIONS_TO_COME = {
     "recovery": SCENARIOS,
-    "watchdog": SCENARIOS,
     "analytics": PATTERNS,
     "audit": PATTERNS,
     "metrics": OPERATING,

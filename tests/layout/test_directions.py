@@ -51,6 +51,8 @@ LAYERS: list[tuple[str, set[str]]] = [
             "venue_access",
             "resolver",
             "upstreams",
+            "user_stream_line",
+            "user_streams",
             "ports",
             "control",
             "watchdog",
@@ -62,6 +64,7 @@ LAYERS: list[tuple[str, set[str]]] = [
         },
     ),
     ("settings", {"config", "connection_settings", "error_settings", "feed_settings", "state_settings"}),
+    ("settings", {"config", "connection_settings", "error_settings", "feed_settings", "trading_hours"}),
     (
         "transport, outbox, venues",
         {

@@ -42,11 +42,11 @@ Job = Callable[[], "Awaitable[None] | None"]
 class StreamState:
     """One venue's user stream. ``complete``: a full look at the venue was taken since it came up."""
 
-    __slots__ = ("complete", "heard_at", "messages", "unreadable", "up_since")
+    __slots__ = ("complete", "messages", "unreadable", "up_since", "why")
 
     def __init__(self) -> None:
         self.up_since: float | None = None
-        self.heard_at = 0.0
+        self.why = ""
         self.complete = False
         self.messages = 0
         self.unreadable = 0
@@ -107,24 +107,24 @@ class Intake(Listener):
         if intent is not None and intent.client_order_id:
             self._later(lambda: self._resolved(intent, settled))
 
-    # ---- from user streams
+    # ---- from user streams (user_streams.StreamListener)
 
-    def stream_up(self, venue: str) -> None:
+    def stream_connected(self, venue: str, missed_s: float | None) -> None:
+        """Events come from now on; what was missed is asked for."""
         state = self.streams.setdefault(venue, StreamState())
-        state.up_since, state.complete, state.heard_at = self._clock(), False, self._clock()
-        self._on_trigger(venue, "user stream connected", None)
+        state.up_since, state.complete, state.unreadable = self._clock(), False, 0
+        lost = "" if missed_s is None else f" after {missed_s:.1f} s"
+        self._on_trigger(venue, f"user stream connected{lost}", None)
 
-    def stream_down(self, venue: str) -> None:
+    def stream_lost(self, venue: str, why: str) -> None:
         state = self.streams.setdefault(venue, StreamState())
-        state.up_since, state.complete = None, False
+        state.up_since, state.complete, state.why = None, False, why
 
-    def stream(self, venue: str, raw: bytes) -> None:
+    def stream_message(self, venue: str, payload: bytes) -> None:
         """One message, as it came."""
         heard_at = self._clock()
-        state = self.streams.setdefault(venue, StreamState())
-        state.heard_at = heard_at
-        state.messages += 1
-        self._later(lambda: self._streamed(venue, raw, heard_at))
+        self.streams.setdefault(venue, StreamState()).messages += 1
+        self._later(lambda: self._streamed(venue, payload, heard_at))
 
     def told(self, venue: str) -> bool:
         state = self.streams.get(venue)

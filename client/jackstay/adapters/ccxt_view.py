@@ -119,9 +119,8 @@ def _cached_positions(exchange: Any) -> list[Mapping[str, Any]] | None:
 def _symbol(exchange: Any, item: Mapping[str, Any]) -> str:
     """The venue's own name of a market."""
     info = item.get("info")
-    own = (
-        next((info[name] for name in ("symbol", "instId") if info.get(name)), None) if isinstance(info, dict) else None
-    )
+    raw = info if isinstance(info, dict) else {}
+    own = next((raw[name] for name in ("symbol", "instId") if raw.get(name)), None)
     if own is not None:
         return str(own)
     symbol = str(item.get("symbol") or "")
