@@ -55,6 +55,7 @@ class Fills:
         self._deliver = deliver
         self._wait = wait
         self._on_event = on_event
+        self._streamed: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._shown: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._known: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._to_judge: OrderedDict[tuple[str, str, str], tuple[float, Fill, bool]] = OrderedDict()
@@ -82,6 +83,7 @@ class Fills:
     async def streamed(self, fill: Fill, *, bot_hears: bool = True) -> None:
         """A user stream told of it."""
         self.counters["seen"] += 1
+        _note(self._streamed, fill.key)
         if bot_hears:
             _note(self._shown, fill.key)
         named = self._owned(fill)
@@ -124,10 +126,9 @@ class Fills:
             named = self._owned(fill) or fill
             verdict = self._verdict(named)
             decided.append((named, verdict))
-            if verdict is Told.TELL or (fill.key not in self._shown and told and self._which == "none"):
+            if told and fill.key not in self._streamed:
                 self.counters["missed"] += 1
-                if told:
-                    found.append(missing(named))
+                found.append(missing(named))
         file = self._file()
         if decided and file is not None:
             await self._wait(file.judged(decided))

@@ -91,17 +91,15 @@ def settle(doubt: Doubt, now_known: Order | None, answer: Order | None, look: Lo
     """
     if now_known is None or answer is None:
         return Settled()
-    first = doubt.listed or answer
-    move, why = judge(now_known, first, look.settle_s)
-    if move is Move.IMPOSSIBLE:
-        return Settled(
-            found=_order(Kind.IMPOSSIBLE_TRANSITION, now_known, answer, f"impossible: {why}"), evidence=answer
-        )
     if answer.stage is Stage.ABSENT:
         if now_known.stage in OVER:
             return Settled()
         why = "the venue says that it has no such order"
         return Settled(found=_order(Kind.MISSING_AT_VENUE, now_known, answer, why), evidence=answer)
+    move, why = judge(now_known, doubt.listed or answer, look.settle_s)
+    if move is Move.IMPOSSIBLE:
+        words = f"impossible: {why}"
+        return Settled(found=_order(Kind.IMPOSSIBLE_TRANSITION, now_known, answer, words), evidence=answer)
     latest, latest_why = judge(now_known, answer, look.settle_s)
     if latest is Move.IMPOSSIBLE:
         words = f"impossible: {latest_why}"
