@@ -170,5 +170,3 @@ def expected(names: tuple[str, ...]) -> list[tuple[str, str]]:
 def named(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """A fill's subject is its trade id, which only the venue knows before."""
     return sorted((each["kind"], "" if each["kind"] == "fill_missing" else each["subject"]) for each in found)
-
-

@@ -240,7 +240,10 @@ def signed(params: dict[str, Any], secret: str = SECRET) -> str:
 
 def own_price(client_id: str) -> Decimal:
     """A price of its own for each id: two orders of one price are the same order (rule 1)."""
-    return Decimal(PRICE) + Decimal(int(hashlib.blake2b(client_id.encode(), digest_size=3).hexdigest(), 16) % 100_000) / 100
+    return (
+        Decimal(PRICE)
+        + Decimal(int(hashlib.blake2b(client_id.encode(), digest_size=3).hexdigest(), 16) % 100_000) / 100
+    )
 
 
 def kinds(found: list[dict[str, Any]] | list[Discrepancy]) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -19,14 +18,12 @@ from typing import Any
 from jackstay_protocols.endpoints import AgentPaths, state_folder
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
-from jackstay_protocols.messages import Directive, Event, OutcomeNews
+from jackstay_protocols.messages import Event, Message
 
 from .config import Config, class_rules_of, profiles_of
 from .core.modes import Mode
-from .decision_desk import BreakerPlace, DecisionDesk
-from .dial_breakers import STREAM_DIALS, DialBreakers
-from .error_settings import DEFAULT_BREAKERS
-from .error_settings import STREAM_DIALS as DIAL_SETTINGS
+from .decisions import Decisions
+from .dispatch import Dispatch
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
@@ -35,11 +32,10 @@ from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .guardian import Guardian
 from .instance_lock import InstanceLock
 from .intents import Intents
-from .judgement import Judgement
 from .kept import Keeper, Kept
 from .logs import make_logger, write_event
-from .order_desk import OrderDesk, Verb
-from .outbox import Outbox
+from .order_desk import OrderDesk
+from .outbox import Outbox, Settled
 from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
@@ -54,9 +50,8 @@ from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
 from .user_streams import UserStreams
 from .venue_access import VenueAccess
-from .venue_modes import EVERYWHERE, VenueModes
+from .venue_modes import EVERYWHERE
 from .venues.outgoing import OutgoingRequest
-from .venues.profile import Profile
 from .watch_desk import WatchDesk
 from .watchdog import Watchdog
 from .witness import Witness
@@ -106,22 +101,17 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
+        self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
         self.hours = TradingHours(config.hours, ports.wall)
-        self.modes = VenueModes(clock=ports.clock, on_event=self.event)
-        self.dial_breakers = DialBreakers(
-            config.errors.breakers.get("stream_dials", DIAL_SETTINGS),
-            clock=ports.clock,
-            random=ports.random.random,
-            on_event=self.event,
-        )
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
             upstreams_max=config.agent.upstreams_max,
             make_endpoint=config.endpoint_for,
             make_pool=self._make_pool,
-            make_judgement=self._make_judgement,
+            make_judgement=self.decisions.judgement,
         )
+        self.decisions.of(self.upstreams)
         self.access = VenueAccess(
             profiles_of(config),
             config.venues,
@@ -131,6 +121,30 @@ class Agent:
             on_event=self.event,
             environ=os.environ,
         )
+        self._build_orders()
+        self.pipeline = Pipeline(
+            self.upstreams,
+            clock=ports.clock,
+            wall=ports.wall,
+            random=ports.random,
+            call_later=ports.loop.call_later,
+            retry=config.errors.retry.policy("reads"),
+            intents=self.intents,
+            resolver=self.resolver,
+            witness=Witness(lambda: self.intents.outbox),
+            access=self.access,
+            accept=self.dispatch.accept,
+            on_event=self.event,
+            telling=self.telling,
+        )
+        self._build_state()
+        self._build_doors(own_uid, allow_uids)
+        self._build_feeds(own_uid, allow_uids)
+        self._build_user_streams()
+
+    def _build_orders(self) -> None:
+        """What is written down of orders, asked about and queued."""
+        config, ports = self.config, self._ports
         self._executor: ThreadPoolExecutor | None = None
         self._pulse: asyncio.TimerHandle | None = None
         self.intents = Intents(
@@ -149,48 +163,37 @@ class Agent:
             on_answer=self.access.answered,
             on_event=self.event,
         )
-        self.pipeline = Pipeline(
+        self.dispatch = Dispatch(
+            self.intents,
             self.upstreams,
+            self.access,
+            carry=self._carry,
+            ask=self._ask_venue,
             clock=ports.clock,
-            wall=ports.wall,
             random=ports.random,
-            call_later=ports.loop.call_later,
-            retry=config.errors.retry.policy("reads"),
-            intents=self.intents,
-            resolver=self.resolver,
-            witness=Witness(lambda: self.intents.outbox),
-            access=self.access,
+            call_soon=ports.loop.call_soon,
             on_event=self.event,
-            telling=self.telling,
+            flush_per_s=config.queue.flush_per_s,
+            header_bytes_max=config.queue.queue_bytes_max,
         )
-        self._build_state()
-        self._build_doors(own_uid, allow_uids)
-        self._build_feeds(own_uid, allow_uids)
-        self._build_user_streams()
 
     def _build_state(self) -> None:
-        ports = self._ports
         self.state = StateRoom(
             self.config,
+            self._ports,
             self.access,
             outbox=lambda: self.intents.outbox,
             ask=self._ask_venue,
-            deliver=self._tell_bot,
-            direct=self._direct_bot,
+            tell=self._tell_bot,
             bots=lambda: [each.bot_id for each in self.bots.primaries()],
             halt=self._halt,
-            clock=ports.clock,
-            wall=ports.wall,
-            random=ports.random.random,
-            loop=ports.loop,
-            store=ports.store,
             on_event=self.event,
         )
         self.telling.listen(self.state.intake)
 
     def _halt(self, venue: str, why: str) -> None:
         """The state monitor's policy: stop orders there until an operator releases it."""
-        self.modes.hold(venue or EVERYWHERE, Mode.HALTED, holder="state monitor", why=why[:200])
+        self.decisions.modes.hold(venue or EVERYWHERE, Mode.HALTED, holder="state monitor", why=why[:200])
 
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         config, ports = self.config, self._ports
@@ -233,36 +236,15 @@ class Agent:
                 "ping": self._verb_ping,
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
-                **self._decision_verbs(),
                 **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
+                **self.decisions.verbs(),
                 **OrderDesk(
-                    lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=lambda: None
+                    lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=self.dispatch.kick
                 ).verbs(),
             },
             allow_uids=allow_uids,
             own_uid=own_uid,
         )
-
-    def _decision_verbs(self) -> dict[str, Verb]:
-        return DecisionDesk(
-            breakers=self.breakers,
-            judgements=lambda: (each.judgement for each in self.upstreams),
-            modes=self.modes,
-            venues=self._venues,
-            clock=self._ports.clock,
-            on_event=self.event,
-            on_change=self._decided,
-        ).verbs()
-
-    def _venues(self) -> list[str]:
-        """Names of venues: those with a profile, and the hosts without one that were asked."""
-        return sorted({*profiles_of(self.config), *(each.judgement.venue for each in self.upstreams)})
-
-    def _decided(self) -> None:
-        """An operator changed a decision: tell what moved."""
-        for each in self.upstreams:
-            each.judgement.tell()
-        self.dial_breakers.tell()
 
     def _build_feeds(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         ports = self._ports
@@ -316,28 +298,7 @@ class Agent:
         def dial() -> Any:
             return self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
 
-        return await self.dial_breakers.guarded(endpoint.host, dial)
-
-    def breakers(self) -> Iterator[BreakerPlace]:
-        """Every breaker there is: one per upstream and class of endpoints, one per stream host."""
-        for each in self.upstreams:
-            judgement = each.judgement
-            for name, breaker in judgement.breakers.items():
-                yield BreakerPlace(judgement.name, judgement.venue, name, breaker)
-        for host, breaker in self.dial_breakers.breakers.items():
-            yield BreakerPlace(host, self.upstreams.venue_of(host), STREAM_DIALS, breaker)
-
-    def _make_judgement(self, host: str, profile: Profile) -> Judgement:
-        return Judgement(
-            host,
-            profile,
-            self.config.errors.breakers.get("api_calls", DEFAULT_BREAKERS["api_calls"]),
-            self.config.errors.retry,
-            clock=self._ports.clock,
-            random=self._ports.random,
-            on_event=self.event,
-            modes=self.modes,
-        )
+        return await self.decisions.guarded(endpoint.host, dial)
 
     def _make_pool(self, endpoint: Endpoint) -> HttpPool:
         ports = self._ports
@@ -362,11 +323,11 @@ class Agent:
 
     # ------------------------------------------------------------ orders and what is known of them
 
-    def _tell_bot(self, bot_id: str, news: OutcomeNews) -> bool:
-        return self.bots.tell(bot_id, news)
+    async def _carry(self, *way: Any) -> Any:
+        return await self.pipeline.carry(*way)
 
-    def _direct_bot(self, bot_id: str, directive: Directive) -> bool:
-        return self.bots.tell(bot_id, directive)
+    def _tell_bot(self, bot_id: str, news: Message) -> bool:
+        return self.bots.tell(bot_id, news)
 
     def _replay(self, bot_id: str) -> int:
         """A bot said hello: what it has not acknowledged, outcomes and fills."""
@@ -387,6 +348,8 @@ class Agent:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._resume_watch(Kept(folder, "watchdog"))
         self.access.open(folder)
+        own = folder.is_relative_to(self.paths.runtime)
+        self.decisions.open(folder, self.paths.runtime.parent if own else folder.parent)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         ports = self._ports
         self.intents.attach(
@@ -398,12 +361,19 @@ class Agent:
                 boot_id=ports.boot_id,
                 run_blocking=loop_runner(ports.loop, self._executor),
                 on_event=self.event,
-                on_settled=self.intents.settled,
+                on_settled=self._settled,
+                on_free=self.dispatch.kick,
                 store=ports.store,
             )
         )
         self.state.open(folder, str(int(ports.wall())))
         self._beat_outbox()
+
+    def _settled(self, settled: Settled) -> None:
+        self.intents.settled(settled)
+        if settled.final:
+            self.dispatch.ended(settled.seq)
+            self.dispatch.kick()
 
     def _resume_watch(self, kept: Kept) -> None:
         """What an operator armed stays armed, and bots that were here are expected again."""
@@ -434,6 +404,8 @@ class Agent:
         """The outbox's and the resolver's pulse: batched outcomes, expiry, checkpoints, questions that are due."""
         self.intents.outbox.tick()
         self.resolver.tick()
+        self.dispatch.pump()
+        self.intents.news.tick()
         self._pulse = self._ports.loop.call_later(OUTBOX_PULSE_S, self._beat_outbox)
 
     # ------------------------------------------------------------ start, stop
@@ -499,6 +471,7 @@ class Agent:
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
         for door in reversed(self._doors):
             door.close()
+        await self.decisions.close()
         if self._watch_keeper is not None:
             self._watch_keeper.write()
             await self._watch_keeper.close()
@@ -510,10 +483,14 @@ class Agent:
         self._lock.release()
 
     async def _drain(self) -> None:
-        idle = asyncio.Event()
+        idle, queue_idle = asyncio.Event(), asyncio.Event()
         self.bots.when_idle(idle.set)
+        if self._pulse is not None:
+            self.dispatch.drain(queue_idle.set)
+        else:
+            queue_idle.set()
         try:
-            await asyncio.wait_for(idle.wait(), self.config.agent.drain_timeout_s)
+            await asyncio.wait_for(asyncio.gather(idle.wait(), queue_idle.wait()), self.config.agent.drain_timeout_s)
         except TimeoutError:
             self.event("agent.stop_timeout", {"in_flight": self.bots.in_flight()})
 
@@ -530,7 +507,7 @@ class Agent:
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self._watch()
         self.access.tick()
-        self.modes.tell()
+        self.decisions.tick()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
@@ -567,10 +544,10 @@ class Agent:
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
             "user_streams": self.user_streams.status(),
-            "queue": self.intents.status(),
+            "queue": self.intents.status() | self.dispatch.status(),
             "venues": self.access.status(),
-            "modes": self.modes.status(),
             "state_monitor": self.state.status(),
+            "modes": self.decisions.modes.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,

@@ -40,6 +40,9 @@ WARNINGS = frozenset(
         "outbox.row_damaged",
         "outbox.set_aside",
         "outbox.unwritten",
+        "queue.held",
+        "queue.no_way",
+        "queue.unknown",
         "resolver.cannot_ask",
         "state.discrepancy",
         "state.file_failed",
@@ -57,7 +60,7 @@ WARNINGS = frozenset(
         "state.unwritten",
     }
 )
-ERRORS = frozenset({"request.broken", "resolver.broken", "state.broken", "agent.stop_timeout"})
+ERRORS = frozenset({"request.broken", "resolver.broken", "queue.broken", "state.broken", "agent.stop_timeout"})
 
 
 def make_logger(level: str, form: str) -> Any:

@@ -171,7 +171,8 @@ class Checks:
     async def asked(self, operations: Operations, order: Order) -> Order | Silence:
         """What the venue says of one order; "no such order" only when it said so often enough."""
         p = self._p
-        patience = operations.lookup(order.family).patience
+        family = order.family or next(iter(operations.families), "")
+        patience = operations.lookup(family).patience
         answer = await p.pulling.order(operations, order)
         for _ in range(patience.not_found_needed - 1):
             if isinstance(answer, Silence) or answer.stage is not Stage.ABSENT:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from jackstay_protocols.messages import Directive, OutcomeNews
+from jackstay_protocols.messages import Message
 
 from .account.books import Books
 from .account.bot_views import BotViews
@@ -28,6 +28,7 @@ from .core.check_schedule import CheckSchedule
 from .core.discrepancy import Discrepancy, Kind
 from .flight import Flight
 from .outbox import Outbox
+from .ports import Ports
 from .state_check import Checks, Parts, unverifiable
 from .state_mend import Mend, Mended
 from .state_monitor import StateMonitor
@@ -47,29 +48,25 @@ VENUE_PARTS = ("orders", "positions", "balances")
 
 
 class StateRoom:
-    """``ask`` carries a signed question (run by callbacks, flight.py); ``deliver`` and ``direct`` reach bots."""
+    """``ask`` carries a signed question (run by callbacks, flight.py); ``tell`` reaches a bot, if it is here."""
 
     def __init__(
         self,
         config: Config,
+        ports: Ports,
         access: VenueAccess,
         *,
         outbox: Callable[[], Outbox],
         ask: Ask,
-        deliver: Callable[[str, OutcomeNews], bool],
-        direct: Callable[[str, Directive], bool],
+        tell: Callable[[str, Message], bool],
         bots: Callable[[], Sequence[str]],
         halt: Callable[[str, str], None],
-        clock: Callable[[], float],
-        wall: Callable[[], float],
-        random: Callable[[], float],
-        loop: asyncio.AbstractEventLoop,
-        store: Callable[..., sqlite3.Connection],
         on_event: EventSink,
     ) -> None:
         self._config, self._access, self._outbox, self._ask = config, access, outbox, ask
-        self._clock, self._wall, self._random, self._loop = clock, wall, random, loop
-        self._store, self._on_event, self._bots = store, on_event, bots
+        clock, wall = ports.clock, ports.wall
+        self._clock, self._wall, self._random, self._loop = clock, wall, ports.random.random, ports.loop
+        self._store, self._on_event, self._bots = ports.store, on_event, bots
         self._profiles = profiles_of(config)
         self._venues = list(dict.fromkeys(section.profile or name for name, section in config.venues.items()))
         self._executor: ThreadPoolExecutor | None = None
@@ -81,19 +78,19 @@ class StateRoom:
         self._queue_seen = {"damaged_rows": 0, "contradictions": 0}
         self.schedule = CheckSchedule(config.state.gap_s)
         self._wake = asyncio.Event()
-        self._keep_evidence(deliver)
+        self._keep_evidence(tell)
         parts = Parts(
             self.books, self.views, self.fills, self.intake, self.pulling, lambda: self._file, config.state,
             config.account, self._prefixes, clock, lambda: int(wall() * 1000), self._pause, self.wait, self._journal,
         )  # fmt: skip
         self.checks = Checks(parts)
         self.mending = Mend(
-            parts, self.checks, operations=access.asking, direct=direct, halt=halt, mend_queue=self._mend_queue,
+            parts, self.checks, operations=access.asking, direct=tell, halt=halt, mend_queue=self._mend_queue,
             on_event=on_event,
         )  # fmt: skip
         self.monitor = StateMonitor(config, room=self, on_event=on_event, wall=wall)
 
-    def _keep_evidence(self, deliver: Callable[[str, OutcomeNews], bool]) -> None:
+    def _keep_evidence(self, tell: Callable[[str, Message], bool]) -> None:
         settings, clock, wall, access = self._config.state, self._clock, self._wall, self._access
         self.books = Books(
             clock=clock,
@@ -109,7 +106,7 @@ class StateRoom:
             wall=wall,
             settle_s=settings.settle_s,
             deliver_which=settings.deliver_fills,
-            deliver=deliver,
+            deliver=tell,
             wait=self.wait,
             on_event=self._on_event,
         )

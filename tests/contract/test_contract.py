@@ -471,7 +471,19 @@ def test_names_for_bot_code_import_quickly() -> None:
 
 # ---------------------------------------------------------------- configuration
 
-BUILT_SECTIONS = ["agent", "bot", "venues", "feeds", "connections", "upstreams", "errors", "queue", "account", "state", "watchdog"]
+BUILT_SECTIONS = [
+    "agent",
+    "bot",
+    "venues",
+    "feeds",
+    "connections",
+    "upstreams",
+    "errors",
+    "queue",
+    "account",
+    "state",
+    "watchdog",
+]
 SECTIONS_TO_COME = {
     "recovery": SCENARIOS,
     "analytics": PATTERNS,
