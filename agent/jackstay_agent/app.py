@@ -19,13 +19,14 @@ from jackstay_protocols.endpoints import AgentPaths, state_folder
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, OutcomeNews
 
-from .config import Config, profiles_of
+from .config import Config, profiles_of, reachable_hosts
 from .error_settings import DEFAULT_BREAKERS
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
+from .gateway.http_door import HttpDoor, HttpDoorSettings
 from .instance_lock import InstanceLock
 from .intents import Intents
 from .judgement import Judgement
@@ -36,6 +37,7 @@ from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
 from .resolver import Resolver
+from .trade_socket import TradeSockets
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
@@ -134,6 +136,7 @@ class Agent:
             on_event=self.event,
         )
         self._build_doors(own_uid, allow_uids)
+        self.http = self._http_door(own_uid, allow_uids)
         self._build_feeds(own_uid, allow_uids)
 
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
@@ -170,6 +173,49 @@ class Agent:
             },
             allow_uids=allow_uids,
             own_uid=own_uid,
+        )
+
+    def _http_door(self, own_uid: int, allow_uids: frozenset[int]) -> HttpDoor | None:
+        config, ports = self.config, self._ports
+        if not config.http.enabled or ports.listen is None:
+            return None
+        sockets = TradeSockets(
+            profiles_of(config),
+            clock=ports.clock,
+            call_later=ports.loop.call_later,
+            take=self.pipeline.take,
+            unread=config.http.trade_socket,
+            on_event=self.event,
+        )
+        return HttpDoor(
+            HttpDoorSettings(
+                own_uid=own_uid,
+                allow_uids=allow_uids,
+                hosts=reachable_hosts(config),
+                allow_hosts=(*config.http.allow_hosts, *(each for each in config.agent.allow_hosts if each != "*")),
+                token=config.http.token() if config.http.listen else b"",
+            ),
+            clock=ports.clock,
+            process_gone=ports.process_gone,
+            take=self.pipeline.take,
+            endpoint_for=config.endpoint_for,
+            dial=self._dial_stream,
+            guard_for=sockets.guard_for,
+            outcomes=self.intents.untold,
+            ack=self.intents.ack,
+            on_event=self.event,
+        )
+
+    async def _dial_stream(self, endpoint: Endpoint, factory: Any) -> Any:
+        """A line for a client's WebSocket, under the agent's own TLS settings. Raises DialError."""
+        addresses = await self._ports.resolve(endpoint.dial_host, endpoint.dial_port)
+        return await self._ports.dial(
+            factory,
+            addresses,
+            ssl_context=self._ssl_context(endpoint),
+            server_hostname=endpoint.server_hostname,
+            local_address=self.config.connections.local_address,
+            timeout_s=self.config.connections.dial_timeout_s,
         )
 
     def _build_feeds(self, own_uid: int, allow_uids: frozenset[int]) -> None:
@@ -295,6 +341,9 @@ class Agent:
             self.bots.attach(self._open(self.paths.bot, self.bots.on_frame, mode, sndhwm=1000))
             self.feed_door.attach(self._open(self.paths.feed, self.feed_door.on_frame, mode, sndhwm=64))
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
+            if self.http is not None and self._ports.listen is not None:
+                self.http.clear(self.paths.http)
+                await self.http.open(self._ports.listen, self.paths.http, mode, self.config.http.address)
             await self.feeds.start()
         except BaseException:
             await self.stop()
@@ -325,6 +374,8 @@ class Agent:
             return
         self._stopped = True
         self.bots.draining = True
+        if self.http is not None:
+            self.http.drain()
         await self._drain()
         if self._ticker is not None:
             self._ticker.cancel()
@@ -332,6 +383,8 @@ class Agent:
         await self.feeds.stop()
         await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
+        if self.http is not None:
+            self.http.close()
         for door in reversed(self._doors):
             door.close()
         if self._pulse is not None:
@@ -342,12 +395,15 @@ class Agent:
         self._lock.release()
 
     async def _drain(self) -> None:
-        idle = asyncio.Event()
-        self.bots.when_idle(idle.set)
+        doors = [door for door in (self.bots, self.http) if door is not None]
         try:
-            await asyncio.wait_for(idle.wait(), self.config.agent.drain_timeout_s)
+            async with asyncio.timeout(self.config.agent.drain_timeout_s):
+                for door in doors:
+                    idle = asyncio.Event()
+                    door.when_idle(idle.set)
+                    await idle.wait()
         except TimeoutError:
-            self.event("agent.stop_timeout", {"in_flight": self.bots.in_flight()})
+            self.event("agent.stop_timeout", {"in_flight": sum(door.in_flight() for door in doors)})
 
     # ------------------------------------------------------------ the pulse
 
@@ -358,12 +414,18 @@ class Agent:
         if late_s > LAG_EXCUSED_S:
             self.lag_worst_s = max(self.lag_worst_s, late_s)
             self.bots.excuse(late_s)
+            if self.http is not None:
+                self.http.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self.bots.watch()
+        if self.http is not None:
+            self.http.watch()
         self.access.tick()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
+            if self.http is not None:
+                self.http.sweep()
         self._next_tick_at = now + TICK_S
         self._ticker = self._ports.loop.call_later(TICK_S, self._tick)
 
@@ -393,6 +455,7 @@ class Agent:
             "in_flight": self.bots.in_flight(),
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
+            "http": self.http.status() if self.http is not None else {},
             "queue": self.intents.status(),
             "venues": self.access.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},

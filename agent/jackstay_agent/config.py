@@ -21,6 +21,7 @@ from .connection_settings import ConnectionSettings
 from .core.pool import PoolSettings
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
+from .http_settings import HttpSettings
 from .outbox.settings import OutboxSettings
 from .toml_places import line_of, unknown_keys
 from .transport.endpoint import Endpoint
@@ -85,6 +86,7 @@ class Config(Section, frozen=True, kw_only=True):
     agent: AgentSection = AgentSection()
     bot: BotSection = BotSection()
     connections: PoolSettings = PoolSettings()
+    http: HttpSettings = HttpSettings()
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
     queue: OutboxSettings = OutboxSettings()
@@ -154,6 +156,8 @@ class Config(Section, frozen=True, kw_only=True):
             problems.append(f"[agent] drain_timeout_s = {self.agent.drain_timeout_s}; 0 to 300 seconds are expected")
         if not 0 < self.bot.beat_within_s <= 3600:
             problems.append(f"[bot] beat_within_s = {self.bot.beat_within_s}; above 0 and up to 3600 is expected")
+        if wrong := self.http.problem():
+            problems.append(f"[http] {wrong}")
         for host, route in self.upstreams.items():
             try:
                 self.endpoint_for(f"https://{host}")
@@ -221,6 +225,12 @@ def profiles_of(config: Config) -> dict[str, Profile]:
         if venue.limits:
             profiles[profile.name] = profile.with_limits(venue.limits)
     return profiles
+
+
+def reachable_hosts(config: Config) -> frozenset[str]:
+    """Hosts of venue profiles and of ``[upstreams]``: what http.sock reaches without another word."""
+    hosts = {host for profile in profiles_of(config).values() for host in profile.hosts | profile.socket_hosts}
+    return frozenset(hosts | {name.partition(":")[0] for name in config.upstreams})
 
 
 def _target(route: str | Reroute) -> str:

@@ -242,6 +242,20 @@ class Intents:
             self._deliver(bot_id, news_of(each))
         return len(found)
 
+    def untold(self, bot_id: str) -> list[dict[str, Any]]:
+        """What a bot has not acknowledged, as plain values (http.sock's clients ask for it)."""
+        return [
+            {
+                "intent": news.intent,
+                "outcome": str(news.outcome),
+                "cause": news.cause,
+                "status": news.status,
+                "body": news.body.decode("utf-8", "replace"),
+                "detail": news.detail,
+            }
+            for news in map(news_of, self.outbox.uncollected(bot_id))
+        ]
+
     def ack(self, bot_id: str, names: Sequence[str]) -> int:
         return self.outbox.ack(bot_id, [int(name) for name in names if name.isdecimal()])
 

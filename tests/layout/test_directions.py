@@ -42,11 +42,12 @@ LAYERS: list[tuple[str, set[str]]] = [
             "ports",
             "control",
             "budgets",
+            "trade_socket",
             "gateway",
             "gateway.*",
         },
     ),
-    ("settings", {"config", "connection_settings", "error_settings", "feed_settings"}),
+    ("settings", {"config", "connection_settings", "error_settings", "feed_settings", "http_settings"}),
     (
         "transport, outbox, venues",
         {

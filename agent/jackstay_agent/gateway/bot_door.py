@@ -76,6 +76,8 @@ class Call:
 
     __slots__ = ("abandoned", "arrived_at", "cancel", "deadline_at", "door", "id", "message", "peer", "replied")
 
+    carrier: Any = None  # what takes it to the venue instead of the upstream's pool (a trade socket)
+
     def __init__(
         self,
         door: BotDoor,
