@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from jackstay_protocols.endpoints import AgentPaths, state_folder
+from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, OutcomeNews
+from jackstay_protocols.session import BotSession
 
 from .config import Config, profiles_of, reachable_hosts
 from .error_settings import DEFAULT_BREAKERS
@@ -27,9 +29,11 @@ from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .gateway.http_door import HttpDoor, HttpDoorSettings
+from .guardian import Guardian
 from .instance_lock import InstanceLock
 from .intents import Intents
 from .judgement import Judgement
+from .kept import Keeper, Kept
 from .logs import make_logger, write_event
 from .order_desk import OrderDesk
 from .outbox import Outbox
@@ -37,6 +41,7 @@ from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
 from .resolver import Resolver
+from .telling import Telling
 from .trade_socket import TradeSockets
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
@@ -45,11 +50,14 @@ from .upstreams import Upstreams
 from .venue_access import VenueAccess
 from .venues.outgoing import OutgoingRequest
 from .venues.profile import Profile
+from .watch_desk import WatchDesk
+from .watchdog import Watchdog
 from .witness import Witness
 
 TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
 SWEEP_EVERY_TICKS = 40
+KEEP_WATCH_EVERY_TICKS = 240
 STOP_AFTER_ANSWER_S = 0.1
 OUTBOX_PULSE_S = 0.02
 
@@ -81,6 +89,8 @@ class Agent:
         self.lag_worst_s = 0.0
         self.events_total = 0
         self._tls: dict[str, Any] = {}
+        self.telling = Telling(ports.clock)
+        self.telling.on_broken = self.event
         self._build()
 
     # ------------------------------------------------------------ parts
@@ -113,6 +123,7 @@ class Agent:
             clock=ports.clock,
             equal_window_s=config.queue.idempotency_window_s,
             on_event=self.event,
+            telling=self.telling,
         )
         self.resolver = Resolver(
             lambda: self.intents.outbox,
@@ -134,6 +145,7 @@ class Agent:
             witness=Witness(lambda: self.intents.outbox),
             access=self.access,
             on_event=self.event,
+            telling=self.telling,
         )
         self._build_doors(own_uid, allow_uids)
         self.http = self._http_door(own_uid, allow_uids)
@@ -160,9 +172,21 @@ class Agent:
             on_event=self.event,
             replay=self.intents.replay,
             ack=self.intents.ack,
+            telling=self.telling,
         )
+        self.watchdog = Watchdog(
+            config.watching(),
+            sessions=self._sessions,
+            probe=ports.watch_process,
+            guard=Guardian(lambda: self.intents.outbox, on_event=self.event),
+            clock=ports.clock,
+            wall=ports.wall,
+            on_event=self.event,
+        )
+        desk = WatchDesk(self.watchdog, sessions=self._sessions, wall=ports.wall, on_event=self.event)
         self.control = ControlDoor(
             {
+                **desk.verbs(),
                 "status": self._verb_status,
                 "ping": self._verb_ping,
                 "stop": self._verb_stop,
@@ -200,6 +224,7 @@ class Agent:
             take=self.pipeline.take,
             endpoint_for=config.endpoint_for,
             dial=self._dial_stream,
+            telling=self.telling,
             guard_for=sockets.guard_for,
             outcomes=self.intents.untold,
             ack=self.intents.ack,
@@ -297,6 +322,7 @@ class Agent:
     def _open_outbox(self) -> None:
         folder = state_folder(self.paths, os.environ)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._resume_watch(Kept(folder, "watchdog"))
         self.access.open(folder)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         ports = self._ports
@@ -314,6 +340,36 @@ class Agent:
             )
         )
         self._beat_outbox()
+
+    def _resume_watch(self, kept: Kept) -> None:
+        """What an operator armed stays armed, and bots that were here are expected again."""
+        ports = self._ports
+        found, wrong = kept.read()
+        if found is not None:
+            try:
+                self.bots.adopt(self.watchdog.restore(found, same_boot=found.get("boot") == ports.boot_id))
+            except ValidationError as error:
+                wrong = kept.set_aside(str(error))
+        if wrong:
+            self.event("watchdog.forgot", {"file": str(kept.path), "why": wrong, "preset": "observe"})
+        self._watch_keeper = Keeper(
+            kept,
+            snapshot=lambda: self.watchdog.snapshot() | {"boot": ports.boot_id},
+            run_blocking=ports.run_blocking,
+            on_event=self.event,
+        )
+
+    def _sessions(self) -> list[BotSession]:
+        """Every bot that is watched: one that beats over http.sock is watched as any other."""
+        beating = self.http.beating() if self.http is not None else []
+        return list({session.bot_id: session for session in (*beating, *self.bots.primaries())}.values())
+
+    def _watch(self) -> None:
+        """Look at the bots; write down what a restart has to know, and now and then the history of silences."""
+        self.watchdog.tick()
+        if self._watch_keeper and (self.watchdog.changed or self._ticks % KEEP_WATCH_EVERY_TICKS == 0):
+            self.watchdog.changed = False
+            self._watch_keeper.write()
 
     def _beat_outbox(self) -> None:
         """The outbox's and the resolver's pulse: batched outcomes, expiry, checkpoints, questions that are due."""
@@ -387,6 +443,9 @@ class Agent:
             self.http.close()
         for door in reversed(self._doors):
             door.close()
+        if self._watch_keeper is not None:
+            self._watch_keeper.write()
+            await self._watch_keeper.close()
         if self._pulse is not None:
             self._pulse.cancel()
             self.intents.outbox.close()
@@ -416,10 +475,9 @@ class Agent:
             self.bots.excuse(late_s)
             if self.http is not None:
                 self.http.excuse(late_s)
+            self.watchdog.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
-        self.bots.watch()
-        if self.http is not None:
-            self.http.watch()
+        self._watch()
         self.access.tick()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
@@ -436,7 +494,9 @@ class Agent:
         self.events_total += 1
         if self._logger is not None:
             write_event(self._logger, name, fields)
-        self.feed_door.publish_event(Event(name, int(self._ports.wall() * 1e6), fields))
+        wall_us = int(self._ports.wall() * 1e6)
+        self.telling.happened(name, fields, wall_us)
+        self.feed_door.publish_event(Event(name, wall_us, fields))
 
     def status(self) -> dict[str, Any]:
         """Everything an operator sees at a glance; plain values only."""
@@ -448,7 +508,8 @@ class Agent:
             "uptime_s": round(self._ports.clock() - self._started_at, 3),
             "state": "draining" if self.bots.draining else "running",
             "grade": self.access.grade,
-            "preset": "observe",
+            "preset": str(self.watchdog.armed.preset),
+            "watchdog": self.watchdog.status(),
             "runtime_dir": str(self.paths.runtime),
             "bots": self.bots.bots(),
             "requests": dict(self.pipeline.counters),

@@ -18,6 +18,7 @@ from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
 from .connection_settings import ConnectionSettings
+from .core.liveness import WatchSettings
 from .core.pool import PoolSettings
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
@@ -47,6 +48,13 @@ class AgentSection(Section, frozen=True, kw_only=True):
 
 class BotSection(Section, frozen=True, kw_only=True):
     beat_within_s: float = BEAT_WITHIN_S_DEFAULT  # lease of a bot that announces none
+
+
+class WatchSection(Section, frozen=True, kw_only=True):
+    """How bots are watched. What is done about one is armed by an operator (`jackstay arm`), never configured."""
+
+    restart_grace_s: float = 30.0  # from the end of a bot's process to "dead": a supervisor may bring it back
+    progress_max_s: float = 0.0  # a bot that beats without progress for so long is stalled; 0: not enforced
 
 
 class Reroute(Section, frozen=True, kw_only=True):
@@ -85,6 +93,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     agent: AgentSection = AgentSection()
     bot: BotSection = BotSection()
+    watchdog: WatchSection = WatchSection()
     connections: PoolSettings = PoolSettings()
     http: HttpSettings = HttpSettings()
     errors: ErrorSettings = ErrorSettings()
@@ -158,6 +167,10 @@ class Config(Section, frozen=True, kw_only=True):
             problems.append(f"[bot] beat_within_s = {self.bot.beat_within_s}; above 0 and up to 3600 is expected")
         if wrong := self.http.problem():
             problems.append(f"[http] {wrong}")
+        try:
+            self.watching()
+        except ValidationError as error:
+            problems.append(f"[watchdog] {error}")
         for host, route in self.upstreams.items():
             try:
                 self.endpoint_for(f"https://{host}")
@@ -196,6 +209,9 @@ class Config(Section, frozen=True, kw_only=True):
                 for host in sorted(profile.hosts & self.upstreams.keys())
             )
         return problems
+
+    def watching(self) -> WatchSettings:
+        return WatchSettings(None, self.watchdog.restart_grace_s, self.watchdog.progress_max_s)
 
     def endpoint_for(self, url: str) -> Endpoint:
         """The endpoint of a bot's URL, with ``[upstreams]`` applied. Raises ValidationError on a bad URL."""

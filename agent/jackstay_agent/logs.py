@@ -39,6 +39,10 @@ WARNINGS = frozenset(
         "resolver.cannot_ask",
         "venue.clock_stepped",
         "bot.stalled",
+        "bot.dead",
+        "would.cancel",
+        "watchdog.forgot",
+        "state.unwritten",
     }
 )
 ERRORS = frozenset({"request.broken", "resolver.broken", "agent.stop_timeout"})

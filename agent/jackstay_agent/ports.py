@@ -20,6 +20,7 @@ import zmq
 
 from jackstay_protocols.clock import boot_id, boot_s
 
+from .core.liveness import Process
 from .gateway.door import Door, DoorLike
 from .transport.dial import dial, resolve
 from .transport.websocket import ws_connect
@@ -59,6 +60,7 @@ class Ports:
     pid: int
     listen: Callable[..., Awaitable[Any]] | None = None  # stream sockets; None: this world has no http.sock
     close: Callable[[], None] = lambda: None
+    watch_process: Callable[[int], Callable[[], Process]] = lambda _pid: lambda: Process.INVISIBLE
 
 
 def process_gone(pid: int) -> bool:
@@ -88,6 +90,36 @@ async def listen(
     server = await loop.create_unix_server(protocol_factory, str(path))
     os.chmod(path, mode)
     return server
+
+
+def watch_process(pid: int) -> Callable[[], Process]:
+    """What becomes of the process that has this pid now; a later one under the same pid is another (REUSED)."""
+    try:
+        process = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return lambda: Process.GONE
+    except psutil.Error:
+        return lambda: Process.INVISIBLE
+
+    def look() -> Process:
+        try:
+            if not process.is_running():  # psutil compares the time it was started
+                return Process.REUSED if psutil.pid_exists(pid) else Process.GONE
+            return _STATES.get(process.status(), Process.RUNNING)
+        except psutil.NoSuchProcess:
+            return Process.GONE
+        except psutil.Error:
+            return Process.INVISIBLE
+
+    return look
+
+
+_STATES = {
+    psutil.STATUS_ZOMBIE: Process.ZOMBIE,
+    psutil.STATUS_DEAD: Process.GONE,
+    psutil.STATUS_STOPPED: Process.STOPPED,
+    psutil.STATUS_TRACING_STOP: Process.TRACED,
+}
 
 
 def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
@@ -132,4 +164,5 @@ def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
         pid=os.getpid(),
         listen=listen,
         close=context.term,
+        watch_process=watch_process,
     )

@@ -17,9 +17,9 @@ from jackstay_protocols.messages import Accepted, Refusal, Request, Response
 from jackstay_protocols.session import BotSession
 
 from .core.ws_frames import TEXT, WsMessage
-from .gateway.bot_door import Call, Peer
+from .gateway.call import Call, Peer
 from .gateway.http_answers import status_of
-from .gateway.http_door import NOBODY, HttpDoor
+from .gateway.http_door import HttpDoor
 from .gateway.http_relay import Relay
 from .transport.http import Done, HttpAnswer, HttpFailure
 from .venues.outgoing import JSON, json_document
@@ -105,7 +105,7 @@ class SocketCall(Call):
     def __init__(
         self, guard: TradeGuard, number: Any, verb: str, raw: bytes, message: Request, now: float, deadline_at: float
     ) -> None:
-        super().__init__(NOBODY, Peer(b"", guard.bot, None), 0, message, now, deadline_at)
+        super().__init__(guard.door, Peer(b"", guard.bot, None), 0, message, now, deadline_at)
         self.guard = guard
         self.number = number
         self.verb = verb
@@ -143,10 +143,12 @@ class SocketCall(Call):
             done(result)
 
     def reply(self, answer: Response | Refusal | Accepted) -> None:
-        if self.replied:
-            return
-        self.replied = True
-        self.guard.replied(self, answer)
+        if not self.replied:
+            self.guard.over(self)
+            super().reply(answer)
+
+    def deliver(self, answer: Response | Refusal | Accepted) -> None:
+        self.guard.deliver(self, answer)
 
 
 class TradeGuard:
@@ -157,7 +159,7 @@ class TradeGuard:
     ) -> None:
         self.bot = bot
         self._house = house
-        self._door = door
+        self.door = door
         self._relay = relay
         self._profile = profile
         self._socket = socket
@@ -209,11 +211,11 @@ class TradeGuard:
             now,
             now + DEADLINE_S_DEFAULT,
         )
-        if self._door.draining:
+        if self.door.draining:
             self._say("now", number, verb, "the agent is stopping")
             return
         self._pending[number] = call
-        self._door.took_off()
+        self.door.took_off()
         self._house.take(call)
 
     # ------------------------------------------------------------ to the venue
@@ -255,13 +257,14 @@ class TradeGuard:
 
     # ------------------------------------------------------------ back to the bot
 
-    def replied(self, call: SocketCall, answer: Response | Refusal | Accepted) -> None:
-        """What the venue did not say itself is said in its form."""
+    def over(self, call: SocketCall) -> None:
         self._pending.pop(call.number, None)
-        self._door.landed()
-        if call.answered and not call.abandoned and isinstance(answer, Response):
-            self._door.told(call, answer)
-        if call.answered or call.abandoned:
+
+    def deliver(self, call: SocketCall, answer: Response | Refusal | Accepted) -> None:
+        """What the venue did not say itself is said in its form."""
+        if call.answered:
+            if isinstance(answer, Response):
+                self.door.told(call, answer)
             return
         if isinstance(answer, Refusal):
             kind = {422: "final", 429: "wait", 504: "unknown"}.get(status_of(answer), "now")

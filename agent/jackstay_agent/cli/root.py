@@ -23,6 +23,9 @@ _COMMANDS = {
     "queue": ("jackstay_agent.cli.orders", "queue"),
     "orders": ("jackstay_agent.cli.orders", "orders"),
     "why": ("jackstay_agent.cli.orders", "why"),
+    "bot": ("jackstay_agent.cli.bots", "bot"),
+    "arm": ("jackstay_agent.cli.bots", "arm"),
+    "watchdog": ("jackstay_agent.cli.bots", "watchdog"),
     "config": ("jackstay_agent.cli.config", "config"),
     "version": ("jackstay_agent.cli.status", "version"),
 }

@@ -8,9 +8,8 @@ notices. Bounds: peers, requests in flight per peer, bytes waiting for a slow pe
 from __future__ import annotations
 
 import secrets
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from jackstay_protocols import session as liveness
@@ -29,7 +28,6 @@ from jackstay_protocols.limits import (
 from jackstay_protocols.messages import (
     TO_AGENT,
     Abandon,
-    Accepted,
     Ack,
     Beat,
     Done,
@@ -41,75 +39,25 @@ from jackstay_protocols.messages import (
     ReportError,
     ReportState,
     Request,
-    Response,
     StatusQuery,
     Subscribe,
     Unsubscribe,
     Welcome,
 )
-from jackstay_protocols.session import BotSession, HelloVerdict, Liveness, SilenceLease
+from jackstay_protocols.session import BotSession, HelloVerdict, SilenceLease
 
 from ..redact import redact, redact_text
+from ..telling import Telling
+from .call import Call as Call
+from .call import Peer as Peer
 from .door import DoorLike, PeerCredentials, Sent
 
 WAITING_BYTES_PER_PEER_MAX = 8 * 1024 * 1024  # replies kept for a peer that does not read
 RETRY_SLOW_S = 0.005
 FORGET_BOT_S = 3600.0  # a bot that left is shown this long
+FORGET_DEAD_S = 24 * 3600.0  # one that died without a goodbye
 
 EventSink = Callable[[str, dict[str, Any]], None]
-
-
-@dataclass(slots=True)
-class Peer:
-    """One DEALER of a client."""
-
-    identity: bytes
-    session: BotSession
-    credentials: PeerCredentials | None
-    in_flight: dict[int, Call] = field(default_factory=dict)
-    waiting: deque[bytes] = field(default_factory=deque)
-    waiting_bytes: int = 0
-
-
-class Call:
-    """One request on its way; the pipeline's view of a bot's frame. Times are boot-time seconds."""
-
-    __slots__ = ("abandoned", "arrived_at", "cancel", "deadline_at", "door", "id", "message", "peer", "replied")
-
-    carrier: Any = None  # what takes it to the venue instead of the upstream's pool (a trade socket)
-
-    def __init__(
-        self,
-        door: BotDoor,
-        peer: Peer,
-        request_id: int,
-        message: Request | Post,
-        arrived_at: float,
-        deadline_at: float,
-    ) -> None:
-        self.door = door
-        self.peer = peer
-        self.id = request_id
-        self.message = message
-        self.arrived_at = arrived_at
-        self.deadline_at = deadline_at
-        self.abandoned = False
-        self.replied = False
-        # Set by the pipeline: what to do when the caller no longer waits.
-        self.cancel: Callable[[], None] | None = None
-
-    def reply(self, answer: Response | Refusal | Accepted) -> None:
-        """Step 12. The first answer counts; an abandoned call's answer goes nowhere."""
-        if self.replied:
-            return
-        self.replied = True
-        self.peer.in_flight.pop(self.id, None)
-        self.door.landed()
-        if not self.abandoned:
-            self.door.send(self.peer, encode(answer, id=self.id))
-
-    def refuse(self, reason: Reason, message: str, *, retry_after_s: float | None = None, **details: Any) -> None:
-        self.reply(Refusal(reason, message, retry_after_s, Outcome.FAILED, details))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +90,7 @@ class BotDoor:
         on_event: EventSink,
         replay: Callable[[str], int] = lambda _bot_id: 0,
         ack: Callable[[str, list[str]], int] = lambda _bot_id, _names: 0,
+        telling: Telling | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -152,6 +101,7 @@ class BotDoor:
         self._on_event = on_event
         self._replay = replay
         self._ack = ack
+        self.telling = telling or Telling()
         self._door: DoorLike | None = None
         self._peers: dict[bytes, Peer] = {}
         self._primaries: dict[str, BotSession] = {}
@@ -232,8 +182,10 @@ class BotDoor:
         if decision.verdict is HelloVerdict.JOIN and current is not None:
             session = current
             session.lease.heard(now, hello.beat_within_s)
+            session.client_version = hello.client_version
         else:
             session = self._open_session(hello, now, current)
+        session.seen_pid = -1 if credentials is None else credentials.pid
         self._peers[identity] = Peer(identity, session, credentials)
         session.peers.add(identity)
         self._send_raw(identity, header.id, self._welcome(session))
@@ -321,21 +273,28 @@ class BotDoor:
             # DESIGN §3 rule 3: refused before the journal, whatever it is. A stopped agent wakes up to a pile of these.
             self.counters["refused_expired"] += 1
             late_s = (now_us - header.when) / 1e6
-            self._refuse(peer, header, Reason.EXPIRED, f"the deadline was over {late_s:.3f} s before the agent read it")
+            self._turn_away(
+                peer, header, message, Reason.EXPIRED, f"the deadline was over {late_s:.3f} s before the agent read it"
+            )
             return
         if self.draining:
-            self._refuse(peer, header, Reason.DRAINING, "the agent is stopping", 2.0)
+            self._turn_away(peer, header, message, Reason.DRAINING, "the agent is stopping", 2.0)
             return
         if peer.session.kind != "primary":
-            self._refuse(peer, header, Reason.NOT_PERMITTED, f"a {peer.session.kind} session sends no venue requests")
+            self._turn_away(
+                peer, header, message, Reason.NOT_PERMITTED, f"a {peer.session.kind} session sends no venue requests"
+            )
             return
         if header.id == 0 or header.id in peer.in_flight:
-            self._refuse(peer, header, Reason.BAD_REQUEST, "request id 0 or already in flight; a fresh id is expected")
+            self._turn_away(
+                peer, header, message, Reason.BAD_REQUEST, "request id 0 or already in flight; a fresh id is expected"
+            )
             return
         if len(peer.in_flight) >= REQUESTS_IN_FLIGHT_PER_PEER_MAX:
-            self._refuse(
+            self._turn_away(
                 peer,
                 header,
+                message,
                 Reason.QUEUE_FULL,
                 f"{REQUESTS_IN_FLIGHT_PER_PEER_MAX} requests of this socket are in flight, that is the bound",
                 0.1,
@@ -346,6 +305,20 @@ class BotDoor:
         peer.in_flight[header.id] = call
         self._airborne += 1
         self._take(call)
+
+    def _turn_away(
+        self,
+        peer: Peer,
+        header: Header,
+        message: Request | Post,
+        reason: Reason,
+        why: str,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """A request that does not become a call."""
+        self._refuse(peer, header, reason, why, retry_after_s)
+        asked = self.telling.asked(message, None, peer.session.bot_id, header.id, self._clock())
+        self.telling.refused(asked, Refusal(reason, why, retry_after_s))
 
     def _on_abandon(self, peer: Peer, header: Header, _message: Abandon) -> None:
         call = peer.in_flight.get(header.id)
@@ -501,41 +474,26 @@ class BotDoor:
                 self._drop_peer(peer.identity)
 
     def sweep(self) -> None:
-        """Now and then: forget the sockets of processes that are gone, so that memory follows the living; tell of a bot
-        that ended without a goodbye, and forget its name after a while.
+        """Now and then: forget the sockets of processes that are gone, so that memory follows the living, and the names
+        of bots that left long ago. One that died is remembered longer: its orders may still have to be cancelled.
         """
         self._forget_gone_peers()
         now = self._clock()
         for session in list(self._primaries.values()):
-            if session.goodbye is None and self._process_gone(session.pid):
-                session.goodbye = Goodbye("its process ended without a goodbye")
-                session.said_goodbye_at = now
-                session.seen_as = Liveness.GONE
-                self._on_event("bot.gone", {"bot": session.bot_id, "pid": session.pid})
-            elif session.goodbye is not None and now - session.said_goodbye_at > FORGET_BOT_S:
+            left_at = session.said_goodbye_at if session.goodbye is not None else session.lease.heard_at
+            keep_s = FORGET_BOT_S if session.goodbye is not None else FORGET_DEAD_S
+            if now - left_at > keep_s and (session.goodbye is not None or self._process_gone(session.pid)):
                 del self._primaries[session.bot_id]
 
-    def watch(self) -> None:
-        """Compare each bot's lease with the clock and tell of every change (observe only: nothing is done to it)."""
-        now = self._clock()
-        for session in self._primaries.values():
-            state = session.liveness(now)
-            before = session.seen_as
-            if state is before:
-                continue
-            session.seen_as = state
-            if state is Liveness.GONE:
-                continue  # its goodbye was an event of its own
-            name = "bot.back" if state is Liveness.FRESH else f"bot.{state}"
-            self._on_event(
-                name,
-                {
-                    "bot": session.bot_id,
-                    "pid": session.pid,
-                    "silent_s": round(session.lease.silent_s(now), 3),
-                    "lease_s": session.lease.within_s,
-                },
-            )
+    def primaries(self) -> list[BotSession]:
+        """The session that speaks for each bot id."""
+        return list(self._primaries.values())
+
+    def adopt(self, sessions: list[BotSession]) -> None:
+        """Bots that an earlier agent knew: they are expected to say hello again."""
+        for session in sessions:
+            session.token = secrets.token_hex(16)
+            self._primaries.setdefault(session.bot_id, session)
 
     def tell(self, bot_id: str, message: Message) -> bool:
         """News for one bot, on any socket of its session; False while it has none."""
@@ -585,6 +543,9 @@ class BotDoor:
     def in_flight(self) -> int:
         """Calls not answered yet, those of vanished peers included: an order of theirs is still seen through."""
         return self._airborne
+
+    def now(self) -> float:
+        return self._clock()
 
     def landed(self) -> None:
         self._airborne -= 1

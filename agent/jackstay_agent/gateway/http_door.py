@@ -30,10 +30,11 @@ from jackstay_protocols.limits import (
     IDEMPOTENCY_KEY_BYTES_MAX,
 )
 from jackstay_protocols.messages import Accepted, Goodbye, Refusal, Request, Response
-from jackstay_protocols.session import BotSession, Liveness, SilenceLease
+from jackstay_protocols.session import BotSession, SilenceLease, check_goodbye
 
+from ..telling import Telling
 from ..transport.endpoint import Endpoint
-from .bot_door import Call, Peer
+from .call import Call, Peer
 from .http_answers import json_bytes, own_bytes, refusal_bytes, response_bytes
 from .http_peer import HttpPeer, HttpRequest
 from .http_relay import Guard, Relay
@@ -65,18 +66,12 @@ class HttpCall(Call):
         arrived_at: float,
         deadline_at: float,
     ) -> None:
-        super().__init__(NOBODY, Peer(b"", bot, peer.credentials), 0, message, arrived_at, deadline_at)
+        super().__init__(door, Peer(b"", bot, peer.credentials), 0, message, arrived_at, deadline_at)
         self.http_door = door
         self.http_peer = peer
         self.http = http
 
-    def reply(self, answer: Response | Refusal | Accepted) -> None:
-        if self.replied:
-            return
-        self.replied = True
-        self.http_door.landed()
-        if self.abandoned:
-            return
+    def deliver(self, answer: Response | Refusal | Accepted) -> None:
         if isinstance(answer, Response):
             self.http_door.told(self, answer)
         keep_alive, head = self.http.keep_alive and not self.http_door.draining, self.http.method == "HEAD"
@@ -87,9 +82,6 @@ class HttpCall(Call):
         else:
             raise TypeError(f"{type(answer).__name__} has no place on http.sock: requests here are never queued")
         self.http_peer.answered(written, keep_alive)
-
-
-NOBODY: Any = None  # an HttpCall has a door of its own
 
 
 class HttpDoorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,10 +107,12 @@ class HttpDoor:
         endpoint_for: Callable[[str], Endpoint],
         dial: Callable[[Endpoint, Callable[[], asyncio.Protocol]], Awaitable[Any]],
         guard_for: Callable[[HttpDoor, Relay, BotSession, str], Guard | None],
+        telling: Telling,
         outcomes: Callable[[str], list[dict[str, Any]]],
         ack: Callable[[str, list[str]], int],
         on_event: EventSink,
     ) -> None:
+        self.telling = telling
         self._settings = settings
         self._outcomes = outcomes
         self._ack = ack
@@ -247,6 +241,12 @@ class HttpDoor:
         if self._airborne == 0:
             callback()
 
+    def now(self) -> float:
+        return self._clock()
+
+    def send(self, _peer: Peer, _frame: bytes) -> None:
+        raise AssertionError("http.sock has no frames: its calls deliver their answers themselves")
+
     def told(self, call: Call, answer: Response) -> None:
         """A client here sends no ACK: an answer on its way over a live connection is one. An open outcome is kept."""
         if answer.intent and answer.outcome is not Outcome.UNKNOWN:
@@ -313,13 +313,20 @@ class HttpDoor:
         if (request.method, page) == ("POST", "/beat"):
             bot.lease.heard(self._clock(), _seconds(_ours(request).get("within"), 0.0))
             self._say(peer, request, {"bot": bot.bot_id, "lease_s": _finite(bot.lease.within_s)})
+        elif (request.method, page) == ("POST", "/goodbye"):
+            session_end = Goodbye("said over http.sock", dict(parse_qsl(query)).get("orders", "keep"))
+            check_goodbye(session_end)
+            bot.goodbye, bot.said_goodbye_at = session_end, self._clock()
+            self._on_event("bot.goodbye", {"bot": bot.bot_id, "pid": bot.pid, "orders": session_end.orders})
+            self._say(peer, request, {"bot": bot.bot_id, "orders": session_end.orders})
         elif (request.method, page) == ("GET", "/outcomes"):
             self._say(peer, request, {"bot": bot.bot_id, "outcomes": self._outcomes(bot.bot_id)})
         elif (request.method, page) == ("POST", "/ack"):
             ids = [each for _name, value in parse_qsl(query) for each in value.split(",")]
             self._say(peer, request, {"acknowledged": self._ack(bot.bot_id, ids)})
         else:
-            words = f"no page {request.method} {page[:80]} here; POST /beat, GET /outcomes and POST /ack?ids=… are"
+            known = "POST /beat, POST /goodbye, GET /outcomes, POST /ack?ids=…"
+            words = f"no page {request.method} {page[:80]} here; known: {known}"
             told = own_bytes(404, words, reason=str(Reason.BAD_REQUEST), keep_alive=request.keep_alive)
             peer.answered(told, request.keep_alive)
 
@@ -376,25 +383,16 @@ class HttpDoor:
             if peer.busy is None and peer.tunnel is None and now - peer.heard_at > IDLE_S_MAX:
                 peer.close()
         for session in list(self._bots.values()):
-            if session.goodbye is None and self._process_gone(session.pid):
+            if session.goodbye is None and not _leased(session) and self._process_gone(session.pid):
                 session.goodbye = Goodbye("its process ended")
                 session.said_goodbye_at = now
                 self._on_event("bot.gone", {"bot": session.bot_id, "pid": session.pid, "kind": "http"})
             elif session.goodbye is not None and now - session.said_goodbye_at > FORGET_BOT_S:
                 del self._bots[session.bot_id]
 
-    def watch(self) -> None:
-        """Tell of every change of a lease; only a bot that beats has one."""
-        now = self._clock()
-        for session in self._bots.values():
-            state = session.liveness(now)
-            if state is session.seen_as:
-                continue
-            session.seen_as = state
-            if state is not Liveness.GONE:
-                name = "bot.back" if state is Liveness.FRESH else f"bot.{state}"
-                silent_s = round(session.lease.silent_s(now), 3)
-                self._on_event(name, {"bot": session.bot_id, "pid": session.pid, "silent_s": silent_s, "kind": "http"})
+    def beating(self) -> list[BotSession]:
+        """Bots that gave themselves a lease: they are watched as those of bot.sock are."""
+        return [session for session in self._bots.values() if _finite(session.lease.within_s) is not None]
 
     def excuse(self, seconds: float) -> None:
         """Time in which the agent itself did not run is never held against a bot (DESIGN §3 rule 13)."""
