@@ -21,35 +21,35 @@ from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, OutcomeNews
 from jackstay_protocols.session import BotSession
 
-from .config import Config, profiles_of, reachable_hosts
-from .error_settings import DEFAULT_BREAKERS
+from .config import Config, class_rules_of, profiles_of
+from .decisions import Decisions
+from .dispatch import Dispatch
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
-from .gateway.http_door import HttpDoor, HttpDoorSettings
 from .guardian import Guardian
+from .http_service import HttpService
 from .instance_lock import InstanceLock
 from .intents import Intents
-from .judgement import Judgement
 from .kept import Keeper, Kept
 from .logs import make_logger, write_event
 from .order_desk import OrderDesk
-from .outbox import Outbox
+from .outbox import Outbox, Settled
 from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
 from .resolver import Resolver
 from .telling import Telling
-from .trade_socket import TradeSockets
+from .trading_hours import TradingHours
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
+from .user_streams import UserStreams
 from .venue_access import VenueAccess
 from .venues.outgoing import OutgoingRequest
-from .venues.profile import Profile
 from .watch_desk import WatchDesk
 from .watchdog import Watchdog
 from .witness import Witness
@@ -99,14 +99,17 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
+        self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
+        self.hours = TradingHours(config.hours, ports.wall)
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
             upstreams_max=config.agent.upstreams_max,
             make_endpoint=config.endpoint_for,
             make_pool=self._make_pool,
-            make_judgement=self._make_judgement,
+            make_judgement=self.decisions.judgement,
         )
+        self.decisions.of(self.upstreams)
         self.access = VenueAccess(
             profiles_of(config),
             config.venues,
@@ -116,23 +119,7 @@ class Agent:
             on_event=self.event,
             environ=os.environ,
         )
-        self._executor: ThreadPoolExecutor | None = None
-        self._pulse: asyncio.TimerHandle | None = None
-        self.intents = Intents(
-            deliver=self._tell_bot,
-            clock=ports.clock,
-            equal_window_s=config.queue.idempotency_window_s,
-            on_event=self.event,
-            telling=self.telling,
-        )
-        self.resolver = Resolver(
-            lambda: self.intents.outbox,
-            operations=self.access.asking,
-            ask=self._ask_venue,
-            clock=ports.clock,
-            on_answer=self.access.answered,
-            on_event=self.event,
-        )
+        self._build_orders()
         self.pipeline = Pipeline(
             self.upstreams,
             clock=ports.clock,
@@ -144,12 +131,59 @@ class Agent:
             resolver=self.resolver,
             witness=Witness(lambda: self.intents.outbox),
             access=self.access,
+            accept=self.dispatch.accept,
             on_event=self.event,
             telling=self.telling,
         )
         self._build_doors(own_uid, allow_uids)
-        self.http = self._http_door(own_uid, allow_uids)
+        self.http = HttpService(
+            config,
+            ports,
+            own_uid=own_uid,
+            allow_uids=allow_uids,
+            pipeline=self.pipeline,
+            intents=self.intents,
+            telling=self.telling,
+            ssl_context=self._ssl_context,
+            on_event=self.event,
+        )
         self._build_feeds(own_uid, allow_uids)
+        self._build_user_streams()
+
+    def _build_orders(self) -> None:
+        """What is written down of orders, asked about and queued."""
+        config, ports = self.config, self._ports
+        self._executor: ThreadPoolExecutor | None = None
+        self._pulse: asyncio.TimerHandle | None = None
+        self.intents = Intents(
+            deliver=self._tell_bot,
+            clock=ports.clock,
+            equal_window_s=config.queue.idempotency_window_s,
+            class_rules=class_rules_of(config),
+            on_event=self.event,
+            telling=self.telling,
+        )
+        self.resolver = Resolver(
+            lambda: self.intents.outbox,
+            operations=self.access.asking,
+            ask=self._ask_venue,
+            clock=ports.clock,
+            on_answer=self.access.answered,
+            on_event=self.event,
+        )
+        self.dispatch = Dispatch(
+            self.intents,
+            self.upstreams,
+            self.access,
+            carry=self._carry,
+            ask=self._ask_venue,
+            clock=ports.clock,
+            random=ports.random,
+            call_soon=ports.loop.call_soon,
+            on_event=self.event,
+            flush_per_s=config.queue.flush_per_s,
+            header_bytes_max=config.queue.queue_bytes_max,
+        )
 
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         config, ports = self.config, self._ports
@@ -191,56 +225,13 @@ class Agent:
                 "ping": self._verb_ping,
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
+                **self.decisions.verbs(),
                 **OrderDesk(
-                    lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=lambda: None
+                    lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=self.dispatch.kick
                 ).verbs(),
             },
             allow_uids=allow_uids,
             own_uid=own_uid,
-        )
-
-    def _http_door(self, own_uid: int, allow_uids: frozenset[int]) -> HttpDoor | None:
-        config, ports = self.config, self._ports
-        if not config.http.enabled or ports.listen is None:
-            return None
-        sockets = TradeSockets(
-            profiles_of(config),
-            clock=ports.clock,
-            call_later=ports.loop.call_later,
-            take=self.pipeline.take,
-            unread=config.http.trade_socket,
-            on_event=self.event,
-        )
-        return HttpDoor(
-            HttpDoorSettings(
-                own_uid=own_uid,
-                allow_uids=allow_uids,
-                hosts=reachable_hosts(config),
-                allow_hosts=(*config.http.allow_hosts, *(each for each in config.agent.allow_hosts if each != "*")),
-                token=config.http.token() if config.http.listen else b"",
-            ),
-            clock=ports.clock,
-            process_gone=ports.process_gone,
-            take=self.pipeline.take,
-            endpoint_for=config.endpoint_for,
-            dial=self._dial_stream,
-            telling=self.telling,
-            guard_for=sockets.guard_for,
-            outcomes=self.intents.untold,
-            ack=self.intents.ack,
-            on_event=self.event,
-        )
-
-    async def _dial_stream(self, endpoint: Endpoint, factory: Any) -> Any:
-        """A line for a client's WebSocket, under the agent's own TLS settings. Raises DialError."""
-        addresses = await self._ports.resolve(endpoint.dial_host, endpoint.dial_port)
-        return await self._ports.dial(
-            factory,
-            addresses,
-            ssl_context=self._ssl_context(endpoint),
-            server_hostname=endpoint.server_hostname,
-            local_address=self.config.connections.local_address,
-            timeout_s=self.config.connections.dial_timeout_s,
         )
 
     def _build_feeds(self, own_uid: int, allow_uids: frozenset[int]) -> None:
@@ -253,6 +244,7 @@ class Agent:
             ws_dial=self._ws_dial,
             publish=self._publish,
             on_event=self.event,
+            hours=self.hours,
         )
         self.feed_door = FeedDoor(
             FeedDoorSettings(
@@ -269,24 +261,32 @@ class Agent:
             process_gone=ports.process_gone,
         )
 
+    def _build_user_streams(self) -> None:
+        ports, profiles = self._ports, profiles_of(self.config)
+        wanted = {section.profile or name for name, section in self.config.venues.items() if section.user_stream}
+        venues = {name: data for name in wanted if (data := profiles[name].data.user_stream) is not None}
+        self.user_streams = UserStreams(
+            venues,
+            operations=self.access.asking,
+            loop=ports.loop,
+            clock=ports.clock,
+            random=ports.random.random,
+            ws_dial=self._ws_dial,
+            ask=self._ask_venue,
+            on_event=self.event,
+        )
+
     def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
         self.feed_door.publish(topic, first_seq, payloads)
 
     async def _ws_dial(self, url: str, **options: Any) -> Any:
         """A feed's dial with ``[upstreams]`` applied, under the agent's own TLS settings."""
         endpoint = self.config.endpoint_for(url)
-        return await self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
 
-    def _make_judgement(self, host: str, profile: Profile) -> Judgement:
-        return Judgement(
-            host,
-            profile,
-            self.config.errors.breakers.get("api_calls", DEFAULT_BREAKERS["api_calls"]),
-            self.config.errors.retry,
-            clock=self._ports.clock,
-            random=self._ports.random,
-            on_event=self.event,
-        )
+        def dial() -> Any:
+            return self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
+
+        return await self.decisions.guarded(endpoint.host, dial)
 
     def _make_pool(self, endpoint: Endpoint) -> HttpPool:
         ports = self._ports
@@ -311,6 +311,9 @@ class Agent:
 
     # ------------------------------------------------------------ orders and what is known of them
 
+    async def _carry(self, *way: Any) -> Any:
+        return await self.pipeline.carry(*way)
+
     def _tell_bot(self, bot_id: str, news: OutcomeNews) -> bool:
         return self.bots.tell(bot_id, news)
 
@@ -324,6 +327,8 @@ class Agent:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._resume_watch(Kept(folder, "watchdog"))
         self.access.open(folder)
+        own = folder.is_relative_to(self.paths.runtime)
+        self.decisions.open(folder, self.paths.runtime.parent if own else folder.parent)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         ports = self._ports
         self.intents.attach(
@@ -335,11 +340,18 @@ class Agent:
                 boot_id=ports.boot_id,
                 run_blocking=loop_runner(ports.loop, self._executor),
                 on_event=self.event,
-                on_settled=self.intents.settled,
+                on_settled=self._settled,
+                on_free=self.dispatch.kick,
                 store=ports.store,
             )
         )
         self._beat_outbox()
+
+    def _settled(self, settled: Settled) -> None:
+        self.intents.settled(settled)
+        if settled.final:
+            self.dispatch.ended(settled.seq)
+            self.dispatch.kick()
 
     def _resume_watch(self, kept: Kept) -> None:
         """What an operator armed stays armed, and bots that were here are expected again."""
@@ -360,9 +372,7 @@ class Agent:
         )
 
     def _sessions(self) -> list[BotSession]:
-        """Every bot that is watched: one that beats over http.sock is watched as any other."""
-        beating = self.http.beating() if self.http is not None else []
-        return list({session.bot_id: session for session in (*beating, *self.bots.primaries())}.values())
+        return self.http.watched(self.bots.primaries())
 
     def _watch(self) -> None:
         """Look at the bots; write down what a restart has to know, and now and then the history of silences."""
@@ -375,6 +385,8 @@ class Agent:
         """The outbox's and the resolver's pulse: batched outcomes, expiry, checkpoints, questions that are due."""
         self.intents.outbox.tick()
         self.resolver.tick()
+        self.dispatch.pump()
+        self.intents.news.tick()
         self._pulse = self._ports.loop.call_later(OUTBOX_PULSE_S, self._beat_outbox)
 
     # ------------------------------------------------------------ start, stop
@@ -397,10 +409,9 @@ class Agent:
             self.bots.attach(self._open(self.paths.bot, self.bots.on_frame, mode, sndhwm=1000))
             self.feed_door.attach(self._open(self.paths.feed, self.feed_door.on_frame, mode, sndhwm=64))
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
-            if self.http is not None and self._ports.listen is not None:
-                self.http.clear(self.paths.http)
-                await self.http.open(self._ports.listen, self.paths.http, mode, self.config.http.address)
+            await self.http.open(self.paths.http, mode)
             await self.feeds.start()
+            await self.user_streams.start()
         except BaseException:
             await self.stop()
             raise
@@ -430,19 +441,18 @@ class Agent:
             return
         self._stopped = True
         self.bots.draining = True
-        if self.http is not None:
-            self.http.drain()
         await self._drain()
         if self._ticker is not None:
             self._ticker.cancel()
         self.feed_door.close()
         await self.feeds.stop()
+        await self.user_streams.stop()
         await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
-        if self.http is not None:
-            self.http.close()
+        self.http.close()
         for door in reversed(self._doors):
             door.close()
+        await self.decisions.close()
         if self._watch_keeper is not None:
             self._watch_keeper.write()
             await self._watch_keeper.close()
@@ -454,15 +464,18 @@ class Agent:
         self._lock.release()
 
     async def _drain(self) -> None:
-        doors = [door for door in (self.bots, self.http) if door is not None]
+        idle, queue_idle = asyncio.Event(), asyncio.Event()
+        self.bots.when_idle(idle.set)
+        if self._pulse is not None:
+            self.dispatch.drain(queue_idle.set)
+        else:
+            queue_idle.set()
         try:
-            async with asyncio.timeout(self.config.agent.drain_timeout_s):
-                for door in doors:
-                    idle = asyncio.Event()
-                    door.when_idle(idle.set)
-                    await idle.wait()
+            await asyncio.wait_for(
+                asyncio.gather(idle.wait(), queue_idle.wait(), self.http.drained()), self.config.agent.drain_timeout_s
+            )
         except TimeoutError:
-            self.event("agent.stop_timeout", {"in_flight": sum(door.in_flight() for door in doors)})
+            self.event("agent.stop_timeout", {"in_flight": self.bots.in_flight()})
 
     # ------------------------------------------------------------ the pulse
 
@@ -473,17 +486,16 @@ class Agent:
         if late_s > LAG_EXCUSED_S:
             self.lag_worst_s = max(self.lag_worst_s, late_s)
             self.bots.excuse(late_s)
-            if self.http is not None:
-                self.http.excuse(late_s)
+            self.http.excuse(late_s)
             self.watchdog.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self._watch()
         self.access.tick()
+        self.decisions.tick()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
-            if self.http is not None:
-                self.http.sweep()
+            self.http.sweep()
         self._next_tick_at = now + TICK_S
         self._ticker = self._ports.loop.call_later(TICK_S, self._tick)
 
@@ -516,9 +528,11 @@ class Agent:
             "in_flight": self.bots.in_flight(),
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
-            "http": self.http.status() if self.http is not None else {},
-            "queue": self.intents.status(),
+            "http": self.http.status(),
+            "user_streams": self.user_streams.status(),
+            "queue": self.intents.status() | self.dispatch.status(),
             "venues": self.access.status(),
+            "modes": self.decisions.modes.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,

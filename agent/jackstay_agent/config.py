@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ import msgspec
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
+from .budget_settings import BudgetSettings
 from .connection_settings import ConnectionSettings
 from .core.liveness import WatchSettings
+from .core.order_class import ClassRules
 from .core.pool import PoolSettings
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .http_settings import HttpSettings
 from .outbox.settings import OutboxSettings
 from .toml_places import line_of, unknown_keys
+from .trading_hours import HoursSettings
 from .transport.endpoint import Endpoint
 from .venues.credentials import KeySource
 from .venues.profile import Profile, shipped_profiles, user_profiles
@@ -70,8 +73,10 @@ class VenueSection(Section, frozen=True, kw_only=True):
 
     profile: str = ""  # default: the section's own name
     keys: KeySource | None = None  # the agent's own key; without one the venue is carried only
+    user_stream: bool = True  # with a key: hear the account's own events, where the profile knows how
     live: bool = True  # the keys open a real account
     limits: dict[str, float] = {}  # the account's own allowances by budget name; 0 switches a budget off
+    classes: ClassRules = ClassRules()  # what its orders are for, where neither a tag nor the venue's fields say it
 
 
 class ConfigError(ValidationError):
@@ -99,9 +104,11 @@ class Config(Section, frozen=True, kw_only=True):
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
     queue: OutboxSettings = OutboxSettings()
+    budgets: BudgetSettings = BudgetSettings()
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}
+    hours: dict[str, HoursSettings] = {}
 
     @classmethod
     def from_toml(cls, text: str, origin: str = "config") -> Config:
@@ -181,6 +188,11 @@ class Config(Section, frozen=True, kw_only=True):
                 feed.check(name)
             except ValidationError as error:
                 problems.append(f"[feeds.{name}] {error}")
+        for name, hours in self.hours.items():
+            try:
+                hours.made(name)
+            except ValidationError as error:
+                problems.append(f"[hours.{name}] {error}")
         for name, venue in self.venues.items():
             problem = venue.keys.problem() if venue.keys is not None else ""
             if problem:
@@ -247,6 +259,13 @@ def reachable_hosts(config: Config) -> frozenset[str]:
     """Hosts of venue profiles and of ``[upstreams]``: what http.sock reaches without another word."""
     hosts = {host for profile in profiles_of(config).values() for host in profile.hosts | profile.socket_hosts}
     return frozenset(hosts | {name.partition(":")[0] for name in config.upstreams})
+
+
+def class_rules_of(config: Config) -> Callable[[str], ClassRules]:
+    """Venue (its profile's name) -> what the operator says of its orders."""
+    rules = {section.profile or name: section.classes for name, section in config.venues.items()}
+    default = ClassRules()
+    return lambda venue: rules.get(venue, default)
 
 
 def _target(route: str | Reroute) -> str:

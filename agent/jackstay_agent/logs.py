@@ -23,6 +23,10 @@ WARNINGS = frozenset(
         "feed.subscribe_failed",
         "feed.dial_failed",
         "feed.gap",
+        "user_stream.lost",
+        "user_stream.failed",
+        "user_stream.keep_failed",
+        "user_stream.notice",
         "bot.gone",
         "pool.dial_failed",
         "loop.lagged",
@@ -36,6 +40,9 @@ WARNINGS = frozenset(
         "outbox.row_damaged",
         "outbox.set_aside",
         "outbox.unwritten",
+        "queue.held",
+        "queue.no_way",
+        "queue.unknown",
         "resolver.cannot_ask",
         "venue.clock_stepped",
         "bot.stalled",
@@ -45,7 +52,7 @@ WARNINGS = frozenset(
         "state.unwritten",
     }
 )
-ERRORS = frozenset({"request.broken", "resolver.broken", "agent.stop_timeout"})
+ERRORS = frozenset({"request.broken", "resolver.broken", "queue.broken", "agent.stop_timeout"})
 
 
 def make_logger(level: str, form: str) -> Any:

@@ -69,7 +69,7 @@ def protection_table() -> str:
         for preset in Preset:
             cell = TABLE[state, preset]
             held = {HoldScope.BOT: "hold", HoldScope.GROUP: "hold its group"}.get(cell.hold)
-            cancel = " and ".join(f"{each}s" for each in sorted(cell.cancel))
+            cancel = " and ".join({"entry": "entries", "exit": "exits"}[each] for each in sorted(cell.cancel))
             words = ", ".join(filter(None, (held, f"cancel {cancel}" if cancel else "")))
             cells.append(words if cell.act else f"*would* {words}")
         lines.append(f"| {state} | " + " | ".join(each or "–" for each in cells) + " |")

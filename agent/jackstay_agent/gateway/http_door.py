@@ -210,6 +210,10 @@ class HttpDoor:
                 self._request(peer, request, bot, url, now)
         except ValidationError as error:
             self._answer(peer, request, Refusal(str(error.reason or Reason.BAD_REQUEST), str(error), None))
+        except Exception as error:  # a fault of ours must not look like a dead line
+            self._on_event("request.broken", {"bot": "http", "error": f"{type(error).__name__}: {error}"})
+            words = f"a fault of the agent: {type(error).__name__}; its log has the details"
+            self._answer(peer, request, Refusal(Reason.INTERNAL, words))
 
     # ------------------------------------------------------------ requests
 

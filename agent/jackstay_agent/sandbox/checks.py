@@ -12,7 +12,12 @@ PLACING = frozenset(
     {
         ("POST", "/api/v3/order"),
         ("POST", "/fapi/v1/order"),
+        ("POST", "/fapi/v1/algoOrder"),
+        ("POST", "/api/v3/order/cancelReplace"),
+        ("POST", "/api/v3/order/oco"),
+        ("POST", "/api/v3/orderList/oco"),
         ("WS", "order.place"),
+        ("WS", "order.cancelReplace"),
         ("POST", "/v5/order/create"),
         ("POST", "/v5/order/create-batch"),
         ("POST", "/0/private/AddOrder"),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiohttp import WSMsgType, web
 
 from .answers import Answer, Call
+from .bending import BENDING_KINDS, Bend
 from .engine.model import Reject
 from .faces import binance_ws_api as face
 from .faces.binance_errors import Refusal
+from .faces.meanings import MEANINGS
 from .faults import Fault
 from .ledger import Row
 from .streams import Listener, text_frame
+from .websocket import passes
 from .wire import reset
 
 if TYPE_CHECKING:
@@ -31,18 +35,23 @@ class WsApi:
 
     async def serve(self, request: web.BaseRequest, connection: int) -> web.WebSocketResponse:
         """Run one connection until it ends."""
-        socket = web.WebSocketResponse(compress=False, max_msg_size=REQUEST_MAX_BYTES)
+        socket = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=REQUEST_MAX_BYTES)
         await socket.prepare(request)
         transport = request.transport
         if transport is None:
             return socket
-        listener = Listener(transport, connection, combined=False)
+        listener = Listener(transport, connection, combined=False, is_api=True)
+        doorkeeper = self._server.doorkeeper
         self._server.hub.join(listener, ())
+        doorkeeper.join(listener, "api", time.monotonic())
         try:
             async for message in socket:
-                if message.type is WSMsgType.TEXT:
+                if not passes(message, listener, doorkeeper):
+                    break
+                if message.type is WSMsgType.TEXT and not listener.half_open:
                     await self._one(request, listener, message.data)
         finally:
+            doorkeeper.leave(listener)
             self._server.hub.leave(listener)
             self._server.users.unsubscribe(listener)
         return socket
@@ -71,7 +80,8 @@ class WsApi:
         if call.path.startswith("userDataStream."):
             told = self._user_stream(listener, number, call)
         else:
-            told = face.answer(self._server.venue, number, call)
+            with self._server.bent(call):
+                told = face.answer(self._server.venue, number, call)
         outcome = Answer(told["status"], b"", [], call.order_id, call.executed)
         self._server.decide(row, told["status"], outcome)
         return told
@@ -98,7 +108,18 @@ class WsApi:
         """A fault on one WebSocket request. Kinds that only make sense on HTTP bytes act as a stall."""
         row.fault = f"{row.fault}+{fault.kind}" if row.fault else fault.kind
         decide = self._server.decide
-        if fault.kind == "reset_before":
+        if fault.kind in BENDING_KINDS:
+            call.bend = Bend(fault, row.lane, call.now)
+            listener.send(_frame(self._process(listener, number, call, row)))
+        elif fault.kind == "half_open":
+            decide(row, "none", None)
+            listener.fall_silent()
+        elif fault.kind == "reply_twice":
+            told = _frame(self._process(listener, number, call, row))
+            listener.send(told + told)
+        elif fault.kind == "venue_error":
+            self._troubled(fault, listener, number, call, row)
+        elif fault.kind == "reset_before":
             decide(row, "reset", None)
             reset(request)
         elif fault.kind == "reset_after":
@@ -121,6 +142,20 @@ class WsApi:
             listener.send(_frame({"id": number, "status": limited.status, "error": error}))
         else:
             decide(row, "none", None)
+
+    def _troubled(self, fault: Fault, listener: Listener, number: Any, call: Call, row: Row) -> None:
+        """One of the venue's own troubled answers, in the WebSocket API's envelope."""
+        meaning = MEANINGS[fault.params["name"]]
+        if self._server.troubled(meaning, fault, row):
+            self._process(listener, number, call, row)
+            row.status = meaning.status
+        else:
+            self._server.decide(row, meaning.status, None)
+        try:
+            error = orjson.loads(meaning.body)
+        except ValueError:
+            error = {"code": -1000, "msg": "An unknown error occurred while processing the request."}
+        listener.send(_frame({"id": number, "status": meaning.status, "error": error}))
 
 
 def _frame(value: dict[str, Any]) -> bytes:

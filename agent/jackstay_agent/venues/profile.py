@@ -41,6 +41,7 @@ from .operation_data import (
     nearest,
 )
 from .sockets import SocketData, check_sockets, hosts_of, socket_at
+from .user_stream_data import UserStreamData, check_user_stream
 
 ASKING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -98,6 +99,7 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     families: dict[str, FamilyData] = {}
     operations: dict[str, OperationData] = {}
     deadman: DeadmanData | None = None
+    user_stream: UserStreamData | None = None
     sweeps: list[dict[str, str]] = []  # placeholder sets that together show a whole account
     sockets: list[SocketData] = []
     symbol_rewrites: list[tuple[str, str]] = []  # pattern, replacement: one name of several for the same market
@@ -181,6 +183,8 @@ class Profile:
         check_signing(data.signing, complain)
         if data.deadman is not None:
             check_deadman(data.deadman, "deadman" in data.operations, complain)
+        if data.user_stream is not None:
+            check_user_stream(data.user_stream, complain)
         for name, reader in data.readers.items():
             check_reader(("readers", name), reader, complain)
         contexts = [family.context for family in data.families.values()]

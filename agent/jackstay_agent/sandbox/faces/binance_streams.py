@@ -109,8 +109,19 @@ class BinanceStreams:
         for (side, price), quantity in changes.items():
             sides[side].append([views.amount(price), views.amount(quantity)])
         last = self._venue.exchange.markets[name].update_id
-        message = {"e": "depthUpdate", "E": self._venue.clock(), "s": name, "U": first, "u": last,
-                   "b": sides["BUY"], "a": sides["SELL"]}  # fmt: skip
+        now = self._venue.clock()
+        message = {
+            "e": "depthUpdate",
+            "E": now,
+            "s": name,
+            "U": first,
+            "u": last,
+            "b": sides["BUY"],
+            "a": sides["SELL"],
+        }
+        if self._venue.kind == "usdm":
+            # futures name the event they follow, so that a gap shows without counting
+            message |= {"T": now, "pu": first - 1}
         for stream in streams:
             self._hub.publish(stream, message)
 

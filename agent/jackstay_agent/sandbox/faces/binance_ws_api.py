@@ -16,7 +16,7 @@ from ..venue import Venue
 from . import binance_public as public
 from . import binance_trade as trade
 from .binance_auth import check_nonce, check_window, require, verify
-from .binance_errors import Refusal, from_reject, mandatory
+from .binance_errors import MAINTENANCE, Refusal, from_reject, mandatory
 from .binance_route import Route
 
 METHODS: dict[str, Route] = {
@@ -88,6 +88,8 @@ def answer(venue: Venue, number: Any, call: Call) -> dict[str, Any]:
     if verdict is not None:
         text = f"Too many requests; come back in {verdict.retry_after_s} seconds."
         return {"id": number, "status": verdict.status, "error": {"code": -1003, "msg": text}}
+    if venue.exchange.trading.in_maintenance and call.path not in ("ping", "time"):
+        return refused(number, MAINTENANCE)
     try:
         if route is None:
             raise Refusal(-1000, f"Unknown method '{call.path}'.")
