@@ -19,6 +19,7 @@ from jackstay_protocols.endpoints import AgentPaths, state_folder
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, Message
+from jackstay_protocols.session import BotSession
 
 from .config import Config, class_rules_of, profiles_of
 from .core.modes import Mode
@@ -30,6 +31,7 @@ from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .guardian import Guardian
+from .http_service import HttpService
 from .instance_lock import InstanceLock
 from .intents import Intents
 from .kept import Keeper, Kept
@@ -140,6 +142,17 @@ class Agent:
         )
         self._build_state()
         self._build_doors(own_uid, allow_uids)
+        self.http = HttpService(
+            config,
+            ports,
+            own_uid=own_uid,
+            allow_uids=allow_uids,
+            pipeline=self.pipeline,
+            intents=self.intents,
+            telling=self.telling,
+            ssl_context=self._ssl_context,
+            on_event=self.event,
+        )
         self._build_feeds(own_uid, allow_uids)
         self._build_user_streams()
 
@@ -233,14 +246,14 @@ class Agent:
         )
         self.watchdog = Watchdog(
             config.watching(),
-            sessions=self.bots.primaries,
+            sessions=self._sessions,
             probe=ports.watch_process,
             guard=Guardian(lambda: self.intents.outbox, on_event=self.event),
             clock=ports.clock,
             wall=ports.wall,
             on_event=self.event,
         )
-        desk = WatchDesk(self.watchdog, sessions=self.bots.primaries, wall=ports.wall, on_event=self.event)
+        desk = WatchDesk(self.watchdog, sessions=self._sessions, wall=ports.wall, on_event=self.event)
         self.control = ControlDoor(
             {
                 **desk.verbs(),
@@ -406,6 +419,9 @@ class Agent:
             on_event=self.event,
         )
 
+    def _sessions(self) -> list[BotSession]:
+        return self.http.watched(self.bots.primaries())
+
     def _watch(self) -> None:
         """Look at the bots; write down what a restart has to know, and now and then the history of silences."""
         self.watchdog.tick()
@@ -441,6 +457,7 @@ class Agent:
             self.bots.attach(self._open(self.paths.bot, self.bots.on_frame, mode, sndhwm=1000))
             self.feed_door.attach(self._open(self.paths.feed, self.feed_door.on_frame, mode, sndhwm=64))
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
+            await self.http.open(self.paths.http, mode)
             await self.feeds.start()
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
@@ -482,6 +499,7 @@ class Agent:
         await self.state.close()
         await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
+        self.http.close()
         for door in reversed(self._doors):
             door.close()
         await self.decisions.close()
@@ -504,7 +522,9 @@ class Agent:
         else:
             queue_idle.set()
         try:
-            await asyncio.wait_for(asyncio.gather(idle.wait(), queue_idle.wait()), self.config.agent.drain_timeout_s)
+            await asyncio.wait_for(
+                asyncio.gather(idle.wait(), queue_idle.wait(), self.http.drained()), self.config.agent.drain_timeout_s
+            )
         except TimeoutError:
             self.event("agent.stop_timeout", {"in_flight": self.bots.in_flight()})
 
@@ -517,6 +537,7 @@ class Agent:
         if late_s > LAG_EXCUSED_S:
             self.lag_worst_s = max(self.lag_worst_s, late_s)
             self.bots.excuse(late_s)
+            self.http.excuse(late_s)
             self.watchdog.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self._watch()
@@ -525,6 +546,7 @@ class Agent:
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
+            self.http.sweep()
         self._next_tick_at = now + TICK_S
         self._ticker = self._ports.loop.call_later(TICK_S, self._tick)
 
@@ -557,6 +579,7 @@ class Agent:
             "in_flight": self.bots.in_flight(),
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
+            "http": self.http.status(),
             "user_streams": self.user_streams.status(),
             "queue": self.intents.status() | self.dispatch.status(),
             "venues": self.access.status(),
