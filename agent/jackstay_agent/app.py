@@ -39,6 +39,7 @@ from .logs import make_logger, write_event
 from .order_desk import OrderDesk
 from .outbox import Outbox, Settled
 from .outbox.runner import loop_runner
+from .outward import Outward
 from .pipeline import Pipeline
 from .ports import Ports
 from .recording import Recording
@@ -47,9 +48,7 @@ from .state_desk import StateDesk
 from .state_room import StateRoom
 from .telling import Telling
 from .trading_hours import TradingHours
-from .transport.endpoint import Endpoint
-from .transport.http import HttpAnswer, HttpFailure, HttpPool
-from .transport.tls import make_ssl_context
+from .transport.http import HttpAnswer, HttpFailure
 from .upstreams import Upstreams
 from .user_streams import UserStreams
 from .venue_access import VenueAccess
@@ -93,7 +92,6 @@ class Agent:
         self._ticks = 0
         self.lag_worst_s = 0.0
         self.events_total = 0
-        self._tls: dict[str, Any] = {}
         self.telling = Telling(ports.clock)
         self.telling.on_broken = self.event
         self._build()
@@ -105,13 +103,14 @@ class Agent:
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
         self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
+        self.outward = Outward(config, ports, guarded=self.decisions.guarded, on_event=self.event)
         self.hours = TradingHours(config.hours, ports.wall)
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
             upstreams_max=config.agent.upstreams_max,
             make_endpoint=config.endpoint_for,
-            make_pool=self._make_pool,
+            make_pool=self.outward.pool,
             make_judgement=self.decisions.judgement,
         )
         self.decisions.of(self.upstreams)
@@ -150,7 +149,7 @@ class Agent:
             pipeline=self.pipeline,
             intents=self.intents,
             telling=self.telling,
-            ssl_context=self._ssl_context,
+            ssl_context=self.outward.ssl_context,
             on_event=self.event,
         )
         self._build_feeds(own_uid, allow_uids)
@@ -170,7 +169,7 @@ class Agent:
             event=self.event,
             modes=self.decisions.modes,
             access=self.access,
-            make_pool=self._make_pool,
+            make_pool=self.outward.pool,
         )
         self.intents = Intents(
             deliver=self._tell_bot,
@@ -278,7 +277,7 @@ class Agent:
             loop=ports.loop,
             clock=ports.clock,
             random=ports.random.random,
-            ws_dial=self._ws_dial,
+            ws_dial=self.outward.ws_dial,
             publish=self._publish,
             on_event=self.event,
             hours=self.hours,
@@ -308,43 +307,13 @@ class Agent:
             loop=ports.loop,
             clock=ports.clock,
             random=ports.random.random,
-            ws_dial=self._ws_dial,
+            ws_dial=self.outward.ws_dial,
             ask=self._ask_venue,
             on_event=self.event,
         )
 
     def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
         self.feed_door.publish(topic, first_seq, payloads)
-
-    async def _ws_dial(self, url: str, **options: Any) -> Any:
-        """A feed's dial with ``[upstreams]`` applied, under the agent's own TLS settings."""
-        endpoint = self.config.endpoint_for(url)
-
-        def dial() -> Any:
-            return self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
-
-        return await self.decisions.guarded(endpoint.host, dial)
-
-    def _make_pool(self, endpoint: Endpoint) -> HttpPool:
-        ports = self._ports
-        return HttpPool(
-            endpoint,
-            self.config.connections,
-            loop=ports.loop,
-            clock=ports.clock,
-            random=ports.random,
-            dial=ports.dial,
-            resolve=ports.resolve,
-            ssl_context=self._ssl_context(endpoint),
-            on_event=self.event,
-        )
-
-    def _ssl_context(self, endpoint: Endpoint) -> Any:
-        if not endpoint.tls:
-            return None
-        if endpoint.ca_file not in self._tls:
-            self._tls[endpoint.ca_file] = make_ssl_context(ca_file=endpoint.ca_file or None)
-        return self._tls[endpoint.ca_file]
 
     # ------------------------------------------------------------ orders and what is known of them
 

@@ -53,6 +53,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "witness",
             "late_truth",
             "telling",
+            "outward",
             "recording",
             "alerts",
             "audit",
