@@ -38,6 +38,7 @@ from .outbox import Outbox, Settled
 from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
+from .prober import Prober
 from .resolver import Resolver
 from .telling import Telling
 from .trading_hours import TradingHours
@@ -132,6 +133,13 @@ class Agent:
             accept=self.dispatch.accept,
             on_event=self.event,
             telling=self.telling,
+        )
+        self.prober = Prober(
+            self.upstreams,
+            operations=self.access.reading,
+            ask=self.pipeline.ask,
+            clock=ports.clock,
+            on_event=self.event,
         )
         self._build_doors(own_uid, allow_uids)
         self._build_feeds(own_uid, allow_uids)
@@ -471,6 +479,7 @@ class Agent:
         self._watch()
         self.access.tick()
         self.decisions.tick()
+        self.prober.tick()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()

@@ -24,6 +24,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "decision_memory",
             "decisions",
             "host_budgets",
+            "prober",
             "dial_breakers",
             "connection_manager",
             "connection_link",
