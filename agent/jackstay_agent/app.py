@@ -23,6 +23,7 @@ from jackstay_protocols.messages import Event, OutcomeNews
 from .config import Config, class_rules_of, profiles_of
 from .decisions import Decisions
 from .dispatch import Dispatch
+from .error_desk import ErrorDesk
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
@@ -98,6 +99,7 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
+        self.errors = ErrorDesk(config, clock=ports.clock, on_event=self.event)
         self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
         self.hours = TradingHours(config.hours, ports.wall)
         self.upstreams = Upstreams(
@@ -132,6 +134,7 @@ class Agent:
             access=self.access,
             accept=self.dispatch.accept,
             on_event=self.event,
+            on_trouble=self.errors.troubled,
             telling=self.telling,
         )
         self.prober = Prober(
@@ -197,6 +200,7 @@ class Agent:
             call_later=ports.loop.call_later,
             process_gone=ports.process_gone,
             take=self.pipeline.take,
+            report_error=self.errors.reported,
             status=self.status,
             on_event=self.event,
             replay=self.intents.replay,
@@ -221,6 +225,7 @@ class Agent:
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
                 **self.decisions.verbs(),
+                **self.errors.verbs(),
                 **OrderDesk(
                     lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=self.dispatch.kick
                 ).verbs(),

@@ -34,6 +34,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "feed_routes",
             "feed_socket",
             "error_handler",
+            "error_desk",
             "error_decorator",
             "decorators",
             "breaker",

@@ -24,6 +24,7 @@ _COMMANDS = {
     "orders": ("jackstay_agent.cli.orders", "orders"),
     "breakers": ("jackstay_agent.cli.decisions", "breakers"),
     "limits": ("jackstay_agent.cli.decisions", "limits"),
+    "errors": ("jackstay_agent.cli.errors", "errors"),
     "mode": ("jackstay_agent.cli.decisions", "mode"),
     "why": ("jackstay_agent.cli.orders", "why"),
     "bot": ("jackstay_agent.cli.bots", "bot"),
