@@ -18,9 +18,11 @@ from typing import Any
 from jackstay_protocols.endpoints import AgentPaths, state_folder
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
-from jackstay_protocols.messages import Event, OutcomeNews
+from jackstay_protocols.messages import Event, Message
+from jackstay_protocols.session import BotSession
 
 from .config import Config, class_rules_of, profiles_of
+from .core.modes import Mode
 from .decisions import Decisions
 from .dispatch import Dispatch
 from .error_desk import ErrorDesk
@@ -30,6 +32,7 @@ from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .guardian import Guardian
+from .http_service import HttpService
 from .instance_lock import InstanceLock
 from .intents import Intents
 from .kept import Keeper, Kept
@@ -39,8 +42,9 @@ from .outbox import Outbox, Settled
 from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
-from .prober import Prober
 from .resolver import Resolver
+from .state_desk import StateDesk
+from .state_room import StateRoom
 from .telling import Telling
 from .trading_hours import TradingHours
 from .transport.endpoint import Endpoint
@@ -49,6 +53,7 @@ from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
 from .user_streams import UserStreams
 from .venue_access import VenueAccess
+from .venue_modes import EVERYWHERE
 from .venues.outgoing import OutgoingRequest
 from .watch_desk import WatchDesk
 from .watchdog import Watchdog
@@ -110,7 +115,6 @@ class Agent:
             make_pool=self._make_pool,
             make_judgement=self.decisions.judgement,
         )
-        self.decisions.of(self.upstreams)
         self.access = VenueAccess(
             profiles_of(config),
             config.venues,
@@ -137,14 +141,20 @@ class Agent:
             on_trouble=self.errors.troubled,
             telling=self.telling,
         )
-        self.prober = Prober(
-            self.upstreams,
-            operations=self.access.reading,
-            ask=self.pipeline.ask,
-            clock=ports.clock,
+        self.decisions.of(self.upstreams, self.access.reading, self.pipeline.ask)
+        self._build_state()
+        self._build_doors(own_uid, allow_uids)
+        self.http = HttpService(
+            config,
+            ports,
+            own_uid=own_uid,
+            allow_uids=allow_uids,
+            pipeline=self.pipeline,
+            intents=self.intents,
+            telling=self.telling,
+            ssl_context=self._ssl_context,
             on_event=self.event,
         )
-        self._build_doors(own_uid, allow_uids)
         self._build_feeds(own_uid, allow_uids)
         self._build_user_streams()
 
@@ -183,6 +193,24 @@ class Agent:
             header_bytes_max=config.queue.queue_bytes_max,
         )
 
+    def _build_state(self) -> None:
+        self.state = StateRoom(
+            self.config,
+            self._ports,
+            self.access,
+            outbox=lambda: self.intents.outbox,
+            ask=self._ask_venue,
+            tell=self._tell_bot,
+            bots=lambda: [each.bot_id for each in self.bots.primaries()],
+            halt=self._halt,
+            on_event=self.event,
+        )
+        self.telling.listen(self.state.intake)
+
+    def _halt(self, venue: str, why: str) -> None:
+        """The state monitor's policy: stop orders there until an operator releases it."""
+        self.decisions.modes.hold(venue or EVERYWHERE, Mode.HALTED, holder="state monitor", why=why[:200])
+
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         config, ports = self.config, self._ports
         self.bots = BotDoor(
@@ -203,20 +231,21 @@ class Agent:
             report_error=self.errors.reported,
             status=self.status,
             on_event=self.event,
-            replay=self.intents.replay,
-            ack=self.intents.ack,
+            replay=self._replay,
+            ack=self._ack,
+            report_state=self.state.report,
             telling=self.telling,
         )
         self.watchdog = Watchdog(
             config.watching(),
-            sessions=self.bots.primaries,
+            sessions=self._sessions,
             probe=ports.watch_process,
             guard=Guardian(lambda: self.intents.outbox, on_event=self.event),
             clock=ports.clock,
             wall=ports.wall,
             on_event=self.event,
         )
-        desk = WatchDesk(self.watchdog, sessions=self.bots.primaries, wall=ports.wall, on_event=self.event)
+        desk = WatchDesk(self.watchdog, sessions=self._sessions, wall=ports.wall, on_event=self.event)
         self.control = ControlDoor(
             {
                 **desk.verbs(),
@@ -224,6 +253,7 @@ class Agent:
                 "ping": self._verb_ping,
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
+                **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
                 **self.decisions.verbs(),
                 **self.errors.verbs(),
                 **OrderDesk(
@@ -314,8 +344,17 @@ class Agent:
     async def _carry(self, *way: Any) -> Any:
         return await self.pipeline.carry(*way)
 
-    def _tell_bot(self, bot_id: str, news: OutcomeNews) -> bool:
+    def _tell_bot(self, bot_id: str, news: Message) -> bool:
         return self.bots.tell(bot_id, news)
+
+    def _replay(self, bot_id: str) -> int:
+        """A bot said hello: what it has not acknowledged, outcomes and fills."""
+        self.state.replay(bot_id)
+        return self.intents.replay(bot_id)
+
+    def _ack(self, bot_id: str, names: list[str]) -> int:
+        self.state.ack(bot_id, names)
+        return self.intents.ack(bot_id, names)
 
     async def _ask_venue(
         self, origin: str, question: OutgoingRequest, deadline_at: float
@@ -345,6 +384,7 @@ class Agent:
                 store=ports.store,
             )
         )
+        self.state.open(folder, str(int(ports.wall())))
         self._beat_outbox()
 
     def _settled(self, settled: Settled) -> None:
@@ -370,6 +410,9 @@ class Agent:
             run_blocking=ports.run_blocking,
             on_event=self.event,
         )
+
+    def _sessions(self) -> list[BotSession]:
+        return self.http.watched(self.bots.primaries())
 
     def _watch(self) -> None:
         """Look at the bots; write down what a restart has to know, and now and then the history of silences."""
@@ -406,7 +449,9 @@ class Agent:
             self.bots.attach(self._open(self.paths.bot, self.bots.on_frame, mode, sndhwm=1000))
             self.feed_door.attach(self._open(self.paths.feed, self.feed_door.on_frame, mode, sndhwm=64))
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
+            await self.http.open(self.paths.http, mode)
             await self.feeds.start()
+            self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
         except BaseException:
             await self.stop()
@@ -443,8 +488,10 @@ class Agent:
         self.feed_door.close()
         await self.feeds.stop()
         await self.user_streams.stop()
+        await self.state.close()
         await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
+        self.http.close()
         for door in reversed(self._doors):
             door.close()
         await self.decisions.close()
@@ -466,7 +513,9 @@ class Agent:
         else:
             queue_idle.set()
         try:
-            await asyncio.wait_for(asyncio.gather(idle.wait(), queue_idle.wait()), self.config.agent.drain_timeout_s)
+            await asyncio.wait_for(
+                asyncio.gather(idle.wait(), queue_idle.wait(), self.http.drained()), self.config.agent.drain_timeout_s
+            )
         except TimeoutError:
             self.event("agent.stop_timeout", {"in_flight": self.bots.in_flight()})
 
@@ -479,15 +528,16 @@ class Agent:
         if late_s > LAG_EXCUSED_S:
             self.lag_worst_s = max(self.lag_worst_s, late_s)
             self.bots.excuse(late_s)
+            self.http.excuse(late_s)
             self.watchdog.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self._watch()
         self.access.tick()
         self.decisions.tick()
-        self.prober.tick()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
+            self.http.sweep()
         self._next_tick_at = now + TICK_S
         self._ticker = self._ports.loop.call_later(TICK_S, self._tick)
 
@@ -520,9 +570,11 @@ class Agent:
             "in_flight": self.bots.in_flight(),
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
+            "http": self.http.status(),
             "user_streams": self.user_streams.status(),
             "queue": self.intents.status() | self.dispatch.status(),
             "venues": self.access.status(),
+            "state_monitor": self.state.status(),
             "modes": self.decisions.modes.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),

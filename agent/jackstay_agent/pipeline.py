@@ -55,6 +55,8 @@ class Own:
 
     __slots__ = ("abandoned", "asked", "cancel", "deadline_at", "message")
 
+    carrier: Any = None
+
     def __init__(self, message: Request, deadline_at: float) -> None:
         self.message = message
         self.deadline_at = deadline_at
@@ -340,7 +342,7 @@ class Pipeline:
             if signer is not None:  # now and not before: its timestamp should be young
                 signed = signer.sign(_outgoing(way, request))
                 target, headers, body = signed.target.encode("ascii"), signed.headers, signed.body
-            ticket = way.upstream.pool.submit(
+            ticket = (call.carrier or way.upstream.pool).submit(
                 request.method.encode("ascii", "replace"),
                 target,
                 headers,
@@ -407,7 +409,7 @@ class Pipeline:
         )
         self._telling.attempted(call.asked, verdict, result, started_at, ended_at)
         if verdict.outcome is not Outcome.OK and verdict.cause != Cause.CANCELLED:
-            bot_id = call.peer.session.bot_id if isinstance(call, Call) else ""
+            bot_id = "" if isinstance(call, Own) else call.peer.session.bot_id
             self._on_trouble(judgement.name, f"{call.message.method} {way.path}", bot_id, verdict)
 
     def _witnessed(self, way: Way, request: Request | Post, result: HttpAnswer | HttpFailure, asked_at: float) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import pytest
-
 from e2e_bot import HOST, RESOLVING, client_for, place, quick_profiles, release, routed
 from harness import AgentProcess
 from jackstay_agent.control import ask
@@ -32,9 +30,9 @@ def until(condition: Any, within_s: float = 8.0) -> None:
 def trip_orders(client: Any, agent: AgentProcess, sandbox: SandboxProcess) -> None:
     sandbox.admin.fault("answer", route="POST /api/v3/order", count=5, **PAGE)
     for number in range(5):
-        place(client, sandbox, f"bad-{number}", deadline_s=0.4)
+        place(client, sandbox, f"bad-{number}")
         release(agent)
-    assert state(agent, "orders") == "open"
+    assert [event["class"] for event in agent.events("breaker.open")] == ["orders"]
 
 
 def test_the_breaker_of_orders_closes_while_the_bot_is_silent(sandbox: SandboxProcess, tmp_path: Any) -> None:
@@ -71,8 +69,6 @@ def test_without_a_key_the_bots_next_order_is_the_probe(sandbox: SandboxProcess)
     """Nothing signed can be asked, and nothing is asked instead: market data would prove nothing about orders."""
     with AgentProcess(routed(sandbox.url, QUICK)) as agent, client_for(agent) as client:
         trip_orders(client, agent, sandbox)
-        with pytest.raises(Refused):
-            place(client, sandbox, "refused")
         seen = len(sandbox.admin.ledger())
         until(lambda: state(agent, "orders") == "half_open")
         assert len(sandbox.admin.ledger()) == seen

@@ -49,6 +49,8 @@ class Call:
         "abandoned", "arrived_at", "asked", "cancel", "deadline_at", "door", "id", "message", "peer", "replied",
     )  # fmt: skip
 
+    carrier: Any = None  # what takes it to the venue instead of the upstream's pool (a trade socket)
+
     def __init__(
         self,
         door: Home,
@@ -84,7 +86,11 @@ class Call:
         self.peer.in_flight.pop(self.id, None)
         self.door.landed()
         if not self.abandoned:
-            self.door.send(self.peer, encode(answer, id=self.id))
+            self.deliver(answer)
+
+    def deliver(self, answer: Response | Refusal | Accepted) -> None:
+        """The answer on its way to whoever waits for it."""
+        self.door.send(self.peer, encode(answer, id=self.id))
 
     def refuse(self, reason: Reason, message: str, *, retry_after_s: float | None = None, **details: Any) -> None:
         self.reply(Refusal(reason, message, retry_after_s, Outcome.FAILED, details))
