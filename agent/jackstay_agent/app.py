@@ -40,16 +40,16 @@ from .logs import make_logger, write_event
 from .order_desk import OrderDesk
 from .outbox import Outbox, Settled
 from .outbox.runner import loop_runner
+from .outward import Outward
 from .pipeline import Pipeline
 from .ports import Ports
+from .recording import Recording
 from .resolver import Resolver
 from .state_desk import StateDesk
 from .state_room import StateRoom
 from .telling import Telling
 from .trading_hours import TradingHours
-from .transport.endpoint import Endpoint
-from .transport.http import HttpAnswer, HttpFailure, HttpPool
-from .transport.tls import make_ssl_context
+from .transport.http import HttpAnswer, HttpFailure
 from .upstreams import Upstreams
 from .user_streams import UserStreams
 from .venue_access import VenueAccess
@@ -93,7 +93,6 @@ class Agent:
         self._ticks = 0
         self.lag_worst_s = 0.0
         self.events_total = 0
-        self._tls: dict[str, Any] = {}
         self.telling = Telling(ports.clock)
         self.telling.on_broken = self.event
         self._build()
@@ -106,13 +105,14 @@ class Agent:
         allow_uids = frozenset(config.agent.allow_uids)
         self.errors = ErrorDesk(config, clock=ports.clock, on_event=self.event)
         self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
+        self.outward = Outward(config, ports, guarded=self.decisions.guarded, on_event=self.event)
         self.hours = TradingHours(config.hours, ports.wall)
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
             upstreams_max=config.agent.upstreams_max,
             make_endpoint=config.endpoint_for,
-            make_pool=self._make_pool,
+            make_pool=self.outward.pool,
             make_judgement=self.decisions.judgement,
         )
         self.access = VenueAccess(
@@ -152,7 +152,7 @@ class Agent:
             pipeline=self.pipeline,
             intents=self.intents,
             telling=self.telling,
-            ssl_context=self._ssl_context,
+            ssl_context=self.outward.ssl_context,
             on_event=self.event,
         )
         self._build_feeds(own_uid, allow_uids)
@@ -163,6 +163,17 @@ class Agent:
         config, ports = self.config, self._ports
         self._executor: ThreadPoolExecutor | None = None
         self._pulse: asyncio.TimerHandle | None = None
+        self.recording = Recording(
+            config,
+            ports,
+            agent=self.name,
+            version=version(),
+            telling=self.telling,
+            event=self.event,
+            modes=self.decisions.modes,
+            access=self.access,
+            make_pool=self.outward.pool,
+        )
         self.intents = Intents(
             deliver=self._tell_bot,
             clock=ports.clock,
@@ -271,7 +282,7 @@ class Agent:
             loop=ports.loop,
             clock=ports.clock,
             random=ports.random.random,
-            ws_dial=self._ws_dial,
+            ws_dial=self.outward.ws_dial,
             publish=self._publish,
             on_event=self.event,
             hours=self.hours,
@@ -301,43 +312,13 @@ class Agent:
             loop=ports.loop,
             clock=ports.clock,
             random=ports.random.random,
-            ws_dial=self._ws_dial,
+            ws_dial=self.outward.ws_dial,
             ask=self._ask_venue,
             on_event=self.event,
         )
 
     def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
         self.feed_door.publish(topic, first_seq, payloads)
-
-    async def _ws_dial(self, url: str, **options: Any) -> Any:
-        """A feed's dial with ``[upstreams]`` applied, under the agent's own TLS settings."""
-        endpoint = self.config.endpoint_for(url)
-
-        def dial() -> Any:
-            return self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
-
-        return await self.decisions.guarded(endpoint.host, dial)
-
-    def _make_pool(self, endpoint: Endpoint) -> HttpPool:
-        ports = self._ports
-        return HttpPool(
-            endpoint,
-            self.config.connections,
-            loop=ports.loop,
-            clock=ports.clock,
-            random=ports.random,
-            dial=ports.dial,
-            resolve=ports.resolve,
-            ssl_context=self._ssl_context(endpoint),
-            on_event=self.event,
-        )
-
-    def _ssl_context(self, endpoint: Endpoint) -> Any:
-        if not endpoint.tls:
-            return None
-        if endpoint.ca_file not in self._tls:
-            self._tls[endpoint.ca_file] = make_ssl_context(ca_file=endpoint.ca_file or None)
-        return self._tls[endpoint.ca_file]
 
     # ------------------------------------------------------------ orders and what is known of them
 
@@ -366,6 +347,7 @@ class Agent:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._resume_watch(Kept(folder, "watchdog"))
         self.access.open(folder)
+        self.recording.open(folder)
         own = folder.is_relative_to(self.paths.runtime)
         self.decisions.open(folder, self.paths.runtime.parent if own else folder.parent)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
@@ -503,6 +485,7 @@ class Agent:
             self.intents.outbox.close()
         if self._executor is not None:
             self._executor.shutdown()
+        await self.recording.close()
         self._lock.release()
 
     async def _drain(self) -> None:
@@ -574,6 +557,7 @@ class Agent:
             "user_streams": self.user_streams.status(),
             "queue": self.intents.status() | self.dispatch.status(),
             "venues": self.access.status(),
+            **self.recording.status(),
             "state_monitor": self.state.status(),
             "modes": self.decisions.modes.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},

@@ -17,6 +17,8 @@ import msgspec
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
+from .alert_settings import AlertSettings
+from .audit_settings import AuditSettings
 from .budget_settings import BudgetSettings
 from .connection_settings import ConnectionSettings
 from .core.liveness import WatchSettings
@@ -105,6 +107,8 @@ class Config(Section, frozen=True, kw_only=True):
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
     queue: OutboxSettings = OutboxSettings()
+    audit: AuditSettings = AuditSettings()
+    alerts: AlertSettings = AlertSettings()
     account: AccountSettings = AccountSettings()
     state: StateSettings = StateSettings()
     budgets: BudgetSettings = BudgetSettings()

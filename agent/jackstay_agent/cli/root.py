@@ -26,6 +26,7 @@ _COMMANDS = {
     "limits": ("jackstay_agent.cli.decisions", "limits"),
     "errors": ("jackstay_agent.cli.errors", "errors"),
     "mode": ("jackstay_agent.cli.decisions", "mode"),
+    "audit": ("jackstay_agent.cli.audit", "audit"),
     "state": ("jackstay_agent.cli.state", "state"),
     "why": ("jackstay_agent.cli.orders", "why"),
     "bot": ("jackstay_agent.cli.bots", "bot"),
