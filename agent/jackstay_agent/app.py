@@ -26,6 +26,7 @@ from .connection_desk import ConnectionDesk
 from .core.modes import Mode
 from .decisions import Decisions
 from .dispatch import Dispatch
+from .error_desk import ErrorDesk
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
@@ -103,6 +104,7 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
+        self.errors = ErrorDesk(config, clock=ports.clock, on_event=self.event)
         self.hours = TradingHours(config.hours, ports.wall)
         self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
         self.outward = Outward(config, ports, hours=self.hours, guarded=self.decisions.guarded, on_event=self.event)
@@ -114,7 +116,6 @@ class Agent:
             make_pool=self.outward.pool,
             make_judgement=self.decisions.judgement,
         )
-        self.decisions.of(self.upstreams)
         self.access = VenueAccess(
             profiles_of(config),
             config.venues,
@@ -138,8 +139,10 @@ class Agent:
             access=self.access,
             accept=self.dispatch.accept,
             on_event=self.event,
+            on_trouble=self.errors.troubled,
             telling=self.telling,
         )
+        self.decisions.of(self.upstreams, self.access.reading, self.pipeline.ask)
         self._build_state()
         self.http = HttpService(
             config,
@@ -237,6 +240,7 @@ class Agent:
             call_later=ports.loop.call_later,
             process_gone=ports.process_gone,
             take=self.pipeline.take,
+            report_error=self.errors.reported,
             status=self.status,
             on_event=self.event,
             replay=self._replay,
@@ -264,12 +268,9 @@ class Agent:
                 **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
                 **self.decisions.verbs(),
                 **ConnectionDesk(
-                    self.upstreams,
-                    self.feeds,
-                    self.user_streams,
-                    readers=self.feed_door.snapshot,
-                    on_event=self.event,
+                    self.upstreams, self.feeds, self.user_streams, readers=self.feed_door.snapshot, on_event=self.event
                 ).verbs(),
+                **self.errors.verbs(),
                 **OrderDesk(
                     lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=self.dispatch.kick
                 ).verbs(),

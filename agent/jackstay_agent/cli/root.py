@@ -24,6 +24,7 @@ _COMMANDS = {
     "orders": ("jackstay_agent.cli.orders", "orders"),
     "breakers": ("jackstay_agent.cli.decisions", "breakers"),
     "limits": ("jackstay_agent.cli.decisions", "limits"),
+    "errors": ("jackstay_agent.cli.errors", "errors"),
     "mode": ("jackstay_agent.cli.decisions", "mode"),
     "audit": ("jackstay_agent.cli.audit", "audit"),
     "state": ("jackstay_agent.cli.state", "state"),
