@@ -122,6 +122,7 @@ class FeedSocket:
         self._clocks: SocketClocks | None = None
         self._asked_at: float | None = None  # when the last wanted topic was asked for on this connection
         self._ws: WsLike | None = None
+        self._in_url: set[str] = set()  # what the last dial asked for, where the URL asks
         self._asked: dict[str, None] = {}
         self._asking: dict[int, list[str]] = {}
         self._renewing: dict[str, None] = {}  # to be left, and then asked for again
@@ -180,6 +181,10 @@ class FeedSocket:
 
     def heard_topic(self, topic: str) -> None:
         self._first.heard(topic)
+
+    def asks(self, topic: str) -> bool:
+        """Was this topic asked for on this connection?"""
+        return topic in self._asked
 
     def awaits(self, topic: str) -> bool:
         return self._first.waiting(topic)
@@ -280,6 +285,7 @@ class FeedSocket:
     async def _one_connection(self) -> float:
         """Dial, serve until it ends; seconds to wait before the next dial."""
         self._move(FeedMove.DIAL)
+        self._in_url = set(self.topics)
         self._reach.budget.take(self._clock())
         self._reach.attempts += 1
         try:
@@ -359,6 +365,12 @@ class FeedSocket:
             ws.close(detail="no topic is wanted any more")
             return
         now = self._clock()
+        if self._rules.topics_in_url:
+            self._mark_asked([topic for topic in self.topics if topic in self._in_url], now)
+            self._plan_check()
+            if len(self._asked) < len(self.topics):
+                self._owner.socket_old(self, "its topics changed")
+            return
         if self._dialect.one_topic or not self._dialect.subscribe:
             self._mark_asked(list(self.topics), now)
             self._plan_check()

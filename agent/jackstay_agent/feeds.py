@@ -35,7 +35,7 @@ from .feed_settings import FeedSettings
 from .feed_socket import FeedSocket, WsLike
 from .trading_hours import TradingHours
 from .transport.websocket import WsClosed, WsSettings
-from .transport.ws_url import parse_ws_url
+from .transport.ws_url import parse_stream_url
 
 __all__ = ["BATCH_BYTES_MAX", "BATCH_FRAMES_MAX", "Feed", "FeedManager", "FeedSettings", "WsDial"]
 
@@ -221,7 +221,7 @@ class Feed:
 
         async def dial(on_message: Callable[[int, bytes], None]) -> WsLike:
             return await manager.ws_dial(
-                settings.url,
+                settings.url_for(socket.topics),
                 on_message=on_message,
                 on_close=_ignore,
                 headers=settings.headers,
@@ -283,7 +283,9 @@ class Feed:
 
     def socket_old(self, socket: FeedSocket, why: str) -> None:
         """The socket's end is near: make before break."""
-        if socket in self._twins:
+        if any(rotation.new is socket for rotation in self._rotations.values()):
+            self._manager.loop.call_later(TWIN_WAIT_S, self.socket_old, socket, why)  # it has not taken over itself
+        elif socket in self._twins:
             self._replace_twin(socket, why)
         elif socket not in self._rotations and not socket.retiring and socket.topics:
             self._rotate(socket, why)
@@ -333,11 +335,14 @@ class Feed:
         rotation = self._rotations[old] = Rotation(old, new, self._manager.clock())
         topics = [self.topics[stream] for stream in old.topics]
         for topic in topics:
-            topic.merge = Merge()
-            topic.merge.join(old)
-            topic.merge.join(new)
             topic.socket = new
-            self._routes.carry(old, topic)
+            if old.asks(topic.stream):
+                topic.merge = Merge()
+                topic.merge.join(old)
+                topic.merge.join(new)
+                self._routes.carry(old, topic)
+            else:  # it never came on the old one: nothing to merge
+                self._routes.drop(old, topic)
             self._routes.carry(new, topic)
         new.add([topic.stream for topic in topics])
         fields = {"feed": self.name, "socket": old.label, "successor": new.label, "why": why, "topics": len(topics)}
@@ -469,7 +474,7 @@ class FeedManager:
 
     def reach_of(self, settings: FeedSettings) -> Reach:
         """The host's, shared by its feeds; the strictest of their dial budgets holds for all of them."""
-        host = parse_ws_url(settings.url).place
+        host = parse_stream_url(settings.url).place
         budget = DialBudget(settings.dials_max, settings.dial_window_s)
         reach = self._reaches.get(host)
         if reach is None:

@@ -569,7 +569,9 @@ async def test_close_ends_everything_in_bounded_time() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"url": "http://x"}, "scheme"),
+        ({"url": "ftp://x"}, "scheme"),
+        ({"url": "http://x", "dialect": "binance"}, r"\$topics"),
+        ({"url": "wss://x/$topics"}, r"\$topics is for http"),
         ({"dialect": "bnance"}, "binance"),
         ({"dialect": "template"}, "topic_fields"),
         ({"silence_s": -1}, "silence_s"),
