@@ -22,6 +22,7 @@ from jackstay_protocols.messages import Event, OutcomeNews
 
 from .config import Config, class_rules_of, profiles_of
 from .decisions import Decisions
+from .dispatch import Dispatch
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
@@ -33,7 +34,7 @@ from .intents import Intents
 from .kept import Keeper, Kept
 from .logs import make_logger, write_event
 from .order_desk import OrderDesk
-from .outbox import Outbox
+from .outbox import Outbox, Settled
 from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
@@ -116,6 +117,29 @@ class Agent:
             on_event=self.event,
             environ=os.environ,
         )
+        self._build_orders()
+        self.pipeline = Pipeline(
+            self.upstreams,
+            clock=ports.clock,
+            wall=ports.wall,
+            random=ports.random,
+            call_later=ports.loop.call_later,
+            retry=config.errors.retry.policy("reads"),
+            intents=self.intents,
+            resolver=self.resolver,
+            witness=Witness(lambda: self.intents.outbox),
+            access=self.access,
+            accept=self.dispatch.accept,
+            on_event=self.event,
+            telling=self.telling,
+        )
+        self._build_doors(own_uid, allow_uids)
+        self._build_feeds(own_uid, allow_uids)
+        self._build_user_streams()
+
+    def _build_orders(self) -> None:
+        """What is written down of orders, asked about and queued."""
+        config, ports = self.config, self._ports
         self._executor: ThreadPoolExecutor | None = None
         self._pulse: asyncio.TimerHandle | None = None
         self.intents = Intents(
@@ -134,23 +158,19 @@ class Agent:
             on_answer=self.access.answered,
             on_event=self.event,
         )
-        self.pipeline = Pipeline(
+        self.dispatch = Dispatch(
+            self.intents,
             self.upstreams,
+            self.access,
+            carry=self._carry,
+            ask=self._ask_venue,
             clock=ports.clock,
-            wall=ports.wall,
             random=ports.random,
-            call_later=ports.loop.call_later,
-            retry=config.errors.retry.policy("reads"),
-            intents=self.intents,
-            resolver=self.resolver,
-            witness=Witness(lambda: self.intents.outbox),
-            access=self.access,
+            call_soon=ports.loop.call_soon,
             on_event=self.event,
-            telling=self.telling,
+            flush_per_s=config.queue.flush_per_s,
+            header_bytes_max=config.queue.queue_bytes_max,
         )
-        self._build_doors(own_uid, allow_uids)
-        self._build_feeds(own_uid, allow_uids)
-        self._build_user_streams()
 
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         config, ports = self.config, self._ports
@@ -194,7 +214,7 @@ class Agent:
                 "reset": self._verb_reset,
                 **self.decisions.verbs(),
                 **OrderDesk(
-                    lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=lambda: None
+                    lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=self.dispatch.kick
                 ).verbs(),
             },
             allow_uids=allow_uids,
@@ -278,6 +298,9 @@ class Agent:
 
     # ------------------------------------------------------------ orders and what is known of them
 
+    async def _carry(self, *way: Any) -> Any:
+        return await self.pipeline.carry(*way)
+
     def _tell_bot(self, bot_id: str, news: OutcomeNews) -> bool:
         return self.bots.tell(bot_id, news)
 
@@ -304,11 +327,18 @@ class Agent:
                 boot_id=ports.boot_id,
                 run_blocking=loop_runner(ports.loop, self._executor),
                 on_event=self.event,
-                on_settled=self.intents.settled,
+                on_settled=self._settled,
+                on_free=self.dispatch.kick,
                 store=ports.store,
             )
         )
         self._beat_outbox()
+
+    def _settled(self, settled: Settled) -> None:
+        self.intents.settled(settled)
+        if settled.final:
+            self.dispatch.ended(settled.seq)
+            self.dispatch.kick()
 
     def _resume_watch(self, kept: Kept) -> None:
         """What an operator armed stays armed, and bots that were here are expected again."""
@@ -339,6 +369,8 @@ class Agent:
         """The outbox's and the resolver's pulse: batched outcomes, expiry, checkpoints, questions that are due."""
         self.intents.outbox.tick()
         self.resolver.tick()
+        self.dispatch.pump()
+        self.intents.news.tick()
         self._pulse = self._ports.loop.call_later(OUTBOX_PULSE_S, self._beat_outbox)
 
     # ------------------------------------------------------------ start, stop
@@ -414,10 +446,14 @@ class Agent:
         self._lock.release()
 
     async def _drain(self) -> None:
-        idle = asyncio.Event()
+        idle, queue_idle = asyncio.Event(), asyncio.Event()
         self.bots.when_idle(idle.set)
+        if self._pulse is not None:
+            self.dispatch.drain(queue_idle.set)
+        else:
+            queue_idle.set()
         try:
-            await asyncio.wait_for(idle.wait(), self.config.agent.drain_timeout_s)
+            await asyncio.wait_for(asyncio.gather(idle.wait(), queue_idle.wait()), self.config.agent.drain_timeout_s)
         except TimeoutError:
             self.event("agent.stop_timeout", {"in_flight": self.bots.in_flight()})
 
@@ -471,7 +507,7 @@ class Agent:
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
             "user_streams": self.user_streams.status(),
-            "queue": self.intents.status(),
+            "queue": self.intents.status() | self.dispatch.status(),
             "venues": self.access.status(),
             "modes": self.decisions.modes.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},

@@ -40,6 +40,9 @@ WARNINGS = frozenset(
         "outbox.row_damaged",
         "outbox.set_aside",
         "outbox.unwritten",
+        "queue.held",
+        "queue.no_way",
+        "queue.unknown",
         "resolver.cannot_ask",
         "venue.clock_stepped",
         "bot.stalled",
@@ -49,7 +52,7 @@ WARNINGS = frozenset(
         "state.unwritten",
     }
 )
-ERRORS = frozenset({"request.broken", "resolver.broken", "agent.stop_timeout"})
+ERRORS = frozenset({"request.broken", "resolver.broken", "queue.broken", "agent.stop_timeout"})
 
 
 def make_logger(level: str, form: str) -> Any:

@@ -126,6 +126,11 @@ class Operations:
     def has(self, name: str, family: str = "") -> bool:
         return self._find(name, family) is not None
 
+    def is_open(self, name: str) -> bool:
+        """There is such an operation and anybody may ask it, without a key."""
+        found = self._find(name, "")
+        return found is not None and not found.signed
+
     def lookup(self, family: str) -> Lookup:
         """How an order of this family is found, and when its absence is believed."""
         data = self.families.get(family)
