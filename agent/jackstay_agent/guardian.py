@@ -74,7 +74,7 @@ class Job:
 
 
 class Guardian:
-    """`watchdog.Guard` over the outbox and the bots' own orders. ``wake(seconds, callback)``: a timer with ``cancel``."""
+    """`watchdog.Guard` over the outbox and the bots' own orders. ``wake(seconds, callback)`` gives a timer."""
 
     def __init__(
         self,
