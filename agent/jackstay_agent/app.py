@@ -18,9 +18,10 @@ from typing import Any
 from jackstay_protocols.endpoints import AgentPaths, state_folder
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
-from jackstay_protocols.messages import Event, OutcomeNews
+from jackstay_protocols.messages import Event, Message
 
 from .config import Config, class_rules_of, profiles_of
+from .core.modes import Mode
 from .decisions import Decisions
 from .dispatch import Dispatch
 from .feeds import FeedManager
@@ -39,6 +40,8 @@ from .outbox.runner import loop_runner
 from .pipeline import Pipeline
 from .ports import Ports
 from .resolver import Resolver
+from .state_desk import StateDesk
+from .state_room import StateRoom
 from .telling import Telling
 from .trading_hours import TradingHours
 from .transport.endpoint import Endpoint
@@ -47,6 +50,7 @@ from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
 from .user_streams import UserStreams
 from .venue_access import VenueAccess
+from .venue_modes import EVERYWHERE
 from .venues.outgoing import OutgoingRequest
 from .watch_desk import WatchDesk
 from .watchdog import Watchdog
@@ -133,6 +137,7 @@ class Agent:
             on_event=self.event,
             telling=self.telling,
         )
+        self._build_state()
         self._build_doors(own_uid, allow_uids)
         self._build_feeds(own_uid, allow_uids)
         self._build_user_streams()
@@ -172,6 +177,24 @@ class Agent:
             header_bytes_max=config.queue.queue_bytes_max,
         )
 
+    def _build_state(self) -> None:
+        self.state = StateRoom(
+            self.config,
+            self._ports,
+            self.access,
+            outbox=lambda: self.intents.outbox,
+            ask=self._ask_venue,
+            tell=self._tell_bot,
+            bots=lambda: [each.bot_id for each in self.bots.primaries()],
+            halt=self._halt,
+            on_event=self.event,
+        )
+        self.telling.listen(self.state.intake)
+
+    def _halt(self, venue: str, why: str) -> None:
+        """The state monitor's policy: stop orders there until an operator releases it."""
+        self.decisions.modes.hold(venue or EVERYWHERE, Mode.HALTED, holder="state monitor", why=why[:200])
+
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         config, ports = self.config, self._ports
         self.bots = BotDoor(
@@ -191,8 +214,9 @@ class Agent:
             take=self.pipeline.take,
             status=self.status,
             on_event=self.event,
-            replay=self.intents.replay,
-            ack=self.intents.ack,
+            replay=self._replay,
+            ack=self._ack,
+            report_state=self.state.report,
             telling=self.telling,
         )
         self.watchdog = Watchdog(
@@ -212,6 +236,7 @@ class Agent:
                 "ping": self._verb_ping,
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
+                **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
                 **self.decisions.verbs(),
                 **OrderDesk(
                     lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=self.dispatch.kick
@@ -301,8 +326,17 @@ class Agent:
     async def _carry(self, *way: Any) -> Any:
         return await self.pipeline.carry(*way)
 
-    def _tell_bot(self, bot_id: str, news: OutcomeNews) -> bool:
+    def _tell_bot(self, bot_id: str, news: Message) -> bool:
         return self.bots.tell(bot_id, news)
+
+    def _replay(self, bot_id: str) -> int:
+        """A bot said hello: what it has not acknowledged, outcomes and fills."""
+        self.state.replay(bot_id)
+        return self.intents.replay(bot_id)
+
+    def _ack(self, bot_id: str, names: list[str]) -> int:
+        self.state.ack(bot_id, names)
+        return self.intents.ack(bot_id, names)
 
     async def _ask_venue(
         self, origin: str, question: OutgoingRequest, deadline_at: float
@@ -332,6 +366,7 @@ class Agent:
                 store=ports.store,
             )
         )
+        self.state.open(folder, str(int(ports.wall())))
         self._beat_outbox()
 
     def _settled(self, settled: Settled) -> None:
@@ -394,6 +429,7 @@ class Agent:
             self.feed_door.attach(self._open(self.paths.feed, self.feed_door.on_frame, mode, sndhwm=64))
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
             await self.feeds.start()
+            self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
         except BaseException:
             await self.stop()
@@ -430,6 +466,7 @@ class Agent:
         self.feed_door.close()
         await self.feeds.stop()
         await self.user_streams.stop()
+        await self.state.close()
         await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
         for door in reversed(self._doors):
@@ -509,6 +546,7 @@ class Agent:
             "user_streams": self.user_streams.status(),
             "queue": self.intents.status() | self.dispatch.status(),
             "venues": self.access.status(),
+            "state_monitor": self.state.status(),
             "modes": self.decisions.modes.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),

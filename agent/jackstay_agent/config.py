@@ -25,6 +25,7 @@ from .core.pool import PoolSettings
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .outbox.settings import OutboxSettings
+from .state_settings import AccountSettings, StateSettings, problems_of
 from .toml_places import line_of, unknown_keys
 from .trading_hours import HoursSettings
 from .transport.endpoint import Endpoint
@@ -102,6 +103,8 @@ class Config(Section, frozen=True, kw_only=True):
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
     queue: OutboxSettings = OutboxSettings()
+    account: AccountSettings = AccountSettings()
+    state: StateSettings = StateSettings()
     budgets: BudgetSettings = BudgetSettings()
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
@@ -197,6 +200,7 @@ class Config(Section, frozen=True, kw_only=True):
             profiles_of(self)
         except ValidationError as error:
             problems.append(str(error))
+        problems.extend(problems_of(self.account, self.state.policies))
         problems.extend(self._credentials_on_rerouted_hosts())
         return problems
 

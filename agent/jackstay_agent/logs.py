@@ -44,6 +44,14 @@ WARNINGS = frozenset(
         "queue.no_way",
         "queue.unknown",
         "resolver.cannot_ask",
+        "state.discrepancy",
+        "state.file_failed",
+        "state.halted",
+        "state.rows_damaged",
+        "state.set_aside",
+        "state.stream_unreadable",
+        "state.unbound",
+        "state.would_cancel",
         "venue.clock_stepped",
         "bot.stalled",
         "bot.dead",
@@ -52,7 +60,7 @@ WARNINGS = frozenset(
         "state.unwritten",
     }
 )
-ERRORS = frozenset({"request.broken", "resolver.broken", "queue.broken", "agent.stop_timeout"})
+ERRORS = frozenset({"request.broken", "resolver.broken", "queue.broken", "state.broken", "agent.stop_timeout"})
 
 
 def make_logger(level: str, form: str) -> Any:

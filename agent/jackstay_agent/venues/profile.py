@@ -33,11 +33,13 @@ from .operation_data import (
     OperationData,
     ReaderData,
     SigningData,
+    UserEventData,
     check_deadman,
     check_family,
     check_operation,
     check_reader,
     check_signing,
+    check_user_event,
     nearest,
 )
 from .user_stream_data import UserStreamData, check_user_stream
@@ -98,6 +100,7 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     families: dict[str, FamilyData] = {}
     operations: dict[str, OperationData] = {}
     deadman: DeadmanData | None = None
+    user_events: list[UserEventData] = []  # what the messages of its user stream tell
     user_stream: UserStreamData | None = None
     sweeps: list[dict[str, str]] = []  # placeholder sets that together show a whole account
     symbol_rewrites: list[tuple[str, str]] = []  # pattern, replacement: one name of several for the same market
@@ -183,7 +186,8 @@ class Profile:
             check_reader(("readers", name), reader, complain)
         contexts = [family.context for family in data.families.values()]
         contexts += [reader.context for reader in data.readers.values()]
-        extra = frozenset(name for each in (*contexts, *data.sweeps) for name in each)
+        family_sweeps = [each for family in data.families.values() for each in family.sweeps]
+        extra = frozenset(name for each in (*contexts, *data.sweeps, *family_sweeps) for name in each)
         tables: list[tuple[tuple[str, ...], dict[str, OperationData]]] = [(("operations",), data.operations)]
         for name, family in data.families.items():
             family_at = ("families", name)
@@ -195,6 +199,8 @@ class Profile:
                     complain(
                         (*family_at, "places"), f"{key!r} is no placing route; list it in [routes] with kind place"
                     )
+        for number, event in enumerate(data.user_events):
+            check_user_event(("user_events", str(number)), event, data.readers, data.families, complain)
         for where, operations in tables:
             for name, operation in operations.items():
                 here = (*where, name)
@@ -370,6 +376,10 @@ def path_problems(profile: Profile) -> list[Problem]:
     for name, reader in data.readers.items():
         paths += [(("readers", name, "fields", key), path) for key, path in reader.fields.items()]
         paths += [(("readers", name, "context", key), path) for key, path in reader.context.items()]
+    for number, event in enumerate(data.user_events):
+        at = ("user_events", str(number))
+        paths += [((*at, "when"), path) for path in event.when]
+        paths.append(((*at, "items"), event.items))
     tables: list[tuple[tuple[str, ...], dict[str, OperationData]]] = [(("operations",), data.operations)]
     tables += [(("families", name, "operations"), each.operations) for name, each in data.families.items()]
     for where, operations in tables:
