@@ -20,6 +20,7 @@ from .core.deadman import Advice, Step, Switch, cost_share, refuse_arming
 from .core.protection import OpenOrder
 from .flight import Flight
 from .transport.http import HttpAnswer, HttpFailure
+from .upstreams import Upstreams
 from .venues.answers import Denied, Done
 from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest
@@ -32,12 +33,30 @@ SHOWN_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What one renewal takes of a budget: its weight, and the budget's limit per time."""
+class Limits:
+    """What stands between a renewal and the venue: the venue's own "not before" (None: nothing), and how much of the
+    tightest budget one renewal takes: its weight, the budget's limit and time. A limit of 0: no budget is known.
+    """
 
-    weight: float
-    limit: float
-    per_s: float
+    gate_until: float | None = None
+    weight: float = 0.0
+    limit: float = 0.0
+    per_s: float = 1.0
+
+
+def limits_of(upstreams: Upstreams, origin: str, request: OutgoingRequest, now: float) -> Limits:
+    """As the venue's profile and its gates have them now."""
+    way = upstreams.way(request.method, origin + request.target, "")
+    judgement, profile, route = way.upstream.judgement, way.upstream.profile, way.route
+    key = judgement.key_alias(request.headers)
+    ask = judgement.door(request.method, way.path, route, key).ask
+    rules = {rule.name: rule for rule in profile.budgets}
+    tightest = Limits(judgement.limiter.gated_until(now, ask))
+    for name, _whose, weight in ask.charges:
+        rule = rules[name]
+        if not tightest.limit or weight * rule.per_s / rule.limit > tightest.weight * tightest.per_s / tightest.limit:
+            tightest = Limits(tightest.gate_until, weight, rule.limit, rule.per_s)
+    return tightest
 
 
 @dataclass(slots=True)
@@ -54,7 +73,7 @@ class Armed:
 
 class Deadman:
     """``operations(venue)``: signed questions, None without a key. ``listed(venue)``: every open order of the account,
-    or why it cannot be seen. ``gate_until(venue, request)``: the venue's own "not before", for this request.
+    or why it cannot be seen. ``limits(origin, request)``: gates and budgets for this request.
     ``fresh(bot)``: whether a switch may be renewed in its name.
     """
 
@@ -64,8 +83,7 @@ class Deadman:
         operations: Callable[[str], Operations | None],
         carry: Carry,
         listed: Callable[[str], Awaitable[list[OpenOrder] | str]],
-        gate_until: Callable[[str, OutgoingRequest], float | None],
-        cost: Callable[[str, OutgoingRequest], Cost | None],
+        limits: Callable[[str, OutgoingRequest], Limits],
         fresh: Callable[[str], tuple[bool, str]],
         exclusive: bool,
         clock: Callable[[], float],
@@ -76,8 +94,7 @@ class Deadman:
         self._operations = operations
         self._carry = carry
         self._listed = listed
-        self._gate_until = gate_until
-        self._cost = cost
+        self._limits = limits
         self._fresh = fresh
         self._exclusive = exclusive
         self._clock = clock
@@ -120,9 +137,8 @@ class Deadman:
                 f"{venue} arms per symbol and {len(wanted)} are meant; name 1 to {SYMBOLS_MAX} with --symbol"
             )
         dies = [each for each in orders if not per_symbol or each.symbol in wanted]
-        request = operations.request("deadman", **_given(wanted[0], window_s))
-        cost = self._cost(venue, request)
-        share = cost_share(cost.weight, window_s, cost.limit, cost.per_s, len(wanted)) if cost else 0.0
+        cost = self._limits(operations.profile.base_url, _request(operations, wanted[0], window_s))
+        share = cost_share(cost.weight, window_s, cost.limit, cost.per_s, len(wanted)) if cost.limit else 0.0
         told: dict[str, Any] = {
             "venue": venue,
             "window_s": window_s,
@@ -208,8 +224,8 @@ class Deadman:
             if operations is None:
                 fresh, why = False, "the agent has no key for this venue any more"
             else:
-                request = operations.request("deadman", **_given(armed.symbol, armed.switch.window_s))
-                gate = self._gate_until(armed.venue, request)
+                request = _request(operations, armed.symbol, armed.switch.window_s)
+                gate = self._limits(operations.profile.base_url, request).gate_until
             advice = armed.switch.advise(now, fresh=fresh, why_not_fresh=why, gate_until=gate)
             if advice.step is Step.RENEW and operations is not None:
                 self._renew(armed, operations, now)
@@ -257,7 +273,7 @@ class Deadman:
 
     async def _ask(self, operations: Operations, symbol: str, window_s: float) -> str:
         """ "" when the venue took it; otherwise why not."""
-        request = operations.request("deadman", **_given(symbol, window_s))
+        request = _request(operations, symbol, window_s)
         result = await self._carry(operations.profile.base_url, request, self._clock() + ASK_WITHIN_S)
         if result is None:
             return "it may not be asked now (a gate of the venue, or the network)"
@@ -359,6 +375,9 @@ class Deadman:
         ]
 
 
-def _given(symbol: str, window_s: float) -> dict[str, str | int]:
-    window: dict[str, str | int] = {"window_ms": int(window_s * 1000), "window_s": int(window_s)}
-    return window | ({"symbol": symbol} if symbol else {})
+def _request(operations: Operations, symbol: str, window_s: float) -> OutgoingRequest:
+    """A window of 0 switches it off."""
+    window_ms = int(window_s * 1000)
+    if symbol:
+        return operations.request("deadman", symbol=symbol, window_ms=window_ms)
+    return operations.request("deadman", window_ms=window_ms)

@@ -11,7 +11,7 @@ import pytest
 
 from jackstay_agent.core.deadman import SwitchState
 from jackstay_agent.core.protection import OpenOrder
-from jackstay_agent.deadman import Cost, Deadman
+from jackstay_agent.deadman import Deadman, Limits
 from jackstay_agent.transport.http import HttpAnswer
 from jackstay_agent.venues.credentials import Credentials
 from jackstay_agent.venues.operations import Operations
@@ -53,8 +53,7 @@ class World:
             operations=lambda venue: self.made.get(venue) if self.keys else None,
             carry=self.carry,
             listed=self.listed,
-            gate_until=lambda _venue, _request: self.gate,
-            cost=lambda _venue, _request: Cost(self.weight, 2400.0, 60.0),
+            limits=lambda _origin, _request: Limits(self.gate, self.weight, 2400.0, 60.0),
             fresh=lambda _bot: self.well,
             exclusive=exclusive,
             clock=lambda: self.now,

@@ -67,6 +67,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "deadman",
             "deadman_desk",
             "own_orders",
+            "protection_room",
             "budgets",
             "gateway",
             "gateway.*",
