@@ -55,6 +55,8 @@ class Own:
 
     __slots__ = ("abandoned", "asked", "cancel", "deadline_at", "message")
 
+    carrier: Any = None
+
     def __init__(self, message: Request, deadline_at: float) -> None:
         self.message = message
         self.deadline_at = deadline_at
@@ -337,7 +339,7 @@ class Pipeline:
             if signer is not None:  # now and not before: its timestamp should be young
                 signed = signer.sign(_outgoing(way, request))
                 target, headers, body = signed.target.encode("ascii"), signed.headers, signed.body
-            ticket = way.upstream.pool.submit(
+            ticket = (call.carrier or way.upstream.pool).submit(
                 request.method.encode("ascii", "replace"),
                 target,
                 headers,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jackstay_protocols.errors import ValidationError
+from jackstay_protocols.session import BotSession
 
 from .config import Config, class_rules_of
 from .deadman import Carry, Deadman, limits_of
@@ -36,7 +37,7 @@ LEAVE_WITHIN_S = 5.0
 
 
 class ProtectionRoom:
-    """``bots``: the door whose sessions are watched. ``ask``: carries a signed question (run by callbacks)."""
+    """``sessions()``: the bots of all doors; ``bots``: the door where they say hello. ``ask``: carries a signed question (run by callbacks)."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class ProtectionRoom:
         ports: Ports,
         *,
         bots: BotDoor,
+        sessions: Callable[[], list[BotSession]],
         state: StateRoom,
         access: VenueAccess,
         upstreams: Upstreams,
@@ -53,6 +55,7 @@ class ProtectionRoom:
     ) -> None:
         self._ports = ports
         self._bots = bots
+        self._sessions = sessions
         self._on_event = on_event
         self._watch_keeper: Keeper | None = None
         self._deadman_keeper: Keeper | None = None
@@ -71,7 +74,7 @@ class ProtectionRoom:
         )
         self.watchdog = Watchdog(
             config.watching(),
-            sessions=bots.primaries,
+            sessions=sessions,
             probe=ports.watch_process,
             guard=self.guardian,
             clock=ports.clock,
@@ -92,11 +95,11 @@ class ProtectionRoom:
         )
 
     def verbs(self) -> dict[str, Verb]:
-        watch = WatchDesk(self.watchdog, sessions=self._bots.primaries, wall=self._ports.wall, on_event=self._on_event)
+        watch = WatchDesk(self.watchdog, sessions=self._sessions, wall=self._ports.wall, on_event=self._on_event)
         return {**watch.verbs(), **DeadmanDesk(self.deadman, only_bot=self._only_bot).verbs()}
 
     def _only_bot(self) -> str:
-        bots = self._bots.primaries()
+        bots = self._sessions()
         return bots[0].bot_id if len(bots) == 1 else ""
 
     # ---- start and stop

@@ -25,6 +25,7 @@ _COMMANDS = {
     "breakers": ("jackstay_agent.cli.decisions", "breakers"),
     "limits": ("jackstay_agent.cli.decisions", "limits"),
     "mode": ("jackstay_agent.cli.decisions", "mode"),
+    "audit": ("jackstay_agent.cli.audit", "audit"),
     "state": ("jackstay_agent.cli.state", "state"),
     "why": ("jackstay_agent.cli.orders", "why"),
     "bot": ("jackstay_agent.cli.bots", "bot"),
