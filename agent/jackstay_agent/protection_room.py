@@ -14,6 +14,7 @@ from typing import Any
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.session import BotSession
 
+from .cancel_desk import CancelDesk
 from .config import Config, class_rules_of
 from .deadman import Carry, Deadman, limits_of
 from .deadman_desk import DeadmanDesk
@@ -37,7 +38,9 @@ LEAVE_WITHIN_S = 5.0
 
 
 class ProtectionRoom:
-    """``sessions()``: the bots of all doors; ``bots``: the door where they say hello. ``ask``: carries a signed question (run by callbacks)."""
+    """``sessions()``: the bots of all doors; ``bots``: the door where they say hello. ``ask`` carries a signed question
+    (run by callbacks, flight.py).
+    """
 
     def __init__(
         self,
@@ -96,7 +99,11 @@ class ProtectionRoom:
 
     def verbs(self) -> dict[str, Verb]:
         watch = WatchDesk(self.watchdog, sessions=self._sessions, wall=self._ports.wall, on_event=self._on_event)
-        return {**watch.verbs(), **DeadmanDesk(self.deadman, only_bot=self._only_bot).verbs()}
+        return {
+            **watch.verbs(),
+            **DeadmanDesk(self.deadman, only_bot=self._only_bot).verbs(),
+            **CancelDesk(self.own_orders, bots=self._sessions, on_event=self._on_event).verbs(),
+        }
 
     def _only_bot(self) -> str:
         bots = self._sessions()

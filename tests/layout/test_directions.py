@@ -72,6 +72,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "deadman",
             "deadman_desk",
             "own_orders",
+            "cancel_desk",
             "protection_room",
             "budgets",
             "trade_socket",
