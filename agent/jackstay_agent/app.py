@@ -21,9 +21,11 @@ from jackstay_protocols.messages import Event, Message
 from jackstay_protocols.session import BotSession
 
 from .config import Config, class_rules_of, profiles_of
+from .connection_desk import ConnectionDesk
 from .core.modes import Mode
 from .decisions import Decisions
 from .dispatch import Dispatch
+from .error_desk import ErrorDesk
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
@@ -97,9 +99,10 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
-        self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
-        self.outward = Outward(config, ports, guarded=self.decisions.guarded, on_event=self.event)
+        self.errors = ErrorDesk(config, clock=ports.clock, on_event=self.event)
         self.hours = TradingHours(config.hours, ports.wall)
+        self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
+        self.outward = Outward(config, ports, hours=self.hours, guarded=self.decisions.guarded, on_event=self.event)
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
@@ -108,7 +111,6 @@ class Agent:
             make_pool=self.outward.pool,
             make_judgement=self.decisions.judgement,
         )
-        self.decisions.of(self.upstreams)
         self.access = VenueAccess(
             profiles_of(config),
             config.venues,
@@ -132,10 +134,11 @@ class Agent:
             access=self.access,
             accept=self.dispatch.accept,
             on_event=self.event,
+            on_trouble=self.errors.troubled,
             telling=self.telling,
         )
+        self.decisions.of(self.upstreams, self.access.reading, self.pipeline.ask)
         self._build_state()
-        self._build_doors(own_uid, allow_uids)
         self.http = HttpService(
             config,
             ports,
@@ -149,6 +152,7 @@ class Agent:
         )
         self._build_feeds(own_uid, allow_uids)
         self._build_user_streams()
+        self._build_doors(own_uid, allow_uids)
 
     def _build_orders(self) -> None:
         """What is written down of orders, asked about and queued."""
@@ -231,6 +235,7 @@ class Agent:
             call_later=ports.loop.call_later,
             process_gone=ports.process_gone,
             take=self.pipeline.take,
+            report_error=self.errors.reported,
             status=self.status,
             on_event=self.event,
             replay=self._replay,
@@ -259,6 +264,10 @@ class Agent:
                 "reset": self._verb_reset,
                 **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
                 **self.decisions.verbs(),
+                **ConnectionDesk(
+                    self.upstreams, self.feeds, self.user_streams, readers=self.feed_door.snapshot, on_event=self.event
+                ).verbs(),
+                **self.errors.verbs(),
                 **OrderDesk(
                     lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=self.dispatch.kick
                 ).verbs(),
@@ -403,6 +412,7 @@ class Agent:
             await self.feeds.start()
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
+            self.outward.warm(self.upstreams)
         except BaseException:
             await self.stop()
             raise

@@ -24,6 +24,7 @@ _COMMANDS = {
     "orders": ("jackstay_agent.cli.orders", "orders"),
     "breakers": ("jackstay_agent.cli.decisions", "breakers"),
     "limits": ("jackstay_agent.cli.decisions", "limits"),
+    "errors": ("jackstay_agent.cli.errors", "errors"),
     "mode": ("jackstay_agent.cli.decisions", "mode"),
     "audit": ("jackstay_agent.cli.audit", "audit"),
     "state": ("jackstay_agent.cli.state", "state"),
@@ -33,6 +34,8 @@ _COMMANDS = {
     "deadman": ("jackstay_agent.cli.deadman", "deadman"),
     "cancel": ("jackstay_agent.cli.cancel", "cancel"),
     "watchdog": ("jackstay_agent.cli.bots", "watchdog"),
+    "connections": ("jackstay_agent.cli.connections", "connections"),
+    "feeds": ("jackstay_agent.cli.feeds", "feeds"),
     "config": ("jackstay_agent.cli.config", "config"),
     "version": ("jackstay_agent.cli.status", "version"),
 }
