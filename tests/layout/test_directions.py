@@ -45,6 +45,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "order_desk",
             "witness",
             "late_truth",
+            "list_search",
             "telling",
             "venue_access",
             "replies",
