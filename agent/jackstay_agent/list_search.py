@@ -127,7 +127,7 @@ class ListSearch:
         try:
             operations.request(name, family=intent.family, **{**own, "symbol": intent.symbol})
         except ValidationError:
-            return [{**each, **own} for each in operations.sweeps]
+            return [{**each, **own} for each in operations.sweeps_of(intent.family)]
         return [own]
 
     async def _page(

@@ -52,7 +52,5 @@ def test_lost_replies_double_nothing_and_lose_nothing(tmp_path: Path) -> None:
     assert len(before) > count / 40
     assert len(after) > count / 40
     assert status["open"] == {"recorded": 0, "in_flight": 0, "unknown": 0}
-    print(
-        f"\n{count} orders: {len(before)} lost before, {len(after)} replies lost, {len(refused)} refused; each received once"
-    )
+    print(f"\n{count} orders: {len(before)} lost before, {len(after)} replies lost, {len(refused)} refused, none twice")
     print(f"told late: {len(told.late)}; refused unsent and tried again: {dict(told.refused)}")
