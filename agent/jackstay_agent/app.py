@@ -183,6 +183,7 @@ class Agent:
             operations=self.access.asking,
             ask=self._ask_venue,
             clock=ports.clock,
+            wall=ports.wall,
             on_answer=self.access.answered,
             on_event=self.event,
         )

@@ -54,6 +54,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "state_room",
             "witness",
             "late_truth",
+            "list_search",
             "telling",
             "outward",
             "recording",
