@@ -20,18 +20,19 @@ from scripted_exchange import CLOSE, PING, PONG, TEXT, Peer, ScriptedExchange, f
 PER_S = 50_000
 QUEUE_BYTES = 8 * 1024 * 1024  # gateway/feed_door.py
 SNDHWM, BATCH_BYTES = 64, 32 * 1024  # what ZeroMQ may hold for one reader besides
+CATCH_UP_S = 3.0
 HELD_MESSAGES_MAX = 220_000
 SLACK_BYTES = 12 * 1024 * 1024  # the kernel's buffers, the allocator, the agent's own life
 
 READER = """
-import json, sys, time
+import json, signal, sys, time
 from jackstay import Client, FeedMessage, Lagged
-name, folder, count_s = sys.argv[1], sys.argv[2], float(sys.argv[3])
-client = Client(name, runtime_dir=folder, kind="reader", bot_id=sys.argv[4])
+client = Client(sys.argv[1], runtime_dir=sys.argv[2], kind="reader", bot_id=sys.argv[3])
+enough = []
+signal.signal(signal.SIGTERM, lambda *_: enough.append(True))
 got = missed = gaps = 0
 expected = None
 last = {"at": 0.0, "worst": 0.0}
-until = time.monotonic() + count_s
 for item in client.subscribe("sim", ["s@trade"], timeout_s=5):
     now = time.monotonic()
     if isinstance(item, Lagged):
@@ -48,7 +49,7 @@ for item in client.subscribe("sim", ["s@trade"], timeout_s=5):
         last["at"] = now
         expected = item.sequence + 1
         got += 1
-    if now > until:
+    if enough:
         break
 print(json.dumps({"got": got, "missed": missed, "gaps": gaps, "worst_s": last["worst"], "last": expected}), flush=True)
 """
@@ -93,10 +94,9 @@ async def stopped_for(stop_s: float) -> None:
         config = f'[feeds.sim]\nurl = "{exchange.url}"\ndialect = "binance"\nsubscribes_per_s = 0\n'
         with AgentProcess(config) as agent:
             env = child_env()
-            run_s = stop_s + 4.0
             readers = {
                 who: subprocess.Popen(
-                    [sys.executable, "-c", READER, agent.name, str(agent.runtime_dir), str(run_s), who],
+                    [sys.executable, "-c", READER, agent.name, str(agent.runtime_dir), who],
                     stdout=subprocess.PIPE,
                     env=env,
                     text=True,
@@ -115,6 +115,9 @@ async def stopped_for(stop_s: float) -> None:
                     await asyncio.sleep(0.2)
                     worst_mb = max(worst_mb, agent.rss_mb())
                 os.kill(readers["slow"].pid, signal.SIGCONT)
+                await asyncio.sleep(CATCH_UP_S)
+                for reader in readers.values():
+                    reader.terminate()
                 told: dict[str, dict[str, Any]] = {}
                 for who, reader in readers.items():
                     assert reader.stdout is not None
