@@ -33,7 +33,7 @@ signal.signal(signal.SIGTERM, lambda *_: enough.append(True))
 got = missed = gaps = 0
 expected = None
 last = {"at": 0.0, "worst": 0.0}
-for item in client.subscribe("sim", ["s@trade"], timeout_s=5):
+for item in client.subscribe("sim", ["s@trade"], timeout_s=60):
     now = time.monotonic()
     if isinstance(item, Lagged):
         missed += item.missed
