@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import importlib.util
 import json
+import logging
 import random
 import sys
 import time
@@ -37,9 +38,10 @@ def trade(stream: str, number: int) -> bytes:
 
 def event(number: int) -> bytes:
     now = int(time.time() * 1000)
-    return (
-        b'{"e":"trade","E":%d,"s":"BTCUSDT","t":%d,"p":"50000.01","q":"0.10000000","T":%d,"m":true,"M":true}'
-        % (now, number, now)
+    return b'{"e":"trade","E":%d,"s":"BTCUSDT","t":%d,"p":"50000.01","q":"0.10000000","T":%d,"m":true,"M":true}' % (
+        now,
+        number,
+        now,
     )
 
 
@@ -152,10 +154,28 @@ async def by_ccxt(url: str, clock: Clock) -> None:
     exchange = ccxt.pro.binance({"newUpdates": True})
     exchange.urls["api"]["ws"]["spot"] = f"{url}/ws"
     market = {
-        **{"id": "BTCUSDT", "lowercaseId": "btcusdt", "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT", "type": "spot", "spot": True},
-        **{"active": True, "precision": {"price": 0.01, "amount": 0.00001}, "limits": {}, "info": {}},
-        **{"baseId": "BTC", "quoteId": "USDT", "margin": False, "swap": False, "future": False, "option": False},
-        **{"contract": False, "linear": None, "inverse": None, "settle": None, "settleId": None},
+        "id": "BTCUSDT",
+        "lowercaseId": "btcusdt",
+        "symbol": "BTC/USDT",
+        "base": "BTC",
+        "quote": "USDT",
+        "type": "spot",
+        "spot": True,
+        "active": True,
+        "precision": {"price": 0.01, "amount": 0.00001},
+        "limits": {},
+        "info": {},
+        "baseId": "BTC",
+        "quoteId": "USDT",
+        "margin": False,
+        "swap": False,
+        "future": False,
+        "option": False,
+        "contract": False,
+        "linear": None,
+        "inverse": None,
+        "settle": None,
+        "settleId": None,
     }
     exchange.set_markets([market])
 
@@ -172,22 +192,23 @@ async def by_ccxt(url: str, clock: Clock) -> None:
         await exchange.close()
 
 
-def by_cryptofeed(url: str) -> Callable[[str, Clock], Awaitable[None]]:
-    async def run(_url: str, clock: Clock) -> None:
-        from cryptofeed.connection import WSAsyncConn
-        from cryptofeed.connection_handler import ConnectionHandler
+async def by_cryptofeed(url: str, clock: Clock) -> None:
+    from cryptofeed.connection import WSAsyncConn
+    from cryptofeed.connection_handler import ConnectionHandler
 
-        async def subscribe(connection: Any) -> None:
-            await connection.write('{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}')
+    async def nothing(_connection: Any) -> None:
+        pass
 
-        async def handler(_message: str, _connection: Any, _at: float) -> None:
-            clock.heard()
+    async def subscribe(connection: Any) -> None:
+        await connection.write('{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}')
 
-        connection = WSAsyncConn(f"{url}/stream", "bench", authentication=None, subscription=None)
-        handling = ConnectionHandler(connection, subscribe, handler, None, -1)
-        await handling._create_connection()
+    async def handler(_message: str, _connection: Any, _at: float) -> None:
+        clock.heard()
 
-    return run
+    connection = WSAsyncConn("wss://bench", "bench")  # it takes no other scheme when it is made
+    connection.address = f"{url}/stream"
+    handling = ConnectionHandler(connection, subscribe, handler, nothing, -1)
+    await handling._create_connection()
 
 
 async def one(way: Callable[[str, Clock], Awaitable[None]], resets: int) -> list[float]:
@@ -211,6 +232,9 @@ def main(argv: list[str] | None = None) -> list[Row]:
         ways["websockets iterator"] = by_websockets
     if importlib.util.find_spec("ccxt"):
         ways["ccxt.pro watch_trades"] = by_ccxt
+    if importlib.util.find_spec("cryptofeed"):
+        logging.getLogger("feedhandler").disabled = True
+        ways["cryptofeed handler"] = by_cryptofeed
     runs: dict[str, list[list[float]]] = {name: [] for name in ways}
     for _ in range(options.rounds):
         for name, way in ways.items():
