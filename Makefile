@@ -77,7 +77,7 @@ soak: $(STAMP)  ## long runs under faults
 PROOFS := $(addprefix tests/e2e/test_,lost_replies.py ccxt_retries.py outcome_matrix.py kills.py outage.py)
 
 prove-outbox: $(STAMP)  ## the promises of the outbox in full size (20 minutes) and what the journal costs
-	PROVE=full $(PYTEST) -s --timeout 1800 $(PROOFS)
+	PROVE=full $(PYTEST) -s -m 'soak or not soak' --timeout 1800 $(PROOFS)
 	$(BIN)/python tests/bench/bench_outbox.py
 
 clean:  ## remove what was made, .venv included
