@@ -178,10 +178,12 @@ class StateRoom:
     def _plan(self) -> None:
         settings, now = self._config.state, self._clock()
         for venue in self._venues:
-            if self._access.asking(venue) is None:
+            operations = self._access.asking(venue)
+            if operations is None:
                 continue
             for part in VENUE_PARTS:
-                if part in settings.components:
+                told = part != "balances" or self._config.account.exclusive
+                if part in settings.components and told and (part == "orders" or operations.has(part)):
                     every = (settings.check_every_s, settings.check_every_streamed_s)
                     self.schedule.add((venue, part), now, *every, self._random())
             self.schedule.add((venue, "fills"), now, settings.fills_every_s, settings.fills_every_streamed_s, 0.5)
