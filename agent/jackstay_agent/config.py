@@ -7,6 +7,7 @@ reported at once, each with its line. `Config()` is a complete configuration of 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ import msgspec
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
+from .alert_settings import AlertSettings
+from .audit_settings import AuditSettings
 from .budget_settings import BudgetSettings
 from .connection_settings import ConnectionSettings
 from .core.liveness import WatchSettings
@@ -24,6 +27,7 @@ from .core.order_class import ClassRules
 from .core.pool import PoolSettings
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
+from .http_settings import HttpSettings
 from .outbox.settings import OutboxSettings
 from .state_settings import AccountSettings, StateSettings, problems_of
 from .toml_places import line_of, unknown_keys
@@ -73,6 +77,7 @@ class VenueSection(Section, frozen=True, kw_only=True):
 
     profile: str = ""  # default: the section's own name
     keys: KeySource | None = None  # the agent's own key; without one the venue is carried only
+    warm: bool = True  # connect when the agent starts, so that TLS is done before the first order
     user_stream: bool = True  # with a key: hear the account's own events, where the profile knows how
     live: bool = True  # the keys open a real account
     limits: dict[str, float] = {}  # the account's own allowances by budget name; 0 switches a budget off
@@ -100,9 +105,12 @@ class Config(Section, frozen=True, kw_only=True):
     bot: BotSection = BotSection()
     watchdog: WatchSection = WatchSection()
     connections: PoolSettings = PoolSettings()
+    http: HttpSettings = HttpSettings()
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
     queue: OutboxSettings = OutboxSettings()
+    audit: AuditSettings = AuditSettings()
+    alerts: AlertSettings = AlertSettings()
     account: AccountSettings = AccountSettings()
     state: StateSettings = StateSettings()
     budgets: BudgetSettings = BudgetSettings()
@@ -173,10 +181,17 @@ class Config(Section, frozen=True, kw_only=True):
             problems.append(f"[agent] drain_timeout_s = {self.agent.drain_timeout_s}; 0 to 300 seconds are expected")
         if not 0 < self.bot.beat_within_s <= 3600:
             problems.append(f"[bot] beat_within_s = {self.bot.beat_within_s}; above 0 and up to 3600 is expected")
+        if wrong := self.http.problem():
+            problems.append(f"[http] {wrong}")
         try:
             self.watching()
         except ValidationError as error:
             problems.append(f"[watchdog] {error}")
+        if self.connections.local_address:
+            try:
+                ipaddress.ip_address(self.connections.local_address)
+            except ValueError as error:
+                problems.append(f"[connections] local_address: {error}; an address of this machine is expected")
         for host, route in self.upstreams.items():
             try:
                 self.endpoint_for(f"https://{host}")
@@ -253,6 +268,12 @@ def profiles_of(config: Config) -> dict[str, Profile]:
         if venue.limits:
             profiles[profile.name] = profile.with_limits(venue.limits)
     return profiles
+
+
+def reachable_hosts(config: Config) -> frozenset[str]:
+    """Hosts of venue profiles and of ``[upstreams]``: what http.sock reaches without another word."""
+    hosts = {host for profile in profiles_of(config).values() for host in profile.hosts | profile.socket_hosts}
+    return frozenset(hosts | {name.partition(":")[0] for name in config.upstreams})
 
 
 def class_rules_of(config: Config) -> Callable[[str], ClassRules]:

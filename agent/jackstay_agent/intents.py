@@ -26,7 +26,7 @@ from .core.verdict import Verdict
 from .flight import Reply
 from .gateway.bot_door import Call
 from .late_truth import LateTruths
-from .news import News
+from .news import News, news_of
 from .outbox import Admitted, Due, Intent, Outbox, Refusal, Settled, Signed, Uncollected, Wait
 from .telling import Telling
 from .transport.http import HttpAnswer, HttpFailure
@@ -294,6 +294,20 @@ class Intents:
     def replay(self, bot_id: str) -> int:
         """A bot said hello: it is told all it has not acknowledged, page by page; how many there are."""
         return self.news.begin(bot_id)
+
+    def untold(self, bot_id: str) -> list[dict[str, Any]]:
+        """What a bot has not acknowledged, as plain values (http.sock's clients ask for it)."""
+        return [
+            {
+                "intent": news.intent,
+                "outcome": str(news.outcome),
+                "cause": news.cause,
+                "status": news.status,
+                "body": news.body.decode("utf-8", "replace"),
+                "detail": news.detail,
+            }
+            for news in map(news_of, self.outbox.uncollected(bot_id))
+        ]
 
     def ack(self, bot_id: str, names: Sequence[str]) -> int:
         """Its code has these. What more there is follows."""

@@ -55,6 +55,8 @@ class Own:
 
     __slots__ = ("abandoned", "asked", "cancel", "deadline_at", "message")
 
+    carrier: Any = None
+
     def __init__(self, message: Request, deadline_at: float) -> None:
         self.message = message
         self.deadline_at = deadline_at
@@ -82,7 +84,9 @@ class Pipeline:
         accept: Callable[[Call, Way], Awaitable[None]],
         on_event: EventSink,
         telling: Telling,
+        on_trouble: Callable[[str, str, str, Verdict], None],
     ) -> None:
+        """``on_trouble``: (upstream, operation, bot, verdict) of each exchange that was no success."""
         """``accept`` takes what is to be queued (dispatch.py), which comes back through `carry`."""
         self._upstreams = upstreams
         self._clock = clock
@@ -97,6 +101,7 @@ class Pipeline:
         self._accept = accept
         self._on_event = on_event
         self._telling = telling
+        self._on_trouble = on_trouble
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
         )
@@ -337,7 +342,7 @@ class Pipeline:
             if signer is not None:  # now and not before: its timestamp should be young
                 signed = signer.sign(_outgoing(way, request))
                 target, headers, body = signed.target.encode("ascii"), signed.headers, signed.body
-            ticket = way.upstream.pool.submit(
+            ticket = (call.carrier or way.upstream.pool).submit(
                 request.method.encode("ascii", "replace"),
                 target,
                 headers,
@@ -403,6 +408,9 @@ class Pipeline:
             sent=answered or (isinstance(result, HttpFailure) and result.sent),
         )
         self._telling.attempted(call.asked, verdict, result, started_at, ended_at)
+        if verdict.outcome is not Outcome.OK and verdict.cause != Cause.CANCELLED:
+            bot_id = "" if isinstance(call, Own) else call.peer.session.bot_id
+            self._on_trouble(judgement.name, f"{call.message.method} {way.path}", bot_id, verdict)
 
     def _witnessed(self, way: Way, request: Request | Post, result: HttpAnswer | HttpFailure, asked_at: float) -> None:
         """A bot's own question about orders is asked of the venue too: what it proves is believed."""

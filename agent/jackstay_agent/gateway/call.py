@@ -49,6 +49,8 @@ class Call:
         "abandoned", "arrived_at", "asked", "cancel", "deadline_at", "door", "id", "message", "peer", "replied",
     )  # fmt: skip
 
+    carrier: Any = None  # what takes it to the venue instead of the upstream's pool (a trade socket)
+
     def __init__(
         self,
         door: Home,
@@ -75,16 +77,20 @@ class Call:
         if self.replied:
             return
         self.replied = True
+        self.peer.in_flight.pop(self.id, None)
+        self.door.landed()
+        if not self.abandoned:
+            self.deliver(answer)
         telling = self.door.telling
         if telling.listeners:
             asked = self.asked or Asked(
                 self.message, None, bot=self.peer.session.bot_id, request_id=self.id, arrived_at=self.arrived_at
             )
             telling.replied(asked, answer, self.door.now())
-        self.peer.in_flight.pop(self.id, None)
-        self.door.landed()
-        if not self.abandoned:
-            self.door.send(self.peer, encode(answer, id=self.id))
+
+    def deliver(self, answer: Response | Refusal | Accepted) -> None:
+        """The answer on its way to whoever waits for it."""
+        self.door.send(self.peer, encode(answer, id=self.id))
 
     def refuse(self, reason: Reason, message: str, *, retry_after_s: float | None = None, **details: Any) -> None:
         self.reply(Refusal(reason, message, retry_after_s, Outcome.FAILED, details))

@@ -183,9 +183,9 @@ class Admin:
         server = self._server
         return {
             "requests": server.venue.ledger.next_seq - 1,
-            "stream_messages": server.hub.sent,
+            "stream_messages": sum(hub.sent for hub in server.hubs),
             "streams": [{"connection": each.connection, "streams": list(each.streams), "sent": each.sent}
-                        for each in server.hub.listeners],
+                        for hub in server.hubs for each in hub.listeners],
             "faults": server.faults.views(),
             "limits": {"enforced": server.venue.limits.enforced},
             "prices": {name: str(market.last_price) for name, market in server.venue.exchange.markets.items()},

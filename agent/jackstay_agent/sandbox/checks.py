@@ -17,6 +17,8 @@ PLACING = frozenset(
         ("POST", "/api/v3/order/oco"),
         ("POST", "/api/v3/orderList/oco"),
         ("WS", "order.place"),
+        ("WS", "usdm/order.place"),
+        ("WS", "usdm/algoOrder.place"),
         ("WS", "order.cancelReplace"),
         ("POST", "/v5/order/create"),
         ("POST", "/v5/order/create-batch"),

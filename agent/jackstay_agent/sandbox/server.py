@@ -23,10 +23,11 @@ from .answers import Answer, Call, form
 from .bending import BENDING_KINDS, Bend, bent
 from .engine.exchange import Exchange
 from .engine.model import Event, OrderChange
-from .faces import binance_facts, binance_spot, usdm
+from .faces import binance_facts, binance_spot, usdm, usdm_ws_api
 from .faces.binance_meanings import Meaning
 from .faces.binance_streams import BinanceStreams
 from .faces.binance_user import UserStreams
+from .faces.binance_ws_api import Api
 from .faces.bybit import BybitFace
 from .faces.face import Face, Facts, OwnMarket
 from .faces.kraken import KrakenFace
@@ -48,6 +49,8 @@ from .ws_api import WsApi
 
 TURN_S = 0.1
 USDM_PREFIX = "/fstream"
+# USDⓈ-M sorts its streams by kind since 2026; any room serves any stream here
+USDM_ROOMS = (USDM_PREFIX, "/public", "/market", "/private")
 COUNT_S = 0.02
 BODY_MAX_BYTES = 1024 * 1024
 
@@ -99,7 +102,9 @@ class SandboxServer:
         self.mount(KrakenFace(self))
         self.mount(OkxFace(self))
         self.mount(BybitFace(self))
-        self.ws_api = WsApi(self)
+        self.ws_api = WsApi(self, venue, self.users, self.hub)
+        usdm_api = Api(usdm_ws_api.METHODS, usdm.refusal_of, usdm_ws_api.PREFIX)
+        self.usdm_api = WsApi(self, self.usdm, self.usdm_users, self.usdm_hub, usdm_api)
         self.incidents = Incidents(self)
         for each in self.incidents.venues():
             each.keep_back = partial(self.incidents.keep_back, each)
@@ -386,7 +391,7 @@ class SandboxServer:
 
     async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
         face = self.face_of(call.path)
-        known = call.path in face.doors if face else websocket.serves(call.path.removeprefix(USDM_PREFIX))
+        known = call.path in face.doors if face else websocket.serves(_bare_path(call.path))
         if not known:
             answer = Answer(404, b"", [])
             self.decide(row, 404, answer)
@@ -398,9 +403,12 @@ class SandboxServer:
                 return await face.converse(request, call, row.connection)
             if call.path == "/ws-api/v3":
                 return await self.ws_api.serve(request, row.connection)
+            if call.path == "/ws-fapi/v1":
+                return await self.usdm_api.serve(request, row.connection)
             hub, door = (self.usdm_hub, "usdm") if _is_usdm(call) else (self.hub, "spot")
-            path = call.path.removeprefix(USDM_PREFIX)
-            return await websocket.serve(request, path, call.query, hub, row.connection, self.doorkeeper, door)
+            return await websocket.serve(
+                request, _bare_path(call.path), call.query, hub, row.connection, self.doorkeeper, door
+            )
         finally:
             del self._sockets[row.seq]
 
@@ -455,4 +463,11 @@ class SandboxServer:
 
 def _is_usdm(call: Call) -> bool:
     """Futures streams have a host of their own, which a redirected client still names; or say so in the path."""
-    return call.path.startswith(USDM_PREFIX) or call.headers.get("Host", "").startswith("fstream")
+    return call.path.startswith(USDM_ROOMS) or call.headers.get("Host", "").startswith("fstream")
+
+
+def _bare_path(path: str) -> str:
+    """The path of a stream without the room of the futures host it is asked for in."""
+    path = path.removeprefix(USDM_PREFIX)
+    room = next((each for each in USDM_ROOMS if path.startswith(each)), "")
+    return path.removeprefix(room)

@@ -14,7 +14,7 @@ from .lifetimes import Doorkeeper
 from .streams import Listener, StreamHub, pong_frame, text_frame
 
 FRAME_MAX_BYTES = 4096 * 16
-PATHS = ("/ws", "/stream", "/ws-api/v3")
+PATHS = ("/ws", "/stream", "/ws-api/v3", "/ws-fapi/v1")
 
 
 def serves(path: str) -> bool:
@@ -26,7 +26,8 @@ def wanted_streams(path: str, query: str) -> list[str]:
     if path.startswith("/ws/"):
         names = unquote(path[4:]).split("/")
     else:
-        names = [name for group in parse_qs(query).get("streams", []) for name in group.split("/")]
+        asked = parse_qs(query)
+        names = [name for group in asked.get("streams", []) for name in group.split("/")] + asked.get("listenKey", [])
     return [name for name in names if is_stream(name)]
 
 

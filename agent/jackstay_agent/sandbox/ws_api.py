@@ -14,10 +14,12 @@ from .bending import BENDING_KINDS, Bend
 from .engine.model import Reject
 from .faces import binance_ws_api as face
 from .faces.binance_errors import Refusal
+from .faces.binance_user import UserStreams
 from .faces.meanings import MEANINGS
 from .faults import Fault
 from .ledger import Row
-from .streams import Listener, text_frame
+from .streams import Listener, StreamHub, text_frame
+from .venue import Venue
 from .websocket import passes
 from .wire import reset
 
@@ -28,10 +30,16 @@ REQUEST_MAX_BYTES = 64 * 1024
 
 
 class WsApi:
-    """Serves `/ws-api/v3` of one server."""
+    """Serves `/ws-api/v3` (or, with another market and its methods, `/ws-fapi/v1`) of one server."""
 
-    def __init__(self, server: SandboxServer) -> None:
+    def __init__(
+        self, server: SandboxServer, venue: Venue, users: UserStreams, hub: StreamHub, api: face.Api = face.SPOT_API
+    ) -> None:
         self._server = server
+        self._venue = venue
+        self._users = users
+        self._hub = hub
+        self._api = api
 
     async def serve(self, request: web.BaseRequest, connection: int) -> web.WebSocketResponse:
         """Run one connection until it ends."""
@@ -42,7 +50,7 @@ class WsApi:
             return socket
         listener = Listener(transport, connection, combined=False, is_api=True)
         doorkeeper = self._server.doorkeeper
-        self._server.hub.join(listener, ())
+        self._hub.join(listener, ())
         doorkeeper.join(listener, "api", time.monotonic())
         try:
             async for message in socket:
@@ -52,8 +60,8 @@ class WsApi:
                     await self._one(request, listener, message.data)
         finally:
             doorkeeper.leave(listener)
-            self._server.hub.leave(listener)
-            self._server.users.unsubscribe(listener)
+            self._hub.leave(listener)
+            self._users.unsubscribe(listener)
         return socket
 
     async def _one(self, request: web.BaseRequest, listener: Listener, text: str) -> None:
@@ -63,6 +71,7 @@ class WsApi:
             listener.send(_frame({"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON Request"}}))
             return
         number, call = parsed
+        call.path = self._api.prefix + call.path
         row = server.receive(call, listener.connection, "WS")
         where = ("WS", call.path, row.symbol, row.connection)
         delay_ms, kind = server.faults.delay_ms(*where) if server.faults.armed else (0.0, "")
@@ -77,27 +86,30 @@ class WsApi:
 
     def _process(self, listener: Listener, number: Any, call: Call, row: Row) -> dict[str, Any]:
         call.now = self._server.venue.clock()
-        if call.path.startswith("userDataStream."):
+        if call.path.removeprefix(self._api.prefix).startswith("userDataStream."):
             told = self._user_stream(listener, number, call)
         else:
             with self._server.bent(call):
-                told = face.answer(self._server.venue, number, call)
+                told = face.answer(self._venue, number, call, self._api)
         outcome = Answer(told["status"], b"", [], call.order_id, call.executed)
         self._server.decide(row, told["status"], outcome)
         return told
 
     def _user_stream(self, listener: Listener, number: Any, call: Call) -> dict[str, Any]:
-        users = self._server.users
+        users, method = self._users, call.path.removeprefix(self._api.prefix)
         try:
-            if call.path == "userDataStream.subscribe.signature":
-                face.authenticate(self._server.venue, call, "read")
+            if method == "userDataStream.subscribe.signature":
+                face.authenticate(self._venue, call, "read")
                 result: dict[str, Any] = {"subscriptionId": users.subscribe(call.account, listener)}
-            elif call.path == "userDataStream.unsubscribe":
+            elif method == "userDataStream.unsubscribe":
                 given = call.params.get("subscriptionId", "")
                 users.unsubscribe(listener, int(given) if given.isdigit() else None)
                 result = {}
+            elif method == "userDataStream.start":
+                call.account = face.known_key(self._venue, call).account
+                result = {"listenKey": users.start(call.account)}
             else:
-                raise Refusal(-1000, f"Unknown method '{call.path}'.")
+                raise Refusal(-1000, f"Unknown method '{method}'.")
         except (Refusal, Reject) as error:
             return face.refused(number, error)
         return {"id": number, "status": 200, "result": result}

@@ -42,6 +42,7 @@ from .operation_data import (
     check_user_event,
     nearest,
 )
+from .sockets import SocketData, check_sockets, hosts_of, socket_at
 from .user_stream_data import UserStreamData, check_user_stream
 
 ASKING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -90,6 +91,7 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     hosts: list[str] = []
     base_url: str = ""
+    probe: str = ""  # path of a harmless GET: proves connections that are kept open
     json: bool = False  # every 2xx answer is a JSON document
     table: str = "generic"  # name of the outcome table in core.classify
     key_header: str = ""  # which header carries the API key
@@ -103,6 +105,7 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user_events: list[UserEventData] = []  # what the messages of its user stream tell
     user_stream: UserStreamData | None = None
     sweeps: list[dict[str, str]] = []  # placeholder sets that together show a whole account
+    sockets: list[SocketData] = []
     symbol_rewrites: list[tuple[str, str]] = []  # pattern, replacement: one name of several for the same market
 
 
@@ -147,6 +150,10 @@ class Profile:
             if wrong:
                 raise ProfileError(data.name, [(("routes", key), wrong)])
             self._routes[method, path] = route
+        problems = check_sockets(data.sockets, set(self._routes))
+        if problems:
+            raise ProfileError(data.name, problems)
+        self.socket_hosts = frozenset(hosts_of(data.sockets))
         self._rewrites: list[tuple[re.Pattern[str], str]] = []
         self._check_operations()
 
@@ -256,6 +263,10 @@ class Profile:
             return found
         return ASKING if method in ASKING_METHODS else UNLISTED
 
+    def socket(self, host: str, path: str) -> SocketData | None:
+        """What the WebSocket at this place carries; None where nothing is said."""
+        return socket_at(self.data.sockets, host, path)
+
     def symbol(self, name: str) -> str:
         """One name for a market that the venue calls by several."""
         for pattern, replacement in self._rewrites:
@@ -314,6 +325,8 @@ def _extended(
             f" {', '.join(sorted(_shipped_texts()))}"
         )
     below = _extended(_parsed(found, str(base)), str(base), bases, (*through, str(base)))
+    if "hosts" in raw:
+        below.pop("sockets", None)  # places of other hosts: whoever names its own hosts names its own sockets
     return _merged(below, raw)
 
 

@@ -9,8 +9,8 @@ CLIENT_IDS = ("newClientOrderId", "clientAlgoId", "listClientOrderId", "origClie
 INTENT = ("side", "positionSide", "type", "quantity", "quoteOrderQty", "price", "stopPrice", "triggerPrice",
           "reduceOnly", "closePosition")  # fmt: skip
 # WebSocket API methods by lane; the others with a signature are queries
-TRADING = frozenset({"order.place", "order.cancelReplace", "orderList.place.oco"})
-CANCELLING = frozenset({"order.cancel", "openOrders.cancelAll", "orderList.cancel"})
+TRADING = frozenset({"order.place", "order.cancelReplace", "order.modify", "orderList.place.oco", "algoOrder.place"})
+CANCELLING = frozenset({"order.cancel", "openOrders.cancelAll", "orderList.cancel", "algoOrder.cancel"})
 
 
 def facts(call: Call) -> Facts:
@@ -37,9 +37,10 @@ def _age_ms(params: dict[str, str], now: int) -> int | None:
 
 def _lane(call: Call) -> str:
     """What a client would call the request's lane: trade, cancel, query or public."""
-    if call.path in TRADING:
+    method = call.path.removeprefix("usdm/")
+    if method in TRADING:
         return "trade"
-    if call.method == "DELETE" or call.path in CANCELLING or call.path.endswith("/countdownCancelAll"):
+    if call.method == "DELETE" or method in CANCELLING or call.path.endswith("/countdownCancelAll"):
         return "cancel"
     if call.method in ("POST", "PUT") and "order" in call.path.lower() and not call.path.endswith("/test"):
         return "trade"
