@@ -120,7 +120,11 @@ class StateWorld:
         if self._own is not None:
             self._own.cleanup()
 
-    async def start(self) -> None:
+    async def start_anyway(self) -> None:
+        """Start, whatever a first look would say."""
+        await self.start(anyway=True)
+
+    async def start(self, *, anyway: bool = False) -> None:
         os.environ["XDG_STATE_HOME"] = str(self.folder / "kept")
         self.ports = real_ports(asyncio.get_running_loop())
         paths = AgentPaths("t", self.folder / "t")
@@ -140,6 +144,8 @@ class StateWorld:
         self.bot = jackstay.AsyncClient("t", runtime_dir=self.folder, bot_id=self.bot_id)
         await self.bot.status()
         await self.until(lambda: self.agent.state._file is not None, "the account's file")
+        if anyway:
+            return
         if not self.config.state.enabled:
             streams = self.agent.state.intake.streams
             await self.until(lambda: len(streams) >= self.stream, "a stream")

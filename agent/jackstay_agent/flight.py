@@ -92,3 +92,20 @@ class Flight:
             self._failed(error)
         self.ended = True
         self._coroutine.close()
+
+
+async def landed(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a flight's coroutine gives, for a task: a task cannot await a `Reply`, a flight can, and tells the task."""
+    answered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    async def fly() -> None:
+        result = await coroutine
+        if not answered.done():
+            answered.set_result(result)
+
+    def failed(error: BaseException) -> None:
+        if not answered.done():
+            answered.set_exception(error)
+
+    Flight(fly(), failed).step()
+    return await answered

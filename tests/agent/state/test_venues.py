@@ -74,9 +74,10 @@ async def running(venue: str, sandbox: SandboxProcess) -> AsyncIterator[tuple[Ag
         quick = "visibility_delay_s = 0.2\nnot_founds = 2\nspacing_s = 0.05\n"
         families = "".join(f"[families.{name}]\n{quick}" for name in profile.data.families)
         Path(folder, f"{venue}.toml").write_text(f'name = "{venue}"\nextends = "{venue}"\n{families}')
+        limits = "{" + ", ".join(f"{name} = 0" for name in profile.data.budgets) + "}"
         config = Config.from_toml(
             f'[agent]\nlog_level = "error"\nprofiles_dir = "{folder}"\n[upstreams]\n{routes}'
-            f'[venues.{venue}]\nlive = false\n[venues.{venue}.keys]\nenv = "T"\n'
+            f'[venues.{venue}]\nlive = false\nlimits = {limits}\n[venues.{venue}.keys]\nenv = "T"\n'
             "[account]\nexclusive = true\n[state]\nsettle_s = 0.3\nenabled = false\n"
         )
         ports = real_ports(asyncio.get_running_loop())
@@ -102,8 +103,9 @@ async def until(true: Callable[[], Any], what: str) -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("venue", PLACES)
 async def test_a_venues_lists_questions_and_stream_agree(venue: str, sandbox: SandboxProcess) -> None:
-    """Placed through the agent, told by the stream, found in the list, cancelled by hand, heard of, clean throughout."""
+    """Placed through the agent, told by the stream, listed, cancelled by hand, heard of, clean throughout."""
     place, symbol, name = PLACES[venue]
+    base = shipped_profiles()[venue].base_url
     async with running(venue, sandbox) as (agent, bot):
         room = agent.state
 
@@ -114,9 +116,7 @@ async def test_a_venues_lists_questions_and_stream_agree(venue: str, sandbox: Sa
         assert await check() == []
         assert room.intake.told(venue)
         path, headers, body = place(name.format(1), "30000")
-        answer = await bot.request(
-            "POST", shipped_profiles()[venue].base_url + path, headers=headers, body=body, sign=True
-        )
+        answer = await bot.request("POST", base + path, headers=headers, body=body, sign=True)
         assert answer.verdict.outcome == "ok", answer.text
 
         def known() -> Any:
@@ -134,7 +134,7 @@ async def test_a_venues_lists_questions_and_stream_agree(venue: str, sandbox: Sa
         assert await check() == []
         # a trade at the market, told by the stream and by the list of fills
         path, headers, body = place(name.format(2), "60000")
-        await bot.request("POST", shipped_profiles()[venue].base_url + path, headers=headers, body=body, sign=True)
+        await bot.request("POST", base + path, headers=headers, body=body, sign=True)
         entry = None
 
         def traded() -> bool:
@@ -153,6 +153,6 @@ async def test_a_venues_lists_questions_and_stream_agree(venue: str, sandbox: Sa
         # and what it does not tell is found
         sandbox.admin.fault("stream_drop")
         path, headers, body = place(name.format(3), "60100")
-        await bot.request("POST", shipped_profiles()[venue].base_url + path, headers=headers, body=body, sign=True)
+        await bot.request("POST", base + path, headers=headers, body=body, sign=True)
         await asyncio.sleep(0.6)
         assert "fill_missing" in kinds(await check())
