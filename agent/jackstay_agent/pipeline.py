@@ -158,7 +158,7 @@ class Pipeline:
                     self._answer_refusal(call, wire_refusal(written, way.upstream.host))
                     return
                 begun = written
-            self._telling.admitted(call.asked, () if begun is None else begun.seqs)
+            self._telling.admitted(call.asked, () if begun is None else begun.seqs, intents)
             started_at = self._clock()
             result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
@@ -263,7 +263,7 @@ class Pipeline:
         own.asked = self._telling.asked(
             request, way, intent.bot_id, int(intent.request_id), started_at, account=key, operations=reading
         )
-        self._telling.admitted(own.asked, begun.seqs)
+        self._telling.admitted(own.asked, begun.seqs, begun.intents)
         result = await self._send(own, way, started_at + answer_within_s, signer)
         verdict = self._classify(way, result)
         self._record(judgement, door, leave, way, own, key, verdict, started_at, result)
