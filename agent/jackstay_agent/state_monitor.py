@@ -179,10 +179,10 @@ class StateMonitor:
         changed = self._changes(self._components(component), found, at)
         before = self._last.get(component)
         self._last[component] = result
-        for each in self._components(component):
-            own = [one for one in found if one.component == each]
+        for part in self._components(component):
+            own = [one for one in found if one.component == part]
             shown = [one.to_dict() for one in own]
-            self._last[each] = StateValidationResult(not own, shown, result.validation_time, each, loudest(own).value)
+            self._last[part] = StateValidationResult(not own, shown, result.validation_time, part, loudest(own).value)
         self._history.append(result)
         if changed or before is None or before.is_consistent != result.is_consistent:
             if self._room is not None:
