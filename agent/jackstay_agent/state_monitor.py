@@ -181,8 +181,8 @@ class StateMonitor:
         self._last[component] = result
         for part in self._components(component):
             own = [one for one in found if one.component == part]
-            shown = [one.to_dict() for one in own]
-            self._last[part] = StateValidationResult(not own, shown, result.validation_time, part, loudest(own).value)
+            plain = [one.to_dict() for one in own]
+            self._last[part] = StateValidationResult(not own, plain, result.validation_time, part, loudest(own).value)
         self._history.append(result)
         if changed or before is None or before.is_consistent != result.is_consistent:
             if self._room is not None:
