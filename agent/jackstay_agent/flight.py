@@ -42,6 +42,26 @@ class Reply(Generic[T]):
         return self._value  # type: ignore[return-value]
 
 
+def landing(work: Coroutine[Any, None, T], loop: asyncio.AbstractEventLoop) -> asyncio.Future[T]:
+    """What the coroutine gives, for an asyncio task to await: a task cannot wait for a `Reply` itself.
+
+    Who cancels the future no longer hears of it; the coroutine goes on to its end.
+    """
+    landed: asyncio.Future[T] = loop.create_future()
+
+    async def fly() -> None:
+        value = await work
+        if not landed.done():
+            landed.set_result(value)
+
+    def fail(error: BaseException) -> None:
+        if not landed.done():
+            landed.set_exception(error)
+
+    Flight(fly(), fail).step()
+    return landed
+
+
 class Flight:
     """A coroutine under way. ``failed`` hears of an exception that escaped it; it is a bug in the pipeline."""
 
@@ -92,20 +112,3 @@ class Flight:
             self._failed(error)
         self.ended = True
         self._coroutine.close()
-
-
-async def landed(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What a flight's coroutine gives, for a task: a task cannot await a `Reply`, a flight can, and tells the task."""
-    answered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-    async def fly() -> None:
-        result = await coroutine
-        if not answered.done():
-            answered.set_result(result)
-
-    def failed(error: BaseException) -> None:
-        if not answered.done():
-            answered.set_exception(error)
-
-    Flight(fly(), failed).step()
-    return await answered

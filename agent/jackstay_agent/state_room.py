@@ -26,7 +26,7 @@ from .config import Config, profiles_of
 from .core.account import Order
 from .core.check_schedule import CheckSchedule
 from .core.discrepancy import Discrepancy, Kind
-from .flight import landed
+from .flight import landing
 from .outbox import Outbox
 from .ports import Ports
 from .state_check import Checks, Parts, unverifiable
@@ -442,7 +442,7 @@ class StateRoom:
     async def _carry(
         self, origin: str, question: OutgoingRequest, deadline_at: float
     ) -> HttpAnswer | HttpFailure | None:
-        return await landed(self._ask(origin, question, deadline_at))
+        return await landing(self._ask(origin, question, deadline_at), self._loop)
 
     async def wait(self, future: Future[Any], otherwise: Any = None) -> Any:
         """What the file's thread answers; ``otherwise`` where the disk refused, which is said once."""
