@@ -14,7 +14,7 @@ from typing import Any
 
 from jackstay_protocols.errors import Reason, ValidationError
 
-from .defaults import bot_name, default_async_client, http_socket
+from .defaults import bot_name, default_async_client, http_socket, let_go
 
 _MARK = "_jackstay_undo"
 _STREAMS = "binance.ws.streams"
@@ -62,7 +62,7 @@ def _attach_async(target: Any, client: Any) -> Any:
     from .aiohttp import AgentSession
 
     before = target.session
-    session = AgentSession(default_async_client if client is None else lambda: client)
+    session = AgentSession(lambda: client or default_async_client(target))
     if before is not None:
         session.headers.update(before.headers)
     target.session = session
@@ -73,6 +73,7 @@ def _attach_async(target: Any, client: Any) -> Any:
         if before is not None:
             await before.close()
         await closing()
+        await let_go(target)
 
     target.close_connection = close_connection
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from jackstay.client import Client
 from jackstay_protocols.errors import Reason, TradingBotError, ValidationError
 
-from .defaults import default_async_client
+from .defaults import default_async_client, let_go
 from .translation import Kind
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _attach_async(exchange: Any, client: Any) -> None:
 
     if client is not None and not isinstance(client, AsyncClient):
         raise _wrong_client(exchange, client, "jackstay.AsyncClient")
-    session = AgentSession(default_async_client if client is None else lambda: client, told=_told)
+    session = AgentSession(lambda: client or default_async_client(exchange), told=_told)
     before = (exchange.session, exchange.own_session, exchange.ssl_context)
     original_open, original_close = exchange.open, exchange.close
 
@@ -150,6 +150,7 @@ def _attach_async(exchange: Any, client: Any) -> None:
             return await original_close(*args, **options)
         finally:
             await session.close()
+            await let_go(exchange)
 
     def undo() -> None:
         exchange.__dict__.pop("open", None)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _sync: tuple[int, Client] | None = None
 _by_loop: WeakKeyDictionary[AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
+_holders: WeakKeyDictionary[AbstractEventLoop, set[int]] = WeakKeyDictionary()
 
 
 def default_client() -> Client:
@@ -30,8 +31,8 @@ def default_client() -> Client:
     return _sync[1]
 
 
-def default_async_client() -> AsyncClient:
-    """The running loop's."""
+def default_async_client(holder: object = None) -> AsyncClient:
+    """The running loop's. ``holder`` keeps it open until it lets go."""
     from asyncio import get_running_loop
 
     from jackstay.aio import AsyncClient
@@ -40,7 +41,24 @@ def default_async_client() -> AsyncClient:
     client = _by_loop.get(loop)
     if client is None or client.closed:
         client = _by_loop[loop] = AsyncClient()
+        _holders[loop] = set()
+    if holder is not None:
+        _holders[loop].add(id(holder))
     return client
+
+
+async def let_go(holder: object) -> None:
+    """The last object that used the running loop's client closes it: a loop may end right after."""
+    from asyncio import get_running_loop
+
+    loop = get_running_loop()
+    held = _holders.get(loop)
+    if held is None or id(holder) not in held:
+        return
+    held.discard(id(holder))
+    client = _by_loop.get(loop)
+    if not held and client is not None:
+        await client.close()
 
 
 def http_socket(client: Client | AsyncClient | None = None, *, agent: str | None = None) -> Path:
