@@ -146,5 +146,11 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         )
         redial = RedialRules(min_s=self.backoff_min_s, max_s=self.backoff_max_s, healthy_s=self.healthy_s)
         return SocketRules(
-            beats, redial, self.first_message_s, self.subscribes_per_s, text, closed_dial_s=self.closed_dial_s
+            beats,
+            redial,
+            self.first_message_s,
+            self.subscribes_per_s,
+            text,
+            closed_dial_s=self.closed_dial_s,
+            ping_interval_s=self.ping_interval_s,
         )

@@ -19,6 +19,7 @@ from jackstay_protocols.errors import ExchangeError, Reason
 from .core.dialect import Dialect
 from .core.feed_rules import SocketRules
 from .core.feed_state import FeedMove, FeedState, move
+from .core.health import Health
 from .core.heartbeat import NEVER, Cadence, Due, FirstMessages, SocketClocks
 from .core.redial import DialBudget, Pace, Redial
 from .transport.websocket import WsClosed
@@ -111,6 +112,8 @@ class FeedSocket:
         self._pace = Pace(rules.subscribes_per_s)
         self._first = FirstMessages(rules.first_message_s)
         self._cadence = Cadence(rules.heartbeat.cadence_factor, rules.heartbeat.cadence_min_s)
+        self.health = Health(rules.ping_interval_s)
+        self._heard_at = 0.0
         self._clocks: SocketClocks | None = None
         self._asked_at: float | None = None  # when the last wanted topic was asked for on this connection
         self._ws: WsLike | None = None
@@ -195,6 +198,8 @@ class FeedSocket:
 
     def snapshot(self, now: float) -> dict[str, Any]:
         ws, clocks = self._ws, self._clocks
+        if ws is not None:
+            self.health.heard(max(ws.heard_at, clocks.data_at if clocks is not None else 0.0))
         return {
             "socket": self.label,
             "state": str(self.state),
@@ -207,6 +212,8 @@ class FeedSocket:
             "latency_ms": ws.latency_s * 1e3 if ws is not None and ws.latency_s is not None else None,
             "last_error": self.last_error,
             "closed": self.closed,
+            "loss": self.health.loss,
+            "quality": self.health.quality(now, connected=ws is not None and ws.is_open),
         }
 
     # ------------------------------------------------------------ the task
@@ -310,6 +317,8 @@ class FeedSocket:
         if self.lost_at is None:
             self.lost_at = now
         self.last_error = closed.detail or closed.reason or f"closed with {closed.code}"
+        if closed.reason == Reason.TIMEOUT:
+            self.health.missed()
         self._move(FeedMove.LOST)
         if self.retiring and closed.by == "us":
             return 0.0
@@ -452,6 +461,9 @@ class FeedSocket:
         clocks, now = self._clocks, self._clock()
         if clocks is None or self._ws is None or not self._ws.is_open:
             return
+        if self._ws.heard_at > self._heard_at and self._ws.latency_s is not None:
+            self._heard_at = self._ws.heard_at
+            self.health.answered(now, self._ws.latency_s)  # a pong came since the last look
         late_s = now - self._check_at
         if late_s > LATE_S:
             clocks.excuse(late_s)  # first let the loop read what waits in the socket

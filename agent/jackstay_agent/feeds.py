@@ -19,6 +19,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from jackstay_protocols.errors import Reason, Refused, ValidationError
 
@@ -285,6 +286,13 @@ class Feed:
         elif socket not in self._rotations and not socket.retiring and socket.topics:
             self._rotate(socket, why)
 
+    def rotate(self, label: str) -> bool:
+        for socket in self._all_sockets():
+            if socket.label == label:
+                self.socket_old(socket, "an operator asked")
+                return True
+        return False
+
     def socket_ended(self, socket: FeedSocket) -> None:
         """A retiring socket's line ended before its successor had taken over."""
         rotation = self._rotations.get(socket)
@@ -405,7 +413,8 @@ class Feed:
         return {
             "feed": self.name,
             "dialect": self.dialect.name,
-            "topics": {topic.full: {"readers": topic.readers, "seq": topic.seq} for topic in self.topics.values()},
+            "url": place_of(self.settings.url),
+            "topics": {topic.full: topic.snapshot() for topic in self.topics.values()},
             "sockets": [socket.snapshot(now) for socket in self._all_sockets()],
             "rotated": self.rotated,
             "unrouted": self.unrouted,
@@ -419,6 +428,12 @@ class Feed:
             if rotation.timer is not None:
                 rotation.timer.cancel()
         await asyncio.gather(*(socket.close() for socket in self._all_sockets()), *self._closing)
+
+
+def place_of(url: str) -> str:
+    """Scheme, host and port: paths may hold secrets."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _ignore(closed: WsClosed) -> None:
@@ -469,6 +484,10 @@ class FeedManager:
 
     async def start(self) -> None:
         """Nothing is dialled before a reader asks; here so that the composition root starts all parts alike."""
+
+    def rotate(self, label: str) -> bool:
+        """Have a successor take over from this socket; False when there is none of that name."""
+        return any(feed.rotate(label) for feed in self._feeds.values())
 
     def status(self) -> dict[str, Any]:
         """Feed name -> its topics, sockets and counts, for status."""

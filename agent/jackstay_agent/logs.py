@@ -54,13 +54,34 @@ WARNINGS = frozenset(
         "state.would_cancel",
         "venue.clock_stepped",
         "bot.stalled",
+        "audit.degraded",
+        "audit.other_key",
+        "alert.given_up",
+        "alert.command_failed",
+        "telling.broken",
         "bot.dead",
         "would.cancel",
         "watchdog.forgot",
+        "protect.cancelling",
+        "protect.refused",
+        "deadman.will_fire",
+        "deadman.lapsed",
+        "deadman.renewal_failed",
+        "deadman.forgot",
         "state.unwritten",
     }
 )
-ERRORS = frozenset({"request.broken", "resolver.broken", "queue.broken", "state.broken", "agent.stop_timeout"})
+ERRORS = frozenset(
+    {
+        "protect.broken",
+        "deadman.broken",
+        "request.broken",
+        "resolver.broken",
+        "queue.broken",
+        "state.broken",
+        "agent.stop_timeout",
+    }
+)
 
 
 def make_logger(level: str, form: str) -> Any:

@@ -84,7 +84,9 @@ class Pipeline:
         accept: Callable[[Call, Way], Awaitable[None]],
         on_event: EventSink,
         telling: Telling,
+        on_trouble: Callable[[str, str, str, Verdict], None],
     ) -> None:
+        """``on_trouble``: (upstream, operation, bot, verdict) of each exchange that was no success."""
         """``accept`` takes what is to be queued (dispatch.py), which comes back through `carry`."""
         self._upstreams = upstreams
         self._clock = clock
@@ -99,6 +101,7 @@ class Pipeline:
         self._accept = accept
         self._on_event = on_event
         self._telling = telling
+        self._on_trouble = on_trouble
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
         )
@@ -155,7 +158,7 @@ class Pipeline:
                     self._answer_refusal(call, wire_refusal(written, way.upstream.host))
                     return
                 begun = written
-            self._telling.admitted(call.asked, () if begun is None else begun.seqs)
+            self._telling.admitted(call.asked, () if begun is None else begun.seqs, intents)
             started_at = self._clock()
             result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
@@ -260,7 +263,7 @@ class Pipeline:
         own.asked = self._telling.asked(
             request, way, intent.bot_id, int(intent.request_id), started_at, account=key, operations=reading
         )
-        self._telling.admitted(own.asked, begun.seqs)
+        self._telling.admitted(own.asked, begun.seqs, begun.intents)
         result = await self._send(own, way, started_at + answer_within_s, signer)
         verdict = self._classify(way, result)
         self._record(judgement, door, leave, way, own, key, verdict, started_at, result)
@@ -405,6 +408,9 @@ class Pipeline:
             sent=answered or (isinstance(result, HttpFailure) and result.sent),
         )
         self._telling.attempted(call.asked, verdict, result, started_at, ended_at)
+        if verdict.outcome is not Outcome.OK and verdict.cause != Cause.CANCELLED:
+            bot_id = "" if isinstance(call, Own) else call.peer.session.bot_id
+            self._on_trouble(judgement.name, f"{call.message.method} {way.path}", bot_id, verdict)
 
     def _witnessed(self, way: Way, request: Request | Post, result: HttpAnswer | HttpFailure, asked_at: float) -> None:
         """A bot's own question about orders is asked of the venue too: what it proves is believed."""

@@ -86,7 +86,7 @@ class Checks:
         listed = await p.pulling.open_orders(operations)
         if isinstance(listed, Silence):
             return [unverifiable("orders", venue, listed.why)]
-        own, suspects = await self._sorted_out(operations, listed)
+        own, suspects = await self.sort_out(operations, listed)
         fills = await self.pull_fills(operations)
         known = {id(each): each for each in p.books.live(venue)}
         known |= {id(each): each for shown in own if (each := p.books.find(shown)) is not None}
@@ -104,7 +104,7 @@ class Checks:
             stream.complete = True
         return found
 
-    async def _sorted_out(self, operations: Operations, listed: list[Order]) -> tuple[list[Order], list[Order]]:
+    async def sort_out(self, operations: Operations, listed: list[Order]) -> tuple[list[Order], list[Order]]:
         """The venue's open orders: those we know, and those that look like ours and that nobody knows."""
         p, venue = self._p, operations.profile.name
         own: list[Order] = []

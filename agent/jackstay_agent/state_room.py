@@ -171,7 +171,15 @@ class StateRoom:
         for each in self._outbox().open_intents():
             intent = each.intent
             if intent.client_order_id and intent.fields:
-                order = Order(intent.venue, intent.symbol, intent.client_order_id, "", intent.family, intent.side)
+                order = Order(
+                    intent.venue,
+                    intent.symbol,
+                    intent.client_order_id,
+                    "",
+                    intent.family,
+                    intent.side,
+                    order_class=str(intent.order_class),
+                )
                 if self.books.find(order) is None:
                     self.books.request(self.intake.expected(order, intent.bot_id))
 

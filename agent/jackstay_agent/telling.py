@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jackstay_protocols.messages import Accepted, Post, Refusal, Request, Response
+from jackstay_protocols.types import OrderClass
 
 from .core.verdict import Verdict
 from .core.wire_secrets import strip_body, strip_target
@@ -24,6 +25,7 @@ from .transport.http import HttpAnswer, HttpFailure
 from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest
 from .venues.placing import PlacedOrder, given_by
+from .venues.profile import Profile
 
 if TYPE_CHECKING:
     from .upstreams import Way
@@ -36,7 +38,8 @@ class Asked:
     """One request, as it may be told. Facts are plain; what must be read out of the request is read when asked for.
 
     ``account`` is the alias of the key it was made with, ``own`` marks the agent's own questions, ``arrived_at`` is
-    boot-time seconds. ``seqs`` are the outbox's numbers, once the request was journaled.
+    boot-time seconds. ``seqs`` are the outbox's
+    numbers and ``classes`` what each order is for, once the request was journaled.
     """
 
     def __init__(
@@ -59,7 +62,9 @@ class Asked:
         self.method = request.method
         self.admitted = False
         self.seqs: tuple[int, ...] = ()
+        self.classes: tuple[OrderClass, ...] = ()
         self.operations = operations
+        self.attempt: Attempt | None = None  # the last one, once there was one
         self._request = request
         self._way = way
 
@@ -67,6 +72,10 @@ class Asked:
     def venue(self) -> str:
         """The profile's name; "" where the request named nothing that is known."""
         return self._way.upstream.profile.name if self._way is not None else ""
+
+    @property
+    def profile(self) -> Profile | None:
+        return self._way.upstream.profile if self._way is not None else None
 
     @property
     def host(self) -> str:
@@ -174,11 +183,12 @@ class Telling:
             return None
         return Asked(request, way, bot=bot, request_id=request_id, arrived_at=arrived_at, **more)
 
-    def admitted(self, asked: Asked | None, seqs: tuple[int, ...] = ()) -> None:
+    def admitted(self, asked: Asked | None, seqs: tuple[int, ...] = (), intents: tuple[Intent, ...] = ()) -> None:
         """Once per request: a second attempt is no second decision."""
         if asked is None or asked.admitted:
             return
         asked.admitted, asked.seqs = True, seqs
+        asked.classes = tuple(each.order_class for each in intents)
         for each in self.listeners:
             self._tell(each.decided, asked, None)
 
@@ -202,6 +212,7 @@ class Telling:
             attempt = Attempt(verdict, result.status, body, True, started_at, ended_at)
         else:
             attempt = Attempt(verdict, 0, b"", result.sent, started_at, ended_at)
+        asked.attempt = attempt
         for each in self.listeners:
             self._tell(each.attempted, asked, attempt)
 

@@ -92,6 +92,10 @@ class VenueAccess:
         operations = self.reading(venue)
         return operations if operations is not None and operations.has_keys else None
 
+    def askable(self) -> list[Operations]:
+        """Of every venue where the agent has a key of its own."""
+        return [found for venue in self._sections if (found := self.asking(venue)) is not None]
+
     def signing(self, venue: str) -> Operations:
         """Raises ValidationError (no_signer) where the agent cannot sign."""
         operations = self.asking(venue)
@@ -118,6 +122,12 @@ class VenueAccess:
         """A question's answer, as it was read: a refusal for its timestamp means that the clock is off."""
         if isinstance(answer, Denied) and answer.clock and venue in self._clocks:
             self._clocks[venue].refused()
+
+    def offset_ms(self, venue: str) -> float | None:
+        """How far a venue's clock is ahead of ours, where the agent measures it."""
+        clock = self._clocks.get(venue)
+        offset_s = None if clock is None else clock.offset_s(self._clock(), self._wall())
+        return None if offset_s is None else offset_s * 1000
 
     def status(self) -> dict[str, Any]:
         now, wall = self._clock(), self._wall()

@@ -110,6 +110,9 @@ class Books:
     def entries(self) -> list[Entry]:
         return list(self._entries.values())
 
+    def venues(self) -> set[str]:
+        return {each.order.venue for each in self._entries.values()}
+
     def symbols(self, venue: str) -> set[str]:
         return {each.order.symbol for each in self._entries.values() if each.order.venue == venue}
 

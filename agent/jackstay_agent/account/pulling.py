@@ -126,11 +126,13 @@ class Pulling:
         return [each for each in found if each.total]
 
     async def cancel(self, operations: Operations, order: Order) -> Silence | None:
-        """Cancel one order by its id; None: the venue took it (which proves nothing yet)."""
+        """Cancel one order by its id; None: the venue took it, or has nothing open there (no proof of its end)."""
         given: dict[str, str | int] = {**order.context, "symbol": order.symbol}
         given |= {"client_id": order.client_id} if order.client_id else {"venue_id": order.venue_id}
         answer = await self._ask(operations, "cancel", order.family, given)
-        return answer if isinstance(answer, Silence) else None
+        if isinstance(answer, Silence | answers.Done | answers.NotOpen | NotFound):
+            return answer if isinstance(answer, Silence) else None
+        return Silence(_words(answer))
 
     # ---- inside
 

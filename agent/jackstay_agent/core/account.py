@@ -70,6 +70,7 @@ class Order:
     bot_id: str = ""
     changed_at: float = 0.0
     context: Mapping[str, str] = field(default_factory=dict)
+    order_class: str = ""  # what it is for (core/order_class), by its request; "": not known
 
     @property
     def live(self) -> bool:
@@ -94,6 +95,7 @@ class Order:
             at_ms=older.at_ms if self.at_ms is None else self.at_ms,
             bot_id=self.bot_id or older.bot_id,
             context={**older.context, **self.context},
+            order_class=self.order_class or older.order_class,
         )
 
 

@@ -90,6 +90,7 @@ class BotDoor:
         on_event: EventSink,
         replay: Callable[[str], int] = lambda _bot_id: 0,
         ack: Callable[[str, list[str]], int] = lambda _bot_id, _names: 0,
+        report_error: Callable[[str, ReportError], dict[str, Any]] = lambda _bot_id, _report: {},
         report_state: Callable[[str, str, dict[str, Any]], dict[str, Any]] | None = None,
         telling: Telling | None = None,
     ) -> None:
@@ -102,6 +103,7 @@ class BotDoor:
         self._on_event = on_event
         self._replay = replay
         self._ack = ack
+        self._report_error = report_error
         self._report_state = report_state
         self.telling = telling or Telling()
         self._door: DoorLike | None = None
@@ -373,6 +375,7 @@ class BotDoor:
         self.send(peer, encode(Done(self._status()), id=header.id))
 
     def _on_report_error(self, peer: Peer, header: Header, report: ReportError) -> None:
+        heard = self._report_error(peer.session.bot_id, report)
         self._on_event(
             "bot.error",
             {
@@ -382,12 +385,12 @@ class BotDoor:
                 "error_type": report.error_type,
                 # The bot's words: ccxt, for one, puts signed URLs into its messages.
                 "message": redact_text(report.message, 500),
-                "severity": report.severity,
+                "severity": heard.get("severity", report.severity),
                 "causes": redact(report.details.get("causes", [])),
             },
         )
         if header.id:
-            self.send(peer, encode(Done(), id=header.id))
+            self.send(peer, encode(Done(heard), id=header.id))
 
     def _on_report_state(self, peer: Peer, header: Header, report: ReportState) -> None:
         if self._report_state is None or peer.session.kind != "primary":

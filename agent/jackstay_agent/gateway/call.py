@@ -77,16 +77,16 @@ class Call:
         if self.replied:
             return
         self.replied = True
+        self.peer.in_flight.pop(self.id, None)
+        self.door.landed()
+        if not self.abandoned:
+            self.deliver(answer)
         telling = self.door.telling
         if telling.listeners:
             asked = self.asked or Asked(
                 self.message, None, bot=self.peer.session.bot_id, request_id=self.id, arrived_at=self.arrived_at
             )
             telling.replied(asked, answer, self.door.now())
-        self.peer.in_flight.pop(self.id, None)
-        self.door.landed()
-        if not self.abandoned:
-            self.deliver(answer)
 
     def deliver(self, answer: Response | Refusal | Accepted) -> None:
         """The answer on its way to whoever waits for it."""

@@ -91,6 +91,7 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     hosts: list[str] = []
     base_url: str = ""
+    probe: str = ""  # path of a harmless GET: proves connections that are kept open
     json: bool = False  # every 2xx answer is a JSON document
     table: str = "generic"  # name of the outcome table in core.classify
     key_header: str = ""  # which header carries the API key
