@@ -27,6 +27,7 @@ from .decisions import Decisions
 from .dispatch import Dispatch
 from .error_desk import ErrorDesk
 from .feeds import FeedManager
+from .flight import landing
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
@@ -315,7 +316,7 @@ class Agent:
             clock=ports.clock,
             random=ports.random.random,
             ws_dial=self.outward.ws_dial,
-            ask=self._ask_venue,
+            ask=lambda *question: landing(self._ask_venue(*question), ports.loop),
             on_event=self.event,
         )
 

@@ -26,7 +26,7 @@ from .config import Config, profiles_of
 from .core.account import Order
 from .core.check_schedule import CheckSchedule
 from .core.discrepancy import Discrepancy, Kind
-from .flight import Flight
+from .flight import landing
 from .outbox import Outbox
 from .ports import Ports
 from .state_check import Checks, Parts, unverifiable
@@ -427,20 +427,7 @@ class StateRoom:
     async def _carry(
         self, origin: str, question: OutgoingRequest, deadline_at: float
     ) -> HttpAnswer | HttpFailure | None:
-        """The pipeline's coroutine is run by callbacks; this one waits for it in a task."""
-        answered: asyncio.Future[HttpAnswer | HttpFailure | None] = self._loop.create_future()
-
-        async def asked() -> None:
-            result = await self._ask(origin, question, deadline_at)
-            if not answered.done():
-                answered.set_result(result)
-
-        def failed(error: BaseException) -> None:
-            if not answered.done():
-                answered.set_exception(error)
-
-        Flight(asked(), failed).step()
-        return await answered
+        return await landing(self._ask(origin, question, deadline_at), self._loop)
 
     async def wait(self, future: Future[Any], otherwise: Any = None) -> Any:
         """What the file's thread answers; ``otherwise`` where the disk refused, which is said once."""
