@@ -31,6 +31,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "connection_record",
             "feeds",
             "feed_batches",
+            "feed_reach",
             "feed_routes",
             "feed_socket",
             "error_handler",
