@@ -212,9 +212,14 @@ class Agent:
             tell=self._tell_bot,
             bots=lambda: [each.bot_id for each in self.bots.primaries()],
             halt=self._halt,
+            distrust=self._distrust,
             on_event=self.event,
         )
         self.telling.listen(self.state.intake)
+
+    def _distrust(self, venue: str, why: str) -> None:
+        """The user stream was silent about something: another connection may hear more."""
+        self.user_streams.replace(venue, why)
 
     def _halt(self, venue: str, why: str) -> None:
         """The state monitor's policy: stop orders there until an operator releases it."""
