@@ -55,6 +55,12 @@ BUILT = {
     "ErrorSeverity",
     "HalfOpenFullError",
     "RecoveryScenario",
+    "PartialFillRecovery",
+    "NetworkDisconnectionRecovery",
+    "ExchangeMaintenanceRecovery",
+    "DataFeedInterruptionRecovery",
+    "OrderRejectionRecovery",
+    "APIRateLimitRecovery",
     "StateConsistencyError",
     "StateMonitor",
     "StateValidationResult",
@@ -65,12 +71,6 @@ BUILT = {
     "time_execution",
 }
 TO_COME = {
-    "PartialFillRecovery": SCENARIOS,
-    "NetworkDisconnectionRecovery": SCENARIOS,
-    "ExchangeMaintenanceRecovery": SCENARIOS,
-    "DataFeedInterruptionRecovery": SCENARIOS,
-    "OrderRejectionRecovery": SCENARIOS,
-    "APIRateLimitRecovery": SCENARIOS,
     "ErrorPatternAnalytics": PATTERNS,
     "ErrorTrend": PATTERNS,
 }
