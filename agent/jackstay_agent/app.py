@@ -260,6 +260,8 @@ class Agent:
             upstreams=self.upstreams,
             outbox=lambda: self.intents.outbox,
             ask=self._ask_venue,
+            modes=self.decisions.modes,
+            telling=self.telling,
             on_event=self.event,
         )
         self.control = ControlDoor(

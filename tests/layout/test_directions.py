@@ -78,6 +78,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "deadman",
             "deadman_desk",
             "own_orders",
+            "groups",
             "cancel_desk",
             "protection_room",
             "budgets",
