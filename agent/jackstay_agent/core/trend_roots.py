@@ -13,10 +13,9 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from statistics import median
 from typing import NamedTuple
 
-from .trend_stats import adjusted, binomial_tail, normal_tail
+from .trend_stats import adjusted, binomial_tail, median, normal_tail
 
 Key = tuple[str, str]  # component, error type
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
 
 _TINY = 1e-300
 _STEPS = 300
@@ -113,6 +112,13 @@ def rank_trend(values: Sequence[float]) -> tuple[float, float, float]:
         return 0.0, 0.0, float(values[0]) if n else 0.0
     z = (score - (score > 0) + (score < 0)) / math.sqrt(variance / 18.0)
     return z, median(slopes), float(median(values))
+
+
+def median(values: Sequence[float]) -> float:
+    """Without the weight of the `statistics` module, which a bot's imports would carry."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2.0
 
 
 def spread(values: Sequence[float]) -> float:
