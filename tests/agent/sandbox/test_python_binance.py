@@ -134,6 +134,7 @@ def test_futures_async_and_sockets() -> None:
             async with manager.depth_socket("BTCUSDT") as depth:
                 assert (await depth.recv())["e"] == "depthUpdate"
             async with manager.futures_user_socket() as user:
+                user.TIMEOUT = 1  # how long it waits for a last message when it is closed
                 order = await client.futures_create_order(
                     symbol="BTCUSDT", side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.01", price="40000"
                 )
