@@ -27,6 +27,7 @@ from .decisions import Decisions
 from .dispatch import Dispatch
 from .error_desk import ErrorDesk
 from .feeds import FeedManager
+from .flight import landing
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
@@ -211,9 +212,14 @@ class Agent:
             tell=self._tell_bot,
             bots=lambda: [each.bot_id for each in self.bots.primaries()],
             halt=self._halt,
+            distrust=self._distrust,
             on_event=self.event,
         )
         self.telling.listen(self.state.intake)
+
+    def _distrust(self, venue: str, why: str) -> None:
+        """The user stream was silent about something: another connection may hear more."""
+        self.user_streams.replace(venue, why)
 
     def _halt(self, venue: str, why: str) -> None:
         """The state monitor's policy: stop orders there until an operator releases it."""
@@ -254,6 +260,8 @@ class Agent:
             upstreams=self.upstreams,
             outbox=lambda: self.intents.outbox,
             ask=self._ask_venue,
+            modes=self.decisions.modes,
+            telling=self.telling,
             on_event=self.event,
         )
         self.control = ControlDoor(
@@ -315,7 +323,7 @@ class Agent:
             clock=ports.clock,
             random=ports.random.random,
             ws_dial=self.outward.ws_dial,
-            ask=self._ask_venue,
+            ask=lambda *question: landing(self._ask_venue(*question), ports.loop),
             on_event=self.event,
         )
 

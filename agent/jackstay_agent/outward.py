@@ -39,11 +39,13 @@ class Outward:
         self._tls: dict[str, Any] = {}
 
     async def ws_dial(self, url: str, **options: Any) -> Any:
-        """A feed's dial, under the agent's own TLS settings."""
+        """A feed's dial, a WebSocket or a long-lived HTTP answer, under the agent's own TLS settings."""
         endpoint = self._config.endpoint_for(url)
 
+        by = self._ports.line_dial if url.startswith("http") else self._ports.ws_dial
+
         def dial() -> Any:
-            return self._ports.ws_dial(
+            return by(
                 url,
                 endpoint=endpoint,
                 ssl_context=self.ssl_context(endpoint),

@@ -23,6 +23,7 @@ from jackstay_protocols.clock import boot_id, boot_s
 from .core.liveness import Process
 from .gateway.door import Door, DoorLike
 from .transport.dial import dial, resolve
+from .transport.line_stream import line_stream_connect
 from .transport.websocket import ws_connect
 
 
@@ -59,6 +60,7 @@ class Ports:
     process_gone: Callable[[int], bool]
     pid: int
     listen: Callable[..., Awaitable[Any]] | None = None  # stream sockets; None: this world has no http.sock
+    line_dial: Callable[..., Awaitable[Any]] = line_stream_connect  # long-lived HTTP answers
     close: Callable[[], None] = lambda: None
     watch_process: Callable[[int], Callable[[], Process]] = lambda _pid: lambda: Process.INVISIBLE
 
