@@ -27,6 +27,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "prober",
             "dial_breakers",
             "connection_manager",
+            "connection_journal",
             "connection_link",
             "connection_record",
             "feeds",
