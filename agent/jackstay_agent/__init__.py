@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .error_handler import ErrorContext as ErrorContext
     from .error_handler import ErrorHandler as ErrorHandler
     from .log import get_logger as get_logger
+    from .pattern_analytics import ErrorPatternAnalytics as ErrorPatternAnalytics
+    from .pattern_analytics import ErrorTrend as ErrorTrend
     from .recovery_scenarios import APIRateLimitRecovery as APIRateLimitRecovery
     from .recovery_scenarios import DataFeedInterruptionRecovery as DataFeedInterruptionRecovery
     from .recovery_scenarios import ExchangeMaintenanceRecovery as ExchangeMaintenanceRecovery
@@ -58,6 +60,8 @@ PUBLIC = {
     "NetworkDisconnectionRecovery": ".recovery_scenarios",
     "OrderRejectionRecovery": ".recovery_scenarios",
     "PartialFillRecovery": ".recovery_scenarios",
+    "ErrorPatternAnalytics": ".pattern_analytics",
+    "ErrorTrend": ".pattern_analytics",
     "RecoveryScenario": ".recovery_scenarios",
     "StateConsistencyError": "jackstay_protocols.errors",
     "StateMonitor": ".state_monitor",
