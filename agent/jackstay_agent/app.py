@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,12 +27,11 @@ from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .instance_lock import InstanceLock
 from .intents import Intents
 from .judgement import Judgement
-from .logs import make_logger, write_event
+from .logs import write_event
 from .order_desk import OrderDesk
 from .outbox import Outbox
-from .outbox.runner import loop_runner
 from .pipeline import Pipeline
-from .ports import Ports
+from .ports import Ports, Worker
 from .resolver import Resolver
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
@@ -104,7 +101,7 @@ class Agent:
             on_event=self.event,
             environ=os.environ,
         )
-        self._executor: ThreadPoolExecutor | None = None
+        self._worker: Worker | None = None
         self._pulse: asyncio.TimerHandle | None = None
         self.intents = Intents(
             deliver=self._tell_bot,
@@ -152,6 +149,7 @@ class Agent:
             clock=ports.clock,
             call_later=ports.loop.call_later,
             process_gone=ports.process_gone,
+            make_token=ports.make_token,
             take=self.pipeline.take,
             status=self.status,
             on_event=self.event,
@@ -252,8 +250,8 @@ class Agent:
         folder = state_folder(self.paths, os.environ)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.access.open(folder)
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         ports = self._ports
+        self._worker = ports.open_worker("outbox")
         self.intents.attach(
             Outbox.open(
                 folder / "outbox.sqlite",
@@ -261,7 +259,7 @@ class Agent:
                 clock=ports.clock,
                 wall=ports.wall,
                 boot_id=ports.boot_id,
-                run_blocking=loop_runner(ports.loop, self._executor),
+                run_blocking=self._worker.run,
                 on_event=self.event,
                 on_settled=self.intents.settled,
                 store=ports.store,
@@ -288,7 +286,7 @@ class Agent:
         self._lock.take(group_id=group_id)
 
     async def start(self) -> None:
-        self._logger = make_logger(self.config.agent.log_level, self.config.agent.log_format)
+        self._logger = self._ports.make_logger(self.config.agent.log_level, self.config.agent.log_format)
         mode = 0o660 if self.config.agent.socket_group else 0o600
         try:
             self._open_outbox()
@@ -337,8 +335,8 @@ class Agent:
         if self._pulse is not None:
             self._pulse.cancel()
             self.intents.outbox.close()
-        if self._executor is not None:
-            self._executor.shutdown()
+        if self._worker is not None:
+            self._worker.close()
         self._lock.release()
 
     async def _drain(self) -> None:
@@ -398,7 +396,7 @@ class Agent:
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,
-            "at_us": int(time.time() * 1e6),
+            "at_us": int(self._ports.wall() * 1e6),
         }
 
     def _verb_status(self, _args: dict[str, Any], _who: PeerCredentials | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import secrets
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,9 @@ import zmq
 from jackstay_protocols.clock import boot_id, boot_s
 
 from .gateway.door import Door, DoorLike
+from .logs import make_logger
+from .outbox.runner import ThreadWorker
+from .outbox.store import RunBlocking
 from .transport.dial import dial, resolve
 from .transport.websocket import ws_connect
 
@@ -40,6 +44,15 @@ class OpenDoor(Protocol):
     ) -> DoorLike: ...
 
 
+class Worker(Protocol):
+    """One thread, or its stand-in: work runs in the order it was given, answers come back on the loop."""
+
+    run: RunBlocking
+
+    def close(self) -> None:
+        """Wait for what was given; nothing is taken afterwards."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Everything impure the agent touches."""
@@ -54,9 +67,11 @@ class Ports:
     ws_dial: Callable[..., Awaitable[Any]]
     open_door: OpenDoor
     store: Callable[..., sqlite3.Connection]
-    run_blocking: Callable[..., Awaitable[Any]]
+    open_worker: Callable[[str], Worker]  # by the name of its thread
+    make_token: Callable[[], str]  # an unguessable word for a session
     process_gone: Callable[[int], bool]
     pid: int
+    make_logger: Callable[[str, str], Any] = make_logger  # by level and format
     close: Callable[[], None] = lambda: None
 
 
@@ -95,9 +110,6 @@ def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
             mode=mode,
         )
 
-    async def run_blocking(function: Callable[..., Any], *args: Any) -> Any:
-        return await loop.run_in_executor(None, function, *args)
-
     return Ports(
         loop=loop,
         clock=boot_s,
@@ -109,7 +121,8 @@ def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
         ws_dial=ws_connect,
         open_door=open_door,
         store=sqlite3.connect,
-        run_blocking=run_blocking,
+        open_worker=lambda name: ThreadWorker(loop, name),
+        make_token=lambda: secrets.token_hex(16),
         process_gone=process_gone,
         pid=os.getpid(),
         close=context.term,

@@ -135,6 +135,7 @@ class BotDoor:
         clock: Callable[[], float],
         call_later: Callable[[float, Callable[[], None]], Any],
         process_gone: Callable[[int], bool],
+        make_token: Callable[[], str] = lambda: secrets.token_hex(16),
         take: Callable[[Call], None],
         status: Callable[[], dict[str, Any]],
         on_event: EventSink,
@@ -145,6 +146,7 @@ class BotDoor:
         self._clock = clock
         self._call_later = call_later
         self._process_gone = process_gone
+        self._make_token = make_token
         self._take = take
         self._status = status
         self._on_event = on_event
@@ -278,7 +280,7 @@ class BotDoor:
             bot_id=hello.bot_id,
             pid=hello.pid,
             kind=hello.kind,
-            token=secrets.token_hex(16),
+            token=self._make_token(),
             lease=lease,
             client_version=hello.client_version,
             since=now,
