@@ -33,6 +33,7 @@ from .outbox import Outbox
 from .pipeline import Pipeline
 from .ports import Ports, Worker
 from .resolver import Resolver
+from .telling import Telling
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
@@ -76,6 +77,8 @@ class Agent:
         self.lag_worst_s = 0.0
         self.events_total = 0
         self._tls: dict[str, Any] = {}
+        self.telling = Telling(ports.clock)
+        self.telling.on_broken = self.event
         self._build()
 
     # ------------------------------------------------------------ parts
@@ -108,6 +111,7 @@ class Agent:
             clock=ports.clock,
             equal_window_s=config.queue.idempotency_window_s,
             on_event=self.event,
+            telling=self.telling,
         )
         self.resolver = Resolver(
             lambda: self.intents.outbox,
@@ -129,6 +133,7 @@ class Agent:
             witness=Witness(lambda: self.intents.outbox),
             access=self.access,
             on_event=self.event,
+            telling=self.telling,
         )
         self._build_doors(own_uid, allow_uids)
         self._build_feeds(own_uid, allow_uids)
@@ -155,6 +160,7 @@ class Agent:
             on_event=self.event,
             replay=self.intents.replay,
             ack=self.intents.ack,
+            telling=self.telling,
         )
         self.control = ControlDoor(
             {
@@ -372,7 +378,9 @@ class Agent:
         self.events_total += 1
         if self._logger is not None:
             write_event(self._logger, name, fields)
-        self.feed_door.publish_event(Event(name, int(self._ports.wall() * 1e6), fields))
+        wall_us = int(self._ports.wall() * 1e6)
+        self.telling.happened(name, fields, wall_us)
+        self.feed_door.publish_event(Event(name, wall_us, fields))
 
     def status(self) -> dict[str, Any]:
         """Everything an operator sees at a glance; plain values only."""

@@ -24,6 +24,7 @@ from .flight import Reply
 from .gateway.bot_door import Call
 from .late_truth import LateTruths
 from .outbox import Admitted, Intent, Outbox, Refusal, Settled, Signed, Uncollected, Wait
+from .telling import Telling
 from .transport.http import HttpAnswer, HttpFailure
 from .upstreams import Way
 from .venues.operations import Operations
@@ -67,6 +68,7 @@ class Intents:
         clock: Callable[[], float],
         equal_window_s: float,
         on_event: EventSink,
+        telling: Telling | None = None,
     ) -> None:
         self._outbox: Outbox | None = None
         self._clock = clock
@@ -74,6 +76,7 @@ class Intents:
         self._truths = LateTruths()
         self._deliver = deliver
         self._on_event = on_event
+        self._hook = telling or Telling()
         self._waiting: dict[int, list[Reply[Settled]]] = {}
         self._telling: set[int] = set()  # a call that still runs will tell these itself
 
@@ -207,6 +210,7 @@ class Intents:
         if settled.seq in self._telling or settled.ending is None or not settled.final:
             return
         intent = self.outbox.intent(settled.seq)
+        self._hook.settled(intent, settled)
         if settled.state is State.DONE and intent is not None and intent.fields:
             self._truths.note(intent, settled.seq, self._clock() + self._equal_window_s)
         self._tell(settled.bot_id, settled.seq)

@@ -28,6 +28,7 @@ from .judgement import REFUSAL_WORDS, Judgement
 from .outbox import Duplicate, Ending, Intent, Settled, Signed
 from .outbox import Wait as StandBehind
 from .resolver import Resolver
+from .telling import Asked, Telling
 from .transport.http import HttpAnswer, HttpFailure, Ticket
 from .upstreams import Upstreams, Way
 from .venue_access import VenueAccess
@@ -52,13 +53,14 @@ OBEYED = frozenset({Cause.RATE_LIMITED, Cause.ORDER_RATE, Cause.BANNED, Cause.OV
 class Own:
     """A question of the agent's own, where the pipeline's steps expect a bot's call."""
 
-    __slots__ = ("abandoned", "cancel", "deadline_at", "message")
+    __slots__ = ("abandoned", "asked", "cancel", "deadline_at", "message")
 
     def __init__(self, message: Request, deadline_at: float) -> None:
         self.message = message
         self.deadline_at = deadline_at
         self.abandoned = False
         self.cancel: Callable[[], None] | None = None
+        self.asked: Asked | None = None
 
 
 class Pipeline:
@@ -78,6 +80,7 @@ class Pipeline:
         witness: Witness,
         access: VenueAccess,
         on_event: EventSink,
+        telling: Telling,
     ) -> None:
         self._upstreams = upstreams
         self._clock = clock
@@ -90,6 +93,7 @@ class Pipeline:
         self._witness = witness
         self._access = access
         self._on_event = on_event
+        self._telling = telling
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
         )
@@ -112,9 +116,13 @@ class Pipeline:
             return
         judgement = way.upstream.judgement
         key = judgement.key_alias(request.headers if signer is None else signer.key_headers())
+        reading = self._access.reading(way.upstream.profile.name)
+        call.asked = self._telling.asked(
+            request, way, call.peer.session.bot_id, call.id, call.arrived_at, account=key, operations=reading
+        )
         if not self._may_start(call, way, judgement):
             return
-        intents = self._intents.read(call, way, self._access.reading(way.upstream.profile.name))
+        intents = self._intents.read(call, way, reading)
         if intents and (await self._was_duplicate(call, intents) or self._was_told_late(call, way, intents)):
             return
         judgement.retry_budget.called(call.arrived_at)
@@ -137,12 +145,13 @@ class Pipeline:
                     self._answer_refusal(call, wire_refusal(written, way.upstream.host))
                     return
                 begun = written
+            self._telling.admitted(call.asked, () if begun is None else begun.seqs)
             started_at = self._clock()
             result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
             if begun is not None:
                 self._intents.finish(begun, verdict, result, way.upstream.profile.table)
-            self._record(judgement, permit, way, request.method, key, verdict, started_at, result)  # 10
+            self._record(judgement, permit, way, call, key, verdict, started_at, result)  # 10
             self._witnessed(way, request, result, started_at)
             again = self._again(judgement, way, state, verdict)  # 11
             if again is None or call.abandoned:
@@ -310,8 +319,18 @@ class Pipeline:
         if isinstance(permit, Refusal):
             return None
         started_at = self._clock()
+        own.asked = self._telling.asked(
+            message,
+            way,
+            "",
+            0,
+            started_at,
+            account=key,
+            operations=self._access.reading(way.upstream.profile.name),
+            own=True,
+        )
         result = await self._send(own, way, deadline_at)
-        self._record(judgement, permit, way, message.method, key, self._classify(way, result), started_at, result)
+        self._record(judgement, permit, way, own, key, self._classify(way, result), started_at, result)
         return result
 
     # ---- 6, 7, 8
@@ -393,24 +412,26 @@ class Pipeline:
         judgement: Judgement,
         permit: Permit,
         way: Way,
-        method: str,
+        call: Call | Own,
         key: str,
         verdict: Verdict,
         started_at: float,
         result: HttpAnswer | HttpFailure,
     ) -> None:
         answered = isinstance(result, HttpAnswer)
-        endpoint = f"{method} {way.path}" if verdict.gate is not None else ""
+        ended_at = self._clock()
+        endpoint = f"{call.message.method} {way.path}" if verdict.gate is not None else ""
         judgement.record(
             permit,
             way.route,
             endpoint,
             key,
             verdict,
-            self._clock() - started_at,
+            ended_at - started_at,
             result.headers if isinstance(result, HttpAnswer) else None,
             sent=answered or (isinstance(result, HttpFailure) and result.sent),
         )
+        self._telling.attempted(call.asked, verdict, result, started_at, ended_at)
 
     def _witnessed(self, way: Way, request: Request | Post, result: HttpAnswer | HttpFailure, asked_at: float) -> None:
         """A bot's own question about orders is asked of the venue too: what it proves is believed."""

@@ -183,7 +183,6 @@ UNREACHABLE = {"sync": ccxt.NetworkError, "async": ccxt.ExchangeNotAvailable}
         m.Refusal(Reason.RATE_LIMITED, "later", 1.0),
         m.Refusal(Reason.BREAKER_OPEN, "later", 1.0),
         m.Refusal(Reason.EXPIRED, "too late"),
-        m.Refusal(Reason.EQUAL_PENDING, "an equal order is pending"),
         m.Refusal(Reason.DRAINING, "stopping"),
         m.Refusal(Reason.INTERNAL, "our bug"),
     ],
@@ -205,7 +204,12 @@ def test_without_an_agent_it_is_a_network_error_and_never_a_direct_call(flavour:
 
 
 @pytest.mark.parametrize(
-    "reason", [Reason.UPSTREAM_NOT_ALLOWED, Reason.SESSION_TAKEN, Reason.NO_SIGNER, Reason.BAD_REQUEST]
+    "reason",
+    [
+        *(Reason.UPSTREAM_NOT_ALLOWED, Reason.SESSION_TAKEN, Reason.NO_SIGNER, Reason.BAD_REQUEST),
+        # a bot that tries these again would place the second order that they prevent
+        *(Reason.EQUAL_PENDING, Reason.DUPLICATE, Reason.LOOP_STOPPED),
+    ],
 )
 def test_what_retrying_does_not_cure_is_final(agent: FakeAgent, flavour: Any, reason: Reason) -> None:
     """A plain ExchangeError, which bots do not retry, with the agent's words as its cause."""

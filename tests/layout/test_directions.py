@@ -36,6 +36,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "order_desk",
             "witness",
             "late_truth",
+            "telling",
             "venue_access",
             "resolver",
             "upstreams",

@@ -65,7 +65,7 @@ LIMITS: Final[Mapping[str, tuple[Allowance, ...]]] = {
     ),
     "bybit": (
         _per("ip_5s", 600, 5, "ip"),
-        _per("endpoint_1s", 10, 1, "key and endpoint", b"x-bapi-limit-status", "remaining"),
+        _per("orders_1s", 10, 1, "key and endpoint", b"x-bapi-limit-status", "remaining"),
         _per("connects_5m", 500, 300, "ip"),
     ),
     "okx": (

@@ -8,9 +8,8 @@ notices. Bounds: peers, requests in flight per peer, bytes waiting for a slow pe
 from __future__ import annotations
 
 import secrets
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from jackstay_protocols import session as liveness
@@ -29,7 +28,6 @@ from jackstay_protocols.limits import (
 from jackstay_protocols.messages import (
     TO_AGENT,
     Abandon,
-    Accepted,
     Ack,
     Beat,
     Done,
@@ -41,7 +39,6 @@ from jackstay_protocols.messages import (
     ReportError,
     ReportState,
     Request,
-    Response,
     StatusQuery,
     Subscribe,
     Unsubscribe,
@@ -50,6 +47,9 @@ from jackstay_protocols.messages import (
 from jackstay_protocols.session import BotSession, HelloVerdict, Liveness, SilenceLease
 
 from ..redact import redact, redact_text
+from ..telling import Telling
+from .call import Call as Call
+from .call import Peer as Peer
 from .door import DoorLike, PeerCredentials, Sent
 
 WAITING_BYTES_PER_PEER_MAX = 8 * 1024 * 1024  # replies kept for a peer that does not read
@@ -57,57 +57,6 @@ RETRY_SLOW_S = 0.005
 FORGET_BOT_S = 3600.0  # a bot that left is shown this long
 
 EventSink = Callable[[str, dict[str, Any]], None]
-
-
-@dataclass(slots=True)
-class Peer:
-    """One DEALER of a client."""
-
-    identity: bytes
-    session: BotSession
-    credentials: PeerCredentials | None
-    in_flight: dict[int, Call] = field(default_factory=dict)
-    waiting: deque[bytes] = field(default_factory=deque)
-    waiting_bytes: int = 0
-
-
-class Call:
-    """One request on its way; the pipeline's view of a bot's frame. Times are boot-time seconds."""
-
-    __slots__ = ("abandoned", "arrived_at", "cancel", "deadline_at", "door", "id", "message", "peer", "replied")
-
-    def __init__(
-        self,
-        door: BotDoor,
-        peer: Peer,
-        request_id: int,
-        message: Request | Post,
-        arrived_at: float,
-        deadline_at: float,
-    ) -> None:
-        self.door = door
-        self.peer = peer
-        self.id = request_id
-        self.message = message
-        self.arrived_at = arrived_at
-        self.deadline_at = deadline_at
-        self.abandoned = False
-        self.replied = False
-        # Set by the pipeline: what to do when the caller no longer waits.
-        self.cancel: Callable[[], None] | None = None
-
-    def reply(self, answer: Response | Refusal | Accepted) -> None:
-        """Step 12. The first answer counts; an abandoned call's answer goes nowhere."""
-        if self.replied:
-            return
-        self.replied = True
-        self.peer.in_flight.pop(self.id, None)
-        self.door.landed()
-        if not self.abandoned:
-            self.door.send(self.peer, encode(answer, id=self.id))
-
-    def refuse(self, reason: Reason, message: str, *, retry_after_s: float | None = None, **details: Any) -> None:
-        self.reply(Refusal(reason, message, retry_after_s, Outcome.FAILED, details))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +90,7 @@ class BotDoor:
         on_event: EventSink,
         replay: Callable[[str], int] = lambda _bot_id: 0,
         ack: Callable[[str, list[str]], int] = lambda _bot_id, _names: 0,
+        telling: Telling | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -152,6 +102,7 @@ class BotDoor:
         self._on_event = on_event
         self._replay = replay
         self._ack = ack
+        self.telling = telling or Telling()
         self._door: DoorLike | None = None
         self._peers: dict[bytes, Peer] = {}
         self._primaries: dict[str, BotSession] = {}
@@ -321,21 +272,28 @@ class BotDoor:
             # DESIGN §3 rule 3: refused before the journal, whatever it is. A stopped agent wakes up to a pile of these.
             self.counters["refused_expired"] += 1
             late_s = (now_us - header.when) / 1e6
-            self._refuse(peer, header, Reason.EXPIRED, f"the deadline was over {late_s:.3f} s before the agent read it")
+            self._turn_away(
+                peer, header, message, Reason.EXPIRED, f"the deadline was over {late_s:.3f} s before the agent read it"
+            )
             return
         if self.draining:
-            self._refuse(peer, header, Reason.DRAINING, "the agent is stopping", 2.0)
+            self._turn_away(peer, header, message, Reason.DRAINING, "the agent is stopping", 2.0)
             return
         if peer.session.kind != "primary":
-            self._refuse(peer, header, Reason.NOT_PERMITTED, f"a {peer.session.kind} session sends no venue requests")
+            self._turn_away(
+                peer, header, message, Reason.NOT_PERMITTED, f"a {peer.session.kind} session sends no venue requests"
+            )
             return
         if header.id == 0 or header.id in peer.in_flight:
-            self._refuse(peer, header, Reason.BAD_REQUEST, "request id 0 or already in flight; a fresh id is expected")
+            self._turn_away(
+                peer, header, message, Reason.BAD_REQUEST, "request id 0 or already in flight; a fresh id is expected"
+            )
             return
         if len(peer.in_flight) >= REQUESTS_IN_FLIGHT_PER_PEER_MAX:
-            self._refuse(
+            self._turn_away(
                 peer,
                 header,
+                message,
                 Reason.QUEUE_FULL,
                 f"{REQUESTS_IN_FLIGHT_PER_PEER_MAX} requests of this socket are in flight, that is the bound",
                 0.1,
@@ -346,6 +304,20 @@ class BotDoor:
         peer.in_flight[header.id] = call
         self._airborne += 1
         self._take(call)
+
+    def _turn_away(
+        self,
+        peer: Peer,
+        header: Header,
+        message: Request | Post,
+        reason: Reason,
+        why: str,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """A request that does not become a call."""
+        self._refuse(peer, header, reason, why, retry_after_s)
+        asked = self.telling.asked(message, None, peer.session.bot_id, header.id, self._clock())
+        self.telling.refused(asked, Refusal(reason, why, retry_after_s))
 
     def _on_abandon(self, peer: Peer, header: Header, _message: Abandon) -> None:
         call = peer.in_flight.get(header.id)
@@ -585,6 +557,9 @@ class BotDoor:
     def in_flight(self) -> int:
         """Calls not answered yet, those of vanished peers included: an order of theirs is still seen through."""
         return self._airborne
+
+    def now(self) -> float:
+        return self._clock()
 
     def landed(self) -> None:
         self._airborne -= 1

@@ -42,10 +42,13 @@ def test_a_budget_holds_to_the_last_request(venue, allowance):
 
 @pytest.mark.parametrize("venue", sorted(shipped_profiles()))
 def test_profiles_and_tables_agree(venue):
-    """A shipped profile allows itself no more than the table says, under the same name."""
-    table = {allowance.rule.name: allowance.rule for allowance in LIMITS[venue]}
+    """A profile allows itself no more than the table says, under the same name; the sandbox is Binance-shaped."""
+    documented = LIMITS["binance" if venue == "sandbox" else venue]
+    table = {allowance.rule.name: allowance.rule for allowance in documented}
     for rule in shipped_profiles()[venue].budgets:
-        assert (rule.limit, rule.per_s) == (table[rule.name].limit, table[rule.name].per_s)
+        allowed = table[rule.name]
+        assert rule.limit <= allowed.limit
+        assert rule.limit / rule.per_s <= allowed.limit / allowed.per_s
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,7 @@ def test_profiles_and_tables_agree(venue):
     [
         ("binance", b"X-MBX-USED-WEIGHT-1M", b"5990", ("weight_1m", 5990.0)),
         ("binance-usdm", b"X-MBX-ORDER-COUNT-10S", b"7", ("orders_10s", 7.0)),
-        ("bybit", b"X-Bapi-Limit-Status", b"3", ("endpoint_1s", 7.0)),
+        ("bybit", b"X-Bapi-Limit-Status", b"3", ("orders_1s", 7.0)),
         ("bitmex", b"X-RateLimit-Remaining", b"0", ("requests_1m", 60.0)),
         ("bitmex", b"X-RateLimit-Remaining", b"many", None),
     ],
