@@ -110,6 +110,7 @@ class Agent:
             deliver=self._tell_bot,
             clock=ports.clock,
             equal_window_s=config.queue.idempotency_window_s,
+            venue_s=self.access.venue_s,
             on_event=self.event,
             telling=self.telling,
         )

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from jackstay_protocols.errors import Outcome, Reason, ValidationError
 from jackstay_protocols.messages import OutcomeNews
 from jackstay_protocols.messages import Refusal as WireRefusal
@@ -68,6 +70,7 @@ class Intents:
         clock: Callable[[], float],
         equal_window_s: float,
         on_event: EventSink,
+        venue_s: Callable[[str], float | None] = lambda _venue: None,
         telling: Telling | None = None,
     ) -> None:
         self._outbox: Outbox | None = None
@@ -76,6 +79,7 @@ class Intents:
         self._truths = LateTruths()
         self._deliver = deliver
         self._on_event = on_event
+        self._venue_s = venue_s
         self._hook = telling or Telling()
         self._waiting: dict[int, list[Reply[Settled]]] = {}
         self._telling: set[int] = set()  # a call that still runs will tell these itself
@@ -165,6 +169,8 @@ class Intents:
 
     async def begin(self, intents: tuple[Intent, ...]) -> Begun | Refusal | Wait:
         """In the journal, and on the disk where that was asked for, when this returns `Begun`."""
+        if (venue_s := self._venue_s(intents[0].venue)) is not None:
+            intents = tuple(msgspec.structs.replace(each, venue_s=venue_s) for each in intents)
         durable: Reply[BaseException | None] = Reply()
         admitted = self.outbox.begin_batch(intents, durable.set)
         if isinstance(admitted, Refusal | Wait):
@@ -199,9 +205,21 @@ class Intents:
             if settled is not None and settled.final:
                 self._wake(settled)
 
-    def told(self, begun: Begun) -> None:
-        """The call was answered: what comes later about these is late news."""
+    def told(self, begun: Begun, *, heard: bool = True) -> None:
+        """The call was answered: what comes later about these is late news. ``heard`` False: its caller had left, so
+        the answer itself is.
+        """
         self._telling.difference_update(begun.seqs)
+        for seq, intent in zip(begun.seqs, begun.intents, strict=True):
+            if not heard and self.outbox.is_uncollected(intent.bot_id, seq):
+                self._believes_unknown(seq, intent)
+                self._tell(intent.bot_id, seq)
+
+    def _believes_unknown(self, seq: int, intent: Intent) -> None:
+        """Its bot may place it again: should it exist, it gets the truth instead (late_truth.py)."""
+        story = self.outbox.one_uncollected(seq)
+        if intent.fields and story is not None and story.ending.state == State.DONE.value:
+            self._truths.note(intent, seq, self._clock() + self._equal_window_s)
 
     def settled(self, settled: Settled) -> None:
         """The outbox: evidence, time or a person ended it (its ``on_settled``)."""

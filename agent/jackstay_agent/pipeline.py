@@ -165,7 +165,7 @@ class Pipeline:
             if verdict.outcome is Outcome.UNKNOWN:
                 response = await self._resolved(call, begun, response)
             response = msgspec.structs.replace(response, intent=begun.name)
-            self._intents.told(begun)
+            self._intents.told(begun, heard=not call.abandoned)
         self.counters[response.outcome] += 1
         call.reply(response)  # 12
 

@@ -159,7 +159,10 @@ class Time:
         """The machine slept: monotonic timers of its processes are later by as much, and nothing ran meanwhile."""
         for process in owners:
             process.frozen_until = max(process.frozen_until, self.now + seconds)
-        self._heap = [(when + seconds if h.owner in owners else when, order, h) for when, order, h in self._heap]
+        for _, _, handle in self._heap:
+            if handle.owner in owners:
+                handle.when_ += seconds
+        self._heap = [(h.when_ if h.owner in owners else when, order, h) for when, order, h in self._heap]
         heapify(self._heap)
 
     def run(self, until: float, done: Callable[[], bool] = lambda: False, look_every_s: float = 0.5) -> bool:

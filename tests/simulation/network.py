@@ -169,6 +169,16 @@ class Network:
         for link in self.links.pop(owner, []):
             link.client_closes(abort=self.weather.dice("abort_delivers").random() < 0.5)
 
+    def heal(self) -> None:
+        """The storm is over: connections that it left half dead, or with much still under way, end now."""
+        soon = self.world.now + 0.5
+        for links in self.links.values():
+            for link in links:
+                late = link.out.free_at > soon or link.back.free_at > soon or not link.server._open
+                if link.client_open and (link.out.swallowed or late):
+                    link.back.swallowed = False
+                    link.lose(ConnectionResetError("reset by peer"))
+
     async def resolve(self, owner: Process, host: str, port: int) -> list[tuple[int, str, int]]:
         owner.touch()
         await asyncio.sleep(self.delay_s())

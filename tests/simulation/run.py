@@ -179,6 +179,7 @@ class Simulation:
         self.network.blocked["in"] = self.world.now + dice.uniform(0.3, 12.0)
 
     def _maintenance(self, dice: Random) -> None:
+        self.network.heal()
         self.house.maintenance_until = self.world.now + dice.uniform(1.0, 10.0)
 
     def _disk_full(self, dice: Random) -> None:
