@@ -9,43 +9,56 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from jackstay_protocols.endpoints import AgentPaths, state_folder
+from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, OutcomeNews
 
-from .config import Config, profiles_of
+from .config import Config, class_rules_of, profiles_of
+from .decision_desk import BreakerPlace, DecisionDesk
+from .dial_breakers import STREAM_DIALS, DialBreakers
 from .error_settings import DEFAULT_BREAKERS
+from .error_settings import STREAM_DIALS as DIAL_SETTINGS
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
+from .guardian import Guardian
 from .instance_lock import InstanceLock
 from .intents import Intents
 from .judgement import Judgement
+from .kept import Keeper, Kept
 from .logs import write_event
-from .order_desk import OrderDesk
+from .order_desk import OrderDesk, Verb
 from .outbox import Outbox
 from .pipeline import Pipeline
 from .ports import Ports, Worker
 from .resolver import Resolver
 from .telling import Telling
+from .trading_hours import TradingHours
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
+from .user_streams import UserStreams
 from .venue_access import VenueAccess
+from .venue_modes import VenueModes
 from .venues.outgoing import OutgoingRequest
 from .venues.profile import Profile
+from .watch_desk import WatchDesk
+from .watchdog import Watchdog
 from .witness import Witness
 
 TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
 SWEEP_EVERY_TICKS = 40
+KEEP_WATCH_EVERY_TICKS = 240
 STOP_AFTER_ANSWER_S = 0.1
 OUTBOX_PULSE_S = 0.02
 
@@ -87,6 +100,14 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
+        self.hours = TradingHours(config.hours, ports.wall)
+        self.modes = VenueModes(clock=ports.clock, on_event=self.event)
+        self.dial_breakers = DialBreakers(
+            config.errors.breakers.get("stream_dials", DIAL_SETTINGS),
+            clock=ports.clock,
+            random=ports.random.random,
+            on_event=self.event,
+        )
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
@@ -111,6 +132,7 @@ class Agent:
             clock=ports.clock,
             equal_window_s=config.queue.idempotency_window_s,
             venue_s=self.access.venue_s,
+            class_rules=class_rules_of(config),
             on_event=self.event,
             telling=self.telling,
         )
@@ -138,6 +160,7 @@ class Agent:
         )
         self._build_doors(own_uid, allow_uids)
         self._build_feeds(own_uid, allow_uids)
+        self._build_user_streams()
 
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         config, ports = self.config, self._ports
@@ -163,12 +186,24 @@ class Agent:
             ack=self.intents.ack,
             telling=self.telling,
         )
+        self.watchdog = Watchdog(
+            config.watching(),
+            sessions=self.bots.primaries,
+            probe=ports.watch_process,
+            guard=Guardian(lambda: self.intents.outbox, on_event=self.event),
+            clock=ports.clock,
+            wall=ports.wall,
+            on_event=self.event,
+        )
+        desk = WatchDesk(self.watchdog, sessions=self.bots.primaries, wall=ports.wall, on_event=self.event)
         self.control = ControlDoor(
             {
+                **desk.verbs(),
                 "status": self._verb_status,
                 "ping": self._verb_ping,
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
+                **self._decision_verbs(),
                 **OrderDesk(
                     lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=lambda: None
                 ).verbs(),
@@ -176,6 +211,27 @@ class Agent:
             allow_uids=allow_uids,
             own_uid=own_uid,
         )
+
+    def _decision_verbs(self) -> dict[str, Verb]:
+        return DecisionDesk(
+            breakers=self.breakers,
+            judgements=lambda: (each.judgement for each in self.upstreams),
+            modes=self.modes,
+            venues=self._venues,
+            clock=self._ports.clock,
+            on_event=self.event,
+            on_change=self._decided,
+        ).verbs()
+
+    def _venues(self) -> list[str]:
+        """Names of venues: those with a profile, and the hosts without one that were asked."""
+        return sorted({*profiles_of(self.config), *(each.judgement.venue for each in self.upstreams)})
+
+    def _decided(self) -> None:
+        """An operator changed a decision: tell what moved."""
+        for each in self.upstreams:
+            each.judgement.tell()
+        self.dial_breakers.tell()
 
     def _build_feeds(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         ports = self._ports
@@ -187,6 +243,7 @@ class Agent:
             ws_dial=self._ws_dial,
             publish=self._publish,
             on_event=self.event,
+            hours=self.hours,
         )
         self.feed_door = FeedDoor(
             FeedDoorSettings(
@@ -203,13 +260,41 @@ class Agent:
             process_gone=ports.process_gone,
         )
 
+    def _build_user_streams(self) -> None:
+        ports, profiles = self._ports, profiles_of(self.config)
+        wanted = {section.profile or name for name, section in self.config.venues.items() if section.user_stream}
+        venues = {name: data for name in wanted if (data := profiles[name].data.user_stream) is not None}
+        self.user_streams = UserStreams(
+            venues,
+            operations=self.access.asking,
+            loop=ports.loop,
+            clock=ports.clock,
+            random=ports.random.random,
+            ws_dial=self._ws_dial,
+            ask=self._ask_venue,
+            on_event=self.event,
+        )
+
     def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
         self.feed_door.publish(topic, first_seq, payloads)
 
     async def _ws_dial(self, url: str, **options: Any) -> Any:
         """A feed's dial with ``[upstreams]`` applied, under the agent's own TLS settings."""
         endpoint = self.config.endpoint_for(url)
-        return await self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
+
+        def dial() -> Any:
+            return self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
+
+        return await self.dial_breakers.guarded(endpoint.host, dial)
+
+    def breakers(self) -> Iterator[BreakerPlace]:
+        """Every breaker there is: one per upstream and class of endpoints, one per stream host."""
+        for each in self.upstreams:
+            judgement = each.judgement
+            for name, breaker in judgement.breakers.items():
+                yield BreakerPlace(judgement.name, judgement.venue, name, breaker)
+        for host, breaker in self.dial_breakers.breakers.items():
+            yield BreakerPlace(host, self.upstreams.venue_of(host), STREAM_DIALS, breaker)
 
     def _make_judgement(self, host: str, profile: Profile) -> Judgement:
         return Judgement(
@@ -220,6 +305,7 @@ class Agent:
             clock=self._ports.clock,
             random=self._ports.random,
             on_event=self.event,
+            modes=self.modes,
         )
 
     def _make_pool(self, endpoint: Endpoint) -> HttpPool:
@@ -256,6 +342,7 @@ class Agent:
     def _open_outbox(self) -> None:
         folder = state_folder(self.paths, os.environ)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._resume_watch(Kept(folder, "watchdog"))
         self.access.open(folder)
         ports = self._ports
         self._worker = ports.open_worker("outbox")
@@ -273,6 +360,31 @@ class Agent:
             )
         )
         self._beat_outbox()
+
+    def _resume_watch(self, kept: Kept) -> None:
+        """What an operator armed stays armed, and bots that were here are expected again."""
+        ports = self._ports
+        found, wrong = kept.read()
+        if found is not None:
+            try:
+                self.bots.adopt(self.watchdog.restore(found, same_boot=found.get("boot") == ports.boot_id))
+            except ValidationError as error:
+                wrong = kept.set_aside(str(error))
+        if wrong:
+            self.event("watchdog.forgot", {"file": str(kept.path), "why": wrong, "preset": "observe"})
+        self._watch_keeper = Keeper(
+            kept,
+            snapshot=lambda: self.watchdog.snapshot() | {"boot": ports.boot_id},
+            run_blocking=ports.run_blocking,
+            on_event=self.event,
+        )
+
+    def _watch(self) -> None:
+        """Look at the bots; write down what a restart has to know, and now and then the history of silences."""
+        self.watchdog.tick()
+        if self._watch_keeper and (self.watchdog.changed or self._ticks % KEEP_WATCH_EVERY_TICKS == 0):
+            self.watchdog.changed = False
+            self._watch_keeper.write()
 
     def _beat_outbox(self) -> None:
         """The outbox's and the resolver's pulse: batched outcomes, expiry, checkpoints, questions that are due."""
@@ -301,6 +413,7 @@ class Agent:
             self.feed_door.attach(self._open(self.paths.feed, self.feed_door.on_frame, mode, sndhwm=64))
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
             await self.feeds.start()
+            await self.user_streams.start()
         except BaseException:
             await self.stop()
             raise
@@ -335,10 +448,14 @@ class Agent:
             self._ticker.cancel()
         self.feed_door.close()
         await self.feeds.stop()
+        await self.user_streams.stop()
         await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
         for door in reversed(self._doors):
             door.close()
+        if self._watch_keeper is not None:
+            self._watch_keeper.write()
+            await self._watch_keeper.close()
         if self._pulse is not None:
             self._pulse.cancel()
             self.intents.outbox.close()
@@ -363,9 +480,11 @@ class Agent:
         if late_s > LAG_EXCUSED_S:
             self.lag_worst_s = max(self.lag_worst_s, late_s)
             self.bots.excuse(late_s)
+            self.watchdog.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
-        self.bots.watch()
+        self._watch()
         self.access.tick()
+        self.modes.tell()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
@@ -393,15 +512,18 @@ class Agent:
             "uptime_s": round(self._ports.clock() - self._started_at, 3),
             "state": "draining" if self.bots.draining else "running",
             "grade": self.access.grade,
-            "preset": "observe",
+            "preset": str(self.watchdog.armed.preset),
+            "watchdog": self.watchdog.status(),
             "runtime_dir": str(self.paths.runtime),
             "bots": self.bots.bots(),
             "requests": dict(self.pipeline.counters),
             "in_flight": self.bots.in_flight(),
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
+            "user_streams": self.user_streams.status(),
             "queue": self.intents.status(),
             "venues": self.access.status(),
+            "modes": self.modes.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,14 @@ from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
 from .connection_settings import ConnectionSettings
+from .core.liveness import WatchSettings
+from .core.order_class import ClassRules
 from .core.pool import PoolSettings
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .outbox.settings import OutboxSettings
 from .toml_places import line_of, unknown_keys
+from .trading_hours import HoursSettings
 from .transport.endpoint import Endpoint
 from .venues.credentials import KeySource
 from .venues.profile import Profile, shipped_profiles, user_profiles
@@ -48,6 +51,13 @@ class BotSection(Section, frozen=True, kw_only=True):
     beat_within_s: float = BEAT_WITHIN_S_DEFAULT  # lease of a bot that announces none
 
 
+class WatchSection(Section, frozen=True, kw_only=True):
+    """How bots are watched. What is done about one is armed by an operator (`jackstay arm`), never configured."""
+
+    restart_grace_s: float = 30.0  # from the end of a bot's process to "dead": a supervisor may bring it back
+    progress_max_s: float = 0.0  # a bot that beats without progress for so long is stalled; 0: not enforced
+
+
 class Reroute(Section, frozen=True, kw_only=True):
     """Where a host's traffic really goes."""
 
@@ -61,8 +71,10 @@ class VenueSection(Section, frozen=True, kw_only=True):
 
     profile: str = ""  # default: the section's own name
     keys: KeySource | None = None  # the agent's own key; without one the venue is carried only
+    user_stream: bool = True  # with a key: hear the account's own events, where the profile knows how
     live: bool = True  # the keys open a real account
     limits: dict[str, float] = {}  # the account's own allowances by budget name; 0 switches a budget off
+    classes: ClassRules = ClassRules()  # what its orders are for, where neither a tag nor the venue's fields say it
 
 
 class ConfigError(ValidationError):
@@ -84,6 +96,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     agent: AgentSection = AgentSection()
     bot: BotSection = BotSection()
+    watchdog: WatchSection = WatchSection()
     connections: PoolSettings = PoolSettings()
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
@@ -91,6 +104,7 @@ class Config(Section, frozen=True, kw_only=True):
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}
+    hours: dict[str, HoursSettings] = {}
 
     @classmethod
     def from_toml(cls, text: str, origin: str = "config") -> Config:
@@ -154,6 +168,10 @@ class Config(Section, frozen=True, kw_only=True):
             problems.append(f"[agent] drain_timeout_s = {self.agent.drain_timeout_s}; 0 to 300 seconds are expected")
         if not 0 < self.bot.beat_within_s <= 3600:
             problems.append(f"[bot] beat_within_s = {self.bot.beat_within_s}; above 0 and up to 3600 is expected")
+        try:
+            self.watching()
+        except ValidationError as error:
+            problems.append(f"[watchdog] {error}")
         for host, route in self.upstreams.items():
             try:
                 self.endpoint_for(f"https://{host}")
@@ -164,6 +182,11 @@ class Config(Section, frozen=True, kw_only=True):
                 feed.check(name)
             except ValidationError as error:
                 problems.append(f"[feeds.{name}] {error}")
+        for name, hours in self.hours.items():
+            try:
+                hours.made(name)
+            except ValidationError as error:
+                problems.append(f"[hours.{name}] {error}")
         for name, venue in self.venues.items():
             problem = venue.keys.problem() if venue.keys is not None else ""
             if problem:
@@ -193,6 +216,9 @@ class Config(Section, frozen=True, kw_only=True):
             )
         return problems
 
+    def watching(self) -> WatchSettings:
+        return WatchSettings(None, self.watchdog.restart_grace_s, self.watchdog.progress_max_s)
+
     def endpoint_for(self, url: str) -> Endpoint:
         """The endpoint of a bot's URL, with ``[upstreams]`` applied. Raises ValidationError on a bad URL."""
         endpoint = Endpoint.parse(url)
@@ -221,6 +247,13 @@ def profiles_of(config: Config) -> dict[str, Profile]:
         if venue.limits:
             profiles[profile.name] = profile.with_limits(venue.limits)
     return profiles
+
+
+def class_rules_of(config: Config) -> Callable[[str], ClassRules]:
+    """Venue (its profile's name) -> what the operator says of its orders."""
+    rules = {section.profile or name: section.classes for name, section in config.venues.items()}
+    default = ClassRules()
+    return lambda venue: rules.get(venue, default)
 
 
 def _target(route: str | Reroute) -> str:

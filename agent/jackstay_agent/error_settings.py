@@ -55,6 +55,9 @@ DEFAULT_BREAKERS: Mapping[str, BreakerSettings] = MappingProxyType(
     }
 )
 
+#: Dials of a stream host. Short: a feed that is not dialled sees nothing, and its own pace bounds the knocking.
+STREAM_DIALS = BreakerSettings(failure_threshold=5, open_s=1.0, open_growth=2.0, open_cap_s=15.0, open_spread=0.1)
+
 
 @dataclass(frozen=True, slots=True)
 class SeveritySettings:
@@ -93,7 +96,7 @@ class ErrorSettings:
 
 #: Tables of the [errors] section whose entries have shipped settings: where they stand, and what ships.
 _SHIPPED: tuple[tuple[tuple[str, ...], Mapping[Any, Any]], ...] = (
-    (("breakers",), DEFAULT_BREAKERS),
+    (("breakers",), {**DEFAULT_BREAKERS, "stream_dials": STREAM_DIALS}),
     (("severity", "escalation"), DEFAULT_ESCALATION),
     (("retry", "policies"), DEFAULT_POLICIES),
 )

@@ -39,6 +39,8 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     sequence: str = "auto"  # rule for order books' own numbers (core/book.py); auto: the dialect's; "": off
 
+    venue: str = ""  # the venue it belongs to, for [hours], besides its own name and the URL's host
+
     connect_timeout_s: float = 10.0
     ping_interval_s: float = 15.0  # below Binance's 20 s server rhythm, so a half-open line is found first
     pong_timeout_s: float = 10.0
@@ -55,6 +57,7 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     backoff_min_s: float = 0.25
     backoff_max_s: float = 30.0
     healthy_s: float = 10.0  # a connection up for this long is redialled at once, and resets the backoff
+    closed_dial_s: float = 60.0  # about this long between dials outside trading hours
     dials_max: int = 60  # per dial_window_s, over all sockets of the feed; Binance allows 300 per 5 min and IP
     dial_window_s: float = 300.0
 
@@ -92,6 +95,10 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValidationError(
                 f"feeds.{name}: connect_timeout_s above 0 and backoff_max_s of at least backoff_min_s are expected"
             )
+
+    def names(self) -> set[str]:
+        """What ``[hours]`` may call this feed's venue."""
+        return {name for name in (self.venue, parse_ws_url(self.url).host) if name}
 
     def made_dialect(self) -> Dialect:
         """The dialect with this table's own words in it."""
@@ -138,4 +145,6 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             cadence_min_s=self.cadence_min_s,
         )
         redial = RedialRules(min_s=self.backoff_min_s, max_s=self.backoff_max_s, healthy_s=self.healthy_s)
-        return SocketRules(beats, redial, self.first_message_s, self.subscribes_per_s, text)
+        return SocketRules(
+            beats, redial, self.first_message_s, self.subscribes_per_s, text, closed_dial_s=self.closed_dial_s
+        )

@@ -26,6 +26,7 @@ from .transport.websocket import WsClosed
 LATE_S = 0.25  # a timer this late means that we did not run: not the venue's silence (DESIGN §3 rule 13)
 CONTROL_BYTES_MAX = 64 * 1024
 _EVENT_TOPICS_MAX = 8
+HOURS_LOOK_S = 60.0  # the wall clock may be set: market hours are looked at this often at least
 _CROWD_S = 0.1  # sockets that waited for the same moment spread over this much
 
 
@@ -47,6 +48,13 @@ class Dial(Protocol):
     """Open one socket of the feed; raises ExchangeError with a reason (see transport/websocket.py)."""
 
     async def __call__(self, on_message: Callable[[int, bytes], None]) -> WsLike: ...
+
+
+class MarketLike(Protocol):
+    """The trading hours of the topics (trading_hours.py)."""
+
+    def open(self, topic: str) -> bool: ...
+    def changes_in_s(self, topics: Iterable[str]) -> float: ...
 
 
 class SocketOwner(Protocol):
@@ -74,6 +82,7 @@ class FeedSocket:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         random: Callable[[], float],
+        market: MarketLike | None = None,
     ) -> None:
         self.label = label
         self.state = FeedState.IDLE
@@ -94,6 +103,10 @@ class FeedSocket:
         self._loop = loop
         self._clock = clock
         self._random = random
+        self._market = market  # None: always open
+        self._open: set[str] = set()  # asked topics whose market is open
+        self._told_open = True
+        self._hours_timer: asyncio.TimerHandle | None = None
         self._redial = Redial(rules.redial)
         self._pace = Pace(rules.subscribes_per_s)
         self._first = FirstMessages(rules.first_message_s)
@@ -193,6 +206,7 @@ class FeedSocket:
             "transport_age_s": now - max(clocks.transport_at, ws.heard_at) if clocks and ws else None,
             "latency_ms": ws.latency_s * 1e3 if ws is not None and ws.latency_s is not None else None,
             "last_error": self.last_error,
+            "closed": self.closed,
         }
 
     # ------------------------------------------------------------ the task
@@ -210,7 +224,7 @@ class FeedSocket:
                 self._owner.socket_ended(self)
                 return
             if self.state is FeedState.BACKOFF:
-                await self._pause(delay_s)
+                await (self._rest(delay_s) if self.closed else self._pause(delay_s))
                 if not self.topics:
                     self._move(FeedMove.UNWANTED)
 
@@ -226,6 +240,27 @@ class FeedSocket:
         while (left_s := until - self._clock()) > 0:  # noqa: ASYNC110 - waiting for an instant, not for a condition
             await asyncio.sleep(left_s)
 
+    @property
+    def closed(self) -> bool:
+        """Are the markets of all wanted topics outside their hours?"""
+        return self._market is not None and not any(self._market.open(topic) for topic in self.topics)
+
+    def _slowly(self, delay_s: float) -> float:
+        """Outside trading hours nobody waits for a redial; it comes in time for the opening."""
+        if self._market is None or not self.closed:
+            return delay_s
+        slow_s = max(delay_s, self._rules.closed_dial_s * (0.5 + self._random()))
+        return min(slow_s, max(delay_s, self._market.changes_in_s(self.topics)))
+
+    async def _rest(self, delay_s: float) -> None:
+        """Wait outside trading hours; an opening, or a topic of an open market, ends it."""
+        until = self._clock() + delay_s
+        while self.topics and self.closed and (left_s := until - self._clock()) > 0:
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left_s, HOURS_LOOK_S)):
+                    await self._changed.wait()
+
     async def _one_connection(self) -> float:
         """Dial, serve until it ends; seconds to wait before the next dial."""
         self._move(FeedMove.DIAL)
@@ -236,7 +271,7 @@ class FeedSocket:
             self.failures += 1
             self.last_error = str(error)
             self._move(FeedMove.LOST)
-            delay_s = self._redial.failed(self._random(), retry_after_s=error.retry_after_s)
+            delay_s = self._slowly(self._redial.failed(self._random(), retry_after_s=error.retry_after_s))
             fields = {"error": str(error), "reason": str(error.reason), "retry_in_s": delay_s}
             self._event("feed.dial_failed", fields)
             return delay_s
@@ -258,6 +293,7 @@ class FeedSocket:
         self._asking.clear()
         self._renewing.clear()
         self._asked_at = None
+        self._open.clear()
         self._clocks = SocketClocks(self._rules.heartbeat, now, cadence=self._cadence)
         self._move(FeedMove.CONNECTED)
         self._event("feed.connected", {"connects": self.connects, "topics": len(self.topics)})
@@ -277,7 +313,7 @@ class FeedSocket:
         self._move(FeedMove.LOST)
         if self.retiring and closed.by == "us":
             return 0.0
-        delay_s = self._redial.lost(up_s, self._random())
+        delay_s = self._slowly(self._redial.lost(up_s, self._random()))
         fields = {"by": closed.by, "code": closed.code, "reason": closed.reason, "detail": closed.detail}
         self._event("feed.lost", {**fields, "up_s": up_s, "retry_in_s": delay_s, "topics": len(self.topics)})
         return delay_s
@@ -347,11 +383,39 @@ class FeedSocket:
     def _mark_asked(self, topics: list[str], now: float) -> None:
         new = [topic for topic in topics if topic not in self._asked]
         self._asked.update(dict.fromkeys(new))
-        self._first.expect(new, now)
         if new:
             self._asked_at = now
+        if self._market is None:
+            self._first.expect(new, now)
+        elif new:
+            self._look_at_hours()
         if self._clocks is not None:
-            self._clocks.expect(now, bool(self._asked))
+            self._clocks.expect(now, bool(self._asked) and (self._market is None or bool(self._open)))
+
+    def _look_at_hours(self) -> None:
+        """Which asked topics are to be heard now? Outside its hours a topic has no first-message deadline, and a socket
+        without any open topic no data clock."""
+        market, clocks, now = self._market, self._clocks, self._clock()
+        if self._hours_timer is not None:
+            self._hours_timer.cancel()
+            self._hours_timer = None
+        if market is None or clocks is None:
+            return
+        before, self._open = self._open, {topic for topic in self._asked if market.open(topic)}
+        self._first.expect(self._open - before, now)
+        for topic in before - self._open:
+            self._first.forget(topic)
+        clocks.expect(now, bool(self._open))
+        if self._told_open is not bool(self._open):
+            self._told_open = bool(self._open)
+            self._event("feed.hours", {"open": self._told_open, "topics": len(self._asked)})
+        delay_s = min(market.changes_in_s(self._asked) + 0.001, HOURS_LOOK_S)
+        self._hours_timer = self._loop.call_later(delay_s, self._hours_due)
+
+    def _hours_due(self) -> None:
+        self._hours_timer = None
+        self._look_at_hours()
+        self._plan_check()
 
     # ------------------------------------------------------------ messages
 
@@ -419,6 +483,9 @@ class FeedSocket:
         if self._pump_timer is not None:
             self._pump_timer.cancel()
             self._pump_timer = None
+        if self._hours_timer is not None:
+            self._hours_timer.cancel()
+            self._hours_timer = None
 
     # ------------------------------------------------------------ words
 

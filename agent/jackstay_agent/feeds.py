@@ -31,6 +31,7 @@ from .feed_batches import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Batcher, Publish, T
 from .feed_routes import FeedRoutes
 from .feed_settings import FeedSettings
 from .feed_socket import FeedSocket, WsLike
+from .trading_hours import TradingHours
 from .transport.websocket import WsClosed, WsSettings
 
 __all__ = ["BATCH_BYTES_MAX", "BATCH_FRAMES_MAX", "Feed", "FeedManager", "FeedSettings", "WsDial"]
@@ -93,6 +94,7 @@ class Feed:
             pong_timeout_s=settings.pong_timeout_s,
         )
         self._made = 0
+        self._market = manager.hours.market({name, *settings.names()}) if manager.hours is not None else None
 
     # ------------------------------------------------------------ demand
 
@@ -235,6 +237,7 @@ class Feed:
             loop=manager.loop,
             clock=manager.clock,
             random=manager.random,
+            market=self._market,
         )
         socket.start()
         return socket
@@ -435,8 +438,10 @@ class FeedManager:
         ws_dial: WsDial,
         publish: Publish,
         on_event: OnEvent,
+        hours: TradingHours | None = None,
     ) -> None:
         self.loop = loop
+        self.hours = hours
         self.clock = clock
         self.random = random
         self.ws_dial = ws_dial

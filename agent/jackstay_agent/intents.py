@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from jackstay_protocols.errors import Outcome, Reason, ValidationError
+from jackstay_protocols.errors import Lane, Outcome, Reason, ValidationError
 from jackstay_protocols.messages import OutcomeNews
 from jackstay_protocols.messages import Refusal as WireRefusal
 
 from .core.answer_body import told_by_items
 from .core.intent import State
+from .core.order_class import ClassRules, OrderFacts, classify_order, reduces
 from .core.outcome_tables import TABLES
 from .core.verdict import Verdict
 from .flight import Reply
@@ -71,8 +72,10 @@ class Intents:
         equal_window_s: float,
         on_event: EventSink,
         venue_s: Callable[[str], float | None] = lambda _venue: None,
+        class_rules: Callable[[str], ClassRules] = lambda _venue: ClassRules(),
         telling: Telling | None = None,
     ) -> None:
+        """``class_rules``: what an operator said of a venue's orders."""
         self._outbox: Outbox | None = None
         self._clock = clock
         self._equal_window_s = equal_window_s
@@ -80,6 +83,7 @@ class Intents:
         self._deliver = deliver
         self._on_event = on_event
         self._venue_s = venue_s
+        self._class_rules = class_rules
         self._hook = telling or Telling()
         self._waiting: dict[int, list[Reply[Settled]]] = {}
         self._telling: set[int] = set()  # a call that still runs will tell these itself
@@ -124,8 +128,15 @@ class Intents:
             "signed": Signed.AGENT if request.sign else Signed.BOT,
             "recv_window_s": late_s,
         }
+        rules = self._class_rules(way.upstream.profile.name)
         if not placed:
-            return (Intent(key=request.idempotency_key, **common),)
+            told = classify_order(OrderFacts("", request.tag), rules)
+            return (Intent(key=request.idempotency_key, order_class=told, **common),)
+        facts = [
+            OrderFacts(order.side, request.tag, order.client_id, order.reduce_only, order.marks) for order in placed
+        ]
+        if way.route.kind == "place" and all(reduces(each) for each in facts):
+            common["lane"] = Lane.DERISK  # the venue itself keeps it from enlarging anything (DESIGN §3 rule 4)
         return tuple(
             Intent(
                 key=request.idempotency_key if item == 0 else "",
@@ -134,7 +145,9 @@ class Intents:
                 client_order_id=order.client_id,
                 family=order.family,
                 fields=_fields(order),
+                order_class=classify_order(facts[item], rules),
                 is_entry=not order.reduce_only,
+                post_only="post_only" in order.marks,
                 item=item,
                 **common,
             )

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import random as chance
 from collections.abc import Callable
-from typing import Any
+from hashlib import blake2b
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from jackstay_protocols.errors import Lane, Reason
+from jackstay_protocols.types import OrderClass
 
 from .core.breaker import Breaker, BreakerSettings, BreakerState, Permit
 from .core.breaker import Refusal as BreakerRefusal
 from .core.loop_stop import LoopStop
+from .core.modes import Mode
 from .core.rate_headers import HeaderReader
 from .core.rate_limit import Admit, Ask, GateScope, Limiter, Refuse, Wait
 from .core.retry import RetryBudget, RetrySettings
 from .core.verdict import BreakerMark, Verdict
-from .venues.profile import Profile, Route
+from .venue_modes import VenueModes
+from .venues.profile import GENERIC, Profile, Route
 
 EventSink = Callable[[str, dict[str, Any]], None]
 
@@ -43,6 +47,19 @@ NOT_PART_OF_AN_ORDER = frozenset(
 )
 
 
+#: Classes of endpoints; what breaks one need not break the others (DESIGN §5 Breaker).
+ORDERS, ACCOUNT, MARKET_DATA = "orders", "account", "market_data"
+BREAKER_CLASSES = (ORDERS, ACCOUNT, MARKET_DATA)
+ORDER_KINDS = frozenset({"place", "amend", "replace", "cancel", "cancel_all", "unlisted"})
+
+
+class Door(NamedTuple):
+    """What a request of one endpoint and key has to pass; kept, for it holds no state of its own."""
+
+    ask: Ask
+    breaker: Breaker
+
+
 class Judgement:
     """What one upstream may be asked now, and what its answers teach."""
 
@@ -56,10 +73,13 @@ class Judgement:
         clock: Callable[[], float],
         random: chance.Random,
         on_event: EventSink,
+        modes: VenueModes,
     ) -> None:
         self.name = name
         self.profile = profile
-        self.breaker = Breaker(breaker, name=name)
+        self.venue = name if profile is GENERIC else profile.name
+        self.breakers = {each: Breaker(breaker, name=f"{name} {each}") for each in BREAKER_CLASSES}
+        self._first = self.breakers[ORDERS]
         self.limiter = Limiter(profile.budgets)
         self.retry_budget = RetryBudget(retry)
         self.loop_stop = LoopStop()
@@ -68,7 +88,8 @@ class Judgement:
         self._clock = clock
         self._random = random
         self._on_event = on_event
-        self._asks: dict[tuple[str, str, str], Ask] = {}
+        self._modes = modes
+        self._doors: dict[tuple[str, str, Lane, str, str], Door] = {}
         self._keys: dict[bytes, str] = {}
         self._rejects_seen = False
 
@@ -85,18 +106,19 @@ class Judgement:
                 if alias is None:
                     if len(self._keys) >= 256:
                         self._keys.clear()
-                    alias = self._keys[value] = f"key{len(self._keys) + 1}"
+                    # the same after a restart and in every agent of the host: budgets are kept under it
+                    alias = self._keys[value] = f"key-{blake2b(value, digest_size=4).hexdigest()}"
                 return alias
         return ""
 
-    def ask(self, method: str, path: str, route: Route, key: str) -> Ask:
-        """What this request costs and which gates it passes; kept per endpoint and key, for it holds no state."""
-        found = self._asks.get((method, path, key))
+    def door(self, method: str, path: str, route: Route, key: str, breaker: str = "") -> Door:
+        """What this request costs, which gates it passes, and which breaker is its own (or the one that is named)."""
+        place = (method, path, route.lane, key, breaker)
+        found = self._doors.get(place)
         if found is None:
-            if len(self._asks) >= 4096:
-                self._asks.clear()
-            endpoint = f"{method} {path}"
-            gates = [(GateScope.IP, "ip"), (GateScope.KEY, key), (GateScope.ENDPOINT, endpoint)]
+            if len(self._doors) >= 4096:
+                self._doors.clear()
+            gates = [(GateScope.IP, "ip"), (GateScope.KEY, key), (GateScope.ENDPOINT, f"{method} {path}")]
             if route.orders:
                 gates.append((GateScope.ORDER_COUNT, key))
             charges = [
@@ -104,14 +126,29 @@ class Judgement:
                 for name, per_key, counts_orders in self.profile.charged
                 if (route.orders if counts_orders else route.weight)
             ]
-            found = self._asks[method, path, key] = Ask(route.lane, tuple(charges), tuple(gates))
+            ask = Ask(route.lane, tuple(charges), tuple(gates))
+            found = self._doors[place] = Door(ask, self.breakers[breaker or breaker_class(route, key)])
         return found
 
-    def acquire(self, route: Route) -> Permit | BreakerRefusal:
-        return self.breaker.acquire(self._clock(), derisk=route.lane is Lane.DERISK)
+    def acquire(self, door: Door, route: Route) -> Permit | BreakerRefusal:
+        return door.breaker.acquire(self._clock(), derisk=route.lane is Lane.DERISK)
 
-    def admit(self, ask: Ask, deadline_at: float, ticket: Wait | None) -> Admit | Wait | Refuse:
-        return self.limiter.admit(self._clock(), ask, deadline_at=deadline_at, ticket=ticket)
+    def admit(self, door: Door, deadline_at: float, ticket: Wait | None) -> Admit | Wait | Refuse:
+        return self.limiter.admit(self._clock(), door.ask, deadline_at=deadline_at, ticket=ticket)
+
+    def held(self, orders: list[tuple[OrderClass, bool]]) -> tuple[str, float | None] | None:
+        """(message, retry after) where a mode stops one of these orders: (class, is post only)."""
+        for order_class, post_only in orders:
+            hold = self._modes.refusal(self.venue, Lane.ORDER, order_class, post_only=post_only)
+            if hold is not None:
+                left_s = None if hold.until is None else max(0.0, hold.until - self._clock())
+                what = (
+                    "an order that is not post-only"
+                    if hold.mode is Mode.POST_ONLY
+                    else f"an order of class {order_class}"
+                )
+                return f"{self.name}: mode {hold.mode} (by {hold.holder}: {hold.why}) stops {what}", left_s
+        return None
 
     def order_key(self, path: str, query: str, body: bytes) -> tuple[str, ...]:
         """Equal for equal orders: the fields without ids, clocks and signatures, sorted."""
@@ -141,8 +178,8 @@ class Judgement:
 
     def record(
         self,
+        door: Door,
         permit: Permit,
-        route: Route,
         endpoint: str,
         key: str,
         verdict: Verdict,
@@ -156,13 +193,13 @@ class Judgement:
         """
         now = self._clock()
         if not sent:
-            self.breaker.ignore(permit, now)
+            door.breaker.ignore(permit, now)
         elif verdict.breaker is BreakerMark.SUCCESS:
-            self.breaker.success(permit, now, duration_s)
+            door.breaker.success(permit, now, duration_s)
         elif verdict.breaker is BreakerMark.FAILURE:
-            self.breaker.failure(permit, now, duration_s, jitter=self._random.random())
+            door.breaker.failure(permit, now, duration_s, jitter=self._random.random())
         else:
-            self.breaker.ignore(permit, now)
+            door.breaker.ignore(permit, now)
         if headers and self._limits:
             for budget, used in self._headers.read(headers, self._limits):
                 self.limiter.correct(now, budget, self.profile.whose(budget, key), used)
@@ -176,7 +213,7 @@ class Judgement:
                 why=f"{verdict.cause} from {self.name}",
                 ban=verdict.ban,
             )
-        self._tell()
+        self.tell()
 
     def order_answered(self, key: tuple[str, ...], verdict: Verdict, *, rejected: bool) -> None:
         """Feed the loop stop: an equal reject counts, anything accepted clears."""
@@ -189,12 +226,11 @@ class Judgement:
             self.loop_stop.succeeded(now, self.name)
             self._rejects_seen = False
 
-    def give_back(self, permit: Permit, admitted: Admit | None) -> None:
+    def give_back(self, door: Door, permit: Permit, room: Admit) -> None:
         """Admitted and not sent: neither success nor failure (DESIGN §3 rule 12)."""
         now = self._clock()
-        self.breaker.ignore(permit, now)
-        if admitted is not None:
-            self.limiter.give_back(now, admitted)
+        door.breaker.ignore(permit, now)
+        self.limiter.give_back(now, room)
 
     # ------------------------------------------------------------ operators
 
@@ -206,32 +242,35 @@ class Judgement:
             for gate in self.limiter.status(now)["gates"]
             if self.limiter.release(now, GateScope(gate["scope"]), gate["whose"])
         ]
-        before = self.breaker.state
-        if before is not BreakerState.CLOSED:
-            self.breaker.force(BreakerState.CLOSED, now, why="reset by an operator")
+        before = {name: str(each.state) for name, each in self.breakers.items()}
+        for breaker in self.breakers.values():
+            if breaker.state is not BreakerState.CLOSED:
+                breaker.force(BreakerState.CLOSED, now, why="reset by an operator")
         released = self.loop_stop.release(now, self.name)
-        self._tell()
-        return {"breaker_was": str(before), "gates_opened": opened, "loops_released": released}
+        self.tell()
+        return {"breakers_were": before, "gates_opened": opened, "loops_released": released}
 
     def status(self) -> dict[str, Any]:
-        now = self._clock()
-        self.breaker.advance(now)
-        until = self.breaker.until
-        return {
-            "breaker": {
-                "state": str(self.breaker.state),
-                "left_s": round(until - now, 3) if until is not None else None,
-                **self.breaker.counts,
-            },
-            "limits": self.limiter.status(now),
-        }
+        """``breaker`` is the state of the worst of ``breakers``, with all their counts together."""
+        breakers = {name: self._shown(each) for name, each in self.breakers.items()}
+        worst = max(breakers.values(), key=lambda each: _WORST.index(each["state"]))
+        worst = worst | {name: sum(each[name] for each in breakers.values()) for name in self._first.counts}
+        return {"breaker": worst, "breakers": breakers, "limits": self.limiter.status(self._clock())}
 
-    def _tell(self) -> None:
-        for event in self.breaker.drain_events():
-            self._on_event(
-                f"breaker.{event.to_state if event.kind == 'moved' else event.kind}",
-                {"upstream": self.name, "was": event.from_state.value, "why": event.why},
-            )
+    def _shown(self, breaker: Breaker) -> dict[str, Any]:
+        now = self._clock()
+        breaker.advance(now)
+        left_s = round(breaker.until - now, 3) if breaker.until is not None else None
+        return {"state": str(breaker.state), "left_s": left_s, "why": breaker.why, **breaker.counts}
+
+    def tell(self) -> None:
+        """Turn what happened into events."""
+        for name, breaker in self.breakers.items():
+            for event in breaker.drain_events() if breaker.pending else ():
+                self._on_event(
+                    f"breaker.{event.to_state if event.kind == 'moved' else event.kind}",
+                    {"upstream": self.name, "class": name, "was": event.from_state.value, "why": event.why},
+                )
         for told in self.limiter.drain_events():
             self._on_event(
                 f"limit.{told.kind}",
@@ -244,6 +283,15 @@ class Judgement:
                 },
             )
 
+
+def breaker_class(route: Route, key: str) -> str:
+    """Whose breaker a request is: that of orders, of the account, or of public market data."""
+    if route.kind in ORDER_KINDS:
+        return ORDERS
+    return ACCOUNT if key or route.kind in ("order_query", "other") else MARKET_DATA
+
+
+_WORST = ("closed", "metrics_only", "disabled", "half_open", "open", "forced_open")
 
 REFUSAL_WORDS = {
     Reason.BREAKER_OPEN: "the breaker of {name} is open after repeated failures",

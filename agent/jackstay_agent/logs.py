@@ -23,6 +23,10 @@ WARNINGS = frozenset(
         "feed.subscribe_failed",
         "feed.dial_failed",
         "feed.gap",
+        "user_stream.lost",
+        "user_stream.failed",
+        "user_stream.keep_failed",
+        "user_stream.notice",
         "bot.gone",
         "pool.dial_failed",
         "loop.lagged",
@@ -39,6 +43,10 @@ WARNINGS = frozenset(
         "resolver.cannot_ask",
         "venue.clock_stepped",
         "bot.stalled",
+        "bot.dead",
+        "would.cancel",
+        "watchdog.forgot",
+        "state.unwritten",
     }
 )
 ERRORS = frozenset({"request.broken", "resolver.broken", "agent.stop_timeout"})

@@ -16,16 +16,15 @@ import msgspec
 from jackstay_protocols.errors import Outcome, Reason, ValidationError
 from jackstay_protocols.messages import Post, Refusal, Request, Response
 
-from .core.breaker import Permit
+from .admission import Admission, CallLater, Leave
 from .core.classify import Cause, Verdict, classify_answer, classify_failure
 from .core.intent import State
-from .core.rate_limit import Admit, Refuse, Wait
 from .core.retry import RetryAt, RetryPolicy, RetryState, Would, may_retry, would_retry
 from .flight import Flight, Reply
 from .gateway.bot_door import Call
 from .intents import OUTCOMES, Begun, Intents, wire_refusal
-from .judgement import REFUSAL_WORDS, Judgement
-from .outbox import Duplicate, Ending, Intent, Settled, Signed
+from .judgement import Door, Judgement
+from .outbox import Duplicate, Ending, Intent
 from .outbox import Wait as StandBehind
 from .resolver import Resolver
 from .telling import Asked, Telling
@@ -39,13 +38,10 @@ from .witness import Witness
 EventSink = Callable[[str, dict[str, Any]], None]
 _loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster than the standard library's
 
-CallLater = Callable[[float, Callable[[], None]], Any]
-
 # "Not now" is obeyed, not retried (Envoy's rule for overload and rate limits): the gate and the bot decide.
 ANSWER_SHARE = 0.6  # of the bot's deadline, where the rest can be used to ask (issue: the outbox)
 ANSWER_MARGIN_S = 0.02  # the answer has to travel back
 RESOLVED_HEADER = (b"x-jackstay-outcome", b"resolved")
-NOBODY: Any = object()
 
 OBEYED = frozenset({Cause.RATE_LIMITED, Cause.ORDER_RATE, Cause.BANNED, Cause.OVERLOAD, Cause.WAF, Cause.MAINTENANCE})
 
@@ -97,6 +93,7 @@ class Pipeline:
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
         )
+        self._admission = Admission(clock=clock, call_later=call_later, intents=intents, counters=self.counters)
 
     def take(self, call: Call) -> None:
         """Steps 4 to 12 for one call; returns at its first wait."""
@@ -114,32 +111,36 @@ class Pipeline:
         except ValidationError as error:
             self._refuse(call, Reason(error.reason or Reason.BAD_REQUEST), str(error))
             return
+        if isinstance(request, Post):
+            self._refuse(call, Reason.NOT_YET, "queued requests come with the durable outbox; use request()")
+            return
         judgement = way.upstream.judgement
         key = judgement.key_alias(request.headers if signer is None else signer.key_headers())
         reading = self._access.reading(way.upstream.profile.name)
         call.asked = self._telling.asked(
             request, way, call.peer.session.bot_id, call.id, call.arrived_at, account=key, operations=reading
         )
-        if not self._may_start(call, way, judgement):
-            return
         intents = self._intents.read(call, way, reading)
+        way = _lane_by_evidence(way, intents)
         if intents and (await self._was_duplicate(call, intents) or self._was_told_late(call, way, intents)):
             return
         judgement.retry_budget.called(call.arrived_at)
+        door = judgement.door(request.method, way.path, way.route, key)
+        loop_key = (lambda: _order_key(judgement, way, call)) if way.route.is_order else None
         begun: Begun | None = None
         state = RetryState.begin(self._retry, call.arrived_at, call.deadline_at)
         result: HttpAnswer | HttpFailure | None = None
         while True:
-            permit = await self._admit(call, way, judgement, key, intents)  # 4
-            if isinstance(permit, Refusal):
+            leave = await self._admission.admit(call, way, judgement, door, intents, loop_key)  # 4
+            if isinstance(leave, Refusal):
                 if result is None:
-                    self._answer_refusal(call, permit)
+                    self._answer_refusal(call, leave)
                     return
                 break  # a second try is not to be had: the first one's answer stands
             if intents:
                 written = await self._intents.begin(intents)  # 5
                 if not isinstance(written, Begun):
-                    judgement.give_back(permit, None)
+                    judgement.give_back(door, leave.permit, leave.room)
                     if isinstance(written, StandBehind):
                         continue  # another one became unknown meanwhile: stand in line behind it
                     self._answer_refusal(call, wire_refusal(written, way.upstream.host))
@@ -151,14 +152,14 @@ class Pipeline:
             verdict = self._classify(way, result)  # 9
             if begun is not None:
                 self._intents.finish(begun, verdict, result, way.upstream.profile.table)
-            self._record(judgement, permit, way, call, key, verdict, started_at, result)  # 10
+            self._record(judgement, door, leave, way, call, key, verdict, started_at, result)  # 10
             self._witnessed(way, request, result, started_at)
             again = self._again(judgement, way, state, verdict)  # 11
             if again is None or call.abandoned:
                 break
             self.counters["retries"] += 1
             state = again.state
-            await self._until(again.at)
+            await self._admission.until(again.at)
         self._learn(judgement, way, call, verdict)
         response = _response(result, verdict, self._clock() - call.arrived_at, state.attempts)
         if begun is not None:
@@ -189,7 +190,7 @@ class Pipeline:
             )
             return True
         if found.ending is None:
-            await self._until_settled((found.seq,), call.deadline_at)
+            await self._admission.until_settled((found.seq,), call.deadline_at)
             found = outbox.find_duplicate(first.bot_id, first.key, first) or found
         call.reply(_repeated(found))
         return True
@@ -223,100 +224,22 @@ class Pipeline:
         call.message = msgspec.structs.replace(call.message, body=named.body)
         return way._replace(target=named.target.encode("ascii"))
 
-    # ---- 4
-
-    def _may_start(self, call: Call, way: Way, judgement: Judgement) -> bool:
-        """What is refused whatever the venue's state: verbs of later versions, and a loop of equal rejects."""
-        if isinstance(call.message, Post):
-            self._refuse(call, Reason.NOT_YET, "queued requests come with the durable outbox; use request()")
-            return False
-        if way.route.is_order:
-            looping = judgement.loop_refusal(lambda: _order_key(judgement, way, call))
-            if looping is not None:
-                self._refuse(call, Reason.LOOP_STOPPED, looping[0], looping[1])
-                return False
-        return True
-
-    async def _admit(
-        self, call: Call | Own, way: Way, judgement: Judgement, key: str, intents: tuple[Intent, ...]
-    ) -> Permit | Refusal:
-        """Rule 1, breaker permit and room in the budgets, waiting inside the deadline; or why not."""
-        no = await self._stand(call, way, intents)
-        if no is not None:
-            return no
-        ticket: Wait | None = None
-        ask = judgement.ask(call.message.method, way.path, way.route, key)
-        while True:
-            room = judgement.admit(ask, call.deadline_at, ticket)
-            if isinstance(room, Refuse):
-                return Refusal(room.reason, f"{way.upstream.host}: {room.why}", room.retry_after_s)
-            if isinstance(room, Admit):
-                break
-            ticket = room
-            self.counters["waited"] += 1
-            await self._until(room.until)
-            if call.abandoned:
-                judgement.limiter.leave(ticket)
-                return Refusal(Reason.EXPIRED, "the caller no longer waits")
-        permit = judgement.acquire(way.route)
-        if isinstance(permit, Permit):
-            return permit
-        judgement.limiter.give_back(self._clock(), room)
-        words = REFUSAL_WORDS[permit.reason].format(name=way.upstream.host)
-        return Refusal(permit.reason, words, permit.retry_after_s)
-
-    async def _stand(self, call: Call | Own, way: Way, intents: tuple[Intent, ...]) -> Refusal | None:
-        """DESIGN §3 rule 1: an order equal to an unknown one is refused, other entries of its side wait for it."""
-        until = call.deadline_at
-        if intents and intents[0].signed is Signed.BOT and intents[0].recv_window_s is not None:
-            # a signature older than its window is refused by the venue: not sent
-            until = min(until, self._clock() + intents[0].recv_window_s)
-        while True:
-            no = self._intents.stand(intents)
-            if no is None:
-                return None
-            if not isinstance(no, StandBehind):
-                return wire_refusal(no, way.upstream.host)
-            self.counters["waited"] += 1
-            if await self._until_settled(no.behind, until) is None:
-                behind = ", ".join(map(str, no.behind[:3]))
-                return Refusal(
-                    Reason.EXPIRED, f"it waited behind unknown orders of its symbol and side (intents {behind})"
-                )
-
-    async def _until_settled(self, seqs: tuple[int, ...], instant: float) -> Settled | None:
-        """Until one of these is settled, or the instant is there (None)."""
-        left_s = instant - self._clock()
-        if left_s <= 0:
-            return None
-        rung = self._intents.when_settled(seqs)
-        timer = self._call_later(left_s, lambda: rung.set(NOBODY))
-        settled = await rung
-        timer.cancel()
-        self._intents.stop_waiting(seqs, rung)
-        return None if settled is NOBODY else settled
-
-    async def _until(self, instant: float) -> None:
-        """Wait for an instant of the clock, never a moment less (uvloop timers may fire 1 ms early)."""
-        while True:
-            left_s = instant - self._clock()
-            if left_s <= 0:
-                return
-            rung: Reply[None] = Reply()
-            self._call_later(left_s + 0.001, lambda rung=rung: rung.set(None))  # type: ignore[misc]
-            await rung
-
     # ---- the agent's own questions
 
-    async def ask(self, origin: str, question: OutgoingRequest, deadline_at: float) -> HttpAnswer | HttpFailure | None:
-        """Carry a signed question to a venue under its own limits and breaker. None: it may not be asked now."""
+    async def ask(
+        self, origin: str, question: OutgoingRequest, deadline_at: float, breaker: str = ""
+    ) -> HttpAnswer | HttpFailure | None:
+        """Carry a question to a venue under its own limits and the breaker of its class, or the one that is named.
+        None: it may not be asked now.
+        """
         message = Request(question.method, origin + question.target, question.headers, question.body)
         way = self._upstreams.way(message.method, message.target, "")
         own = Own(message, deadline_at)
         judgement = way.upstream.judgement
         key = judgement.key_alias(message.headers)
-        permit = await self._admit(own, way, judgement, key, ())
-        if isinstance(permit, Refusal):
+        door = judgement.door(message.method, way.path, way.route, key, breaker)
+        leave = await self._admission.admit(own, way, judgement, door)
+        if isinstance(leave, Refusal):
             return None
         started_at = self._clock()
         own.asked = self._telling.asked(
@@ -330,7 +253,7 @@ class Pipeline:
             own=True,
         )
         result = await self._send(own, way, deadline_at)
-        self._record(judgement, permit, way, own, key, self._classify(way, result), started_at, result)
+        self._record(judgement, door, leave, way, own, key, self._classify(way, result), started_at, result)
         return result
 
     # ---- 6, 7, 8
@@ -345,7 +268,7 @@ class Pipeline:
         """The truth, if it can be had before the bot's deadline; otherwise it comes later as news."""
         if len(begun.intents) > 1 or not self._resolver.can_ask(begun.intents[0]):
             return unknown
-        settled = await self._until_settled(begun.seqs, call.deadline_at - ANSWER_MARGIN_S)
+        settled = await self._admission.until_settled(begun.seqs, call.deadline_at - ANSWER_MARGIN_S)
         if settled is None:
             return unknown
         ending = settled.ending
@@ -410,7 +333,8 @@ class Pipeline:
     def _record(
         self,
         judgement: Judgement,
-        permit: Permit,
+        door: Door,
+        leave: Leave,
         way: Way,
         call: Call | Own,
         key: str,
@@ -422,8 +346,8 @@ class Pipeline:
         ended_at = self._clock()
         endpoint = f"{call.message.method} {way.path}" if verdict.gate is not None else ""
         judgement.record(
-            permit,
-            way.route,
+            door,
+            leave.permit,
             endpoint,
             key,
             verdict,
@@ -487,6 +411,13 @@ class Pipeline:
             },
         )
         call.refuse(Reason.INTERNAL, f"a fault of the agent: {type(error).__name__}; its log has the details")
+
+
+def _lane_by_evidence(way: Way, intents: tuple[Intent, ...]) -> Way:
+    """The de-risking lane for orders which the venue itself keeps from enlarging anything (DESIGN §3 rule 4)."""
+    if intents and intents[0].lane is not way.route.lane:
+        return way._replace(route=msgspec.structs.replace(way.route, lane=intents[0].lane))
+    return way
 
 
 def _outgoing(way: Way, request: Request | Post) -> OutgoingRequest:

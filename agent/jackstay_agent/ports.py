@@ -21,6 +21,7 @@ import zmq
 
 from jackstay_protocols.clock import boot_id, boot_s
 
+from .core.liveness import Process
 from .gateway.door import Door, DoorLike
 from .logs import make_logger
 from .outbox.runner import ThreadWorker
@@ -73,6 +74,7 @@ class Ports:
     pid: int
     make_logger: Callable[[str, str], Any] = make_logger  # by level and format
     close: Callable[[], None] = lambda: None
+    watch_process: Callable[[int], Callable[[], Process]] = lambda _pid: lambda: Process.INVISIBLE
 
 
 def process_gone(pid: int) -> bool:
@@ -85,6 +87,36 @@ def process_gone(pid: int) -> bool:
         return True
     except psutil.Error:
         return False
+
+
+def watch_process(pid: int) -> Callable[[], Process]:
+    """What becomes of the process that has this pid now; a later one under the same pid is another (REUSED)."""
+    try:
+        process = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return lambda: Process.GONE
+    except psutil.Error:
+        return lambda: Process.INVISIBLE
+
+    def look() -> Process:
+        try:
+            if not process.is_running():  # psutil compares the time it was started
+                return Process.REUSED if psutil.pid_exists(pid) else Process.GONE
+            return _STATES.get(process.status(), Process.RUNNING)
+        except psutil.NoSuchProcess:
+            return Process.GONE
+        except psutil.Error:
+            return Process.INVISIBLE
+
+    return look
+
+
+_STATES = {
+    psutil.STATUS_ZOMBIE: Process.ZOMBIE,
+    psutil.STATUS_DEAD: Process.GONE,
+    psutil.STATUS_STOPPED: Process.STOPPED,
+    psutil.STATUS_TRACING_STOP: Process.TRACED,
+}
 
 
 def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
@@ -126,4 +158,5 @@ def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
         process_gone=process_gone,
         pid=os.getpid(),
         close=context.term,
+        watch_process=watch_process,
     )

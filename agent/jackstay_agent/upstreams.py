@@ -134,6 +134,11 @@ class Upstreams:
         self._met[origin] = upstream
         return upstream
 
+    def venue_of(self, host: str) -> str:
+        """The name of a host's profile, or the host."""
+        profile = self._by_host.get(host)
+        return host if profile is None else profile.name
+
     def status(self) -> dict[str, Any]:
         return {
             origin: {

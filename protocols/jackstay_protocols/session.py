@@ -112,7 +112,7 @@ class BotSession:
     since: float = 0.0
     progress: int = -1
     progress_at: float = 0.0
-    seen_as: Liveness = Liveness.FRESH  # as last told in an event
+    seen_pid: int = -1  # by the kernel's word, in the agent's own pid namespace; 0: not visible there; -1: not asked
 
     def liveness(self, now: float) -> Liveness:
         if self.goodbye is not None:

@@ -9,11 +9,14 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from jackstay_agent import feed_socket
 from jackstay_agent.feeds import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, FeedManager, FeedSettings
+from jackstay_agent.trading_hours import HoursSettings, TradingHours
 from jackstay_agent.transport.websocket import WsClosed, ws_connect
 from jackstay_protocols.clock import boot_s
 from jackstay_protocols.errors import Refused, ValidationError
@@ -64,7 +67,7 @@ class Readers:
 
 @asynccontextmanager
 async def feeding(
-    script: Callable[[Peer], Any], **settings: Any
+    script: Callable[[Peer], Any], *, hours: TradingHours | None = None, **settings: Any
 ) -> AsyncIterator[tuple[FeedManager, Readers, ScriptedExchange]]:
     readers = Readers()
     async with ScriptedExchange(script) as exchange:
@@ -77,6 +80,7 @@ async def feeding(
             ws_dial=ws_connect,
             publish=readers.publish,
             on_event=readers.event,
+            hours=hours,
         )
         try:
             yield manager, readers, exchange
@@ -744,3 +748,110 @@ async def test_a_learned_cadence_finds_silence() -> None:
         venue.paused = False
         await readers.until(lambda: bool(readers.named("feed.resumed")))
         assert_gapless(readers.of("sim/busy@trade"))
+
+
+# ---------------------------------------------------------------- trading hours
+
+
+class Wall:
+    """A wall clock a test may set; it runs with the real one."""
+
+    def __init__(self, text: str) -> None:
+        self.ahead_s = 0.0
+        self.set(text)
+
+    def set(self, text: str) -> None:
+        self.ahead_s = datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() - boot_s()
+
+    def __call__(self) -> float:
+        return boot_s() + self.ahead_s
+
+
+def nyse(wall: Wall, **fields: Any) -> TradingHours:
+    table = {"sessions": ["mon-fri 14:30-21:00"], "venues": ["sim"], "symbols": ["stock*"], **fields}
+    return TradingHours({"nyse": HoursSettings(**table)}, wall)
+
+
+@pytest.mark.asyncio
+async def test_outside_trading_hours_silence_is_no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed market's socket is not found stale, neither as a whole nor by subscription; once it is open it is."""
+    monkeypatch.setattr(feed_socket, "HOURS_LOOK_S", 0.02)
+    wall = Wall("2026-11-25 22:00:00")
+    settings = {"silence_s": 0.2, "first_message_s": 0.2, "closed_dial_s": 0.0}
+    async with feeding(silent, hours=nyse(wall), **settings) as (manager, readers, exchange):
+        manager.demand("sim", ["stock1@trade"])
+        await exchange.peer()
+        await asyncio.sleep(1.0)  # five times either deadline
+        assert readers.named("feed.stale") == []
+        wall.set("2026-11-26 14:29:59.9")
+        await readers.until(lambda: bool(readers.named("feed.stale")), 3.0)
+        assert [each["open"] for each in readers.named("feed.hours")] == [False, True]
+        wall.set("2026-11-26 21:00:00")  # and closes again
+        await readers.until(lambda: not readers.named("feed.hours")[-1]["open"], 3.0)
+        await asyncio.sleep(0.1)
+        readers.events.clear()
+        await asyncio.sleep(0.6)
+        assert readers.named("feed.stale") == []
+
+
+@pytest.mark.asyncio
+async def test_an_open_symbol_on_the_same_socket_is_still_watched() -> None:
+    """Hours are per topic: a closed stock does not excuse a coin that trades day and night."""
+    wall = Wall("2026-11-28 12:00:00")
+    async with feeding(silent, hours=nyse(wall), silence_s=0.2) as (manager, readers, _exchange):
+        manager.demand("sim", ["stock1@trade", "btcusdt@trade"])
+        await readers.until(lambda: bool(readers.named("feed.stale")), 3.0)
+
+
+@pytest.mark.asyncio
+async def test_outside_trading_hours_dialling_is_slow_and_in_time_for_the_opening() -> None:
+    """A closed market that cannot be reached is dialled about once per closed_dial_s, and at once for an open topic."""
+    wall = Wall("2026-11-28 12:00:00")
+    async with feeding(silent, hours=nyse(wall), closed_dial_s=30.0) as (manager, readers, exchange):
+        manager.demand("sim", ["stock1@trade"])
+        await exchange.peer()
+        await exchange.stop()
+        await readers.until(lambda: bool(readers.named("feed.lost")))
+        told = readers.named("feed.lost")[0]
+        assert 15.0 <= told["retry_in_s"] <= 45.0
+        await exchange.start()
+        manager.demand("sim", ["btcusdt@trade"])  # open: nobody waits for the slow rhythm
+        await readers.until(lambda: len(readers.named("feed.connected")) == 2, 2.0)
+    wall.set("2026-11-26 14:29:58")
+    async with feeding(silent, hours=nyse(wall), closed_dial_s=30.0) as (manager, readers, exchange):
+        manager.demand("sim", ["stock1@trade"])
+        await exchange.peer()
+        await exchange.stop()
+        await readers.until(lambda: bool(readers.named("feed.lost")))
+        assert readers.named("feed.lost")[0]["retry_in_s"] <= 2.1
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"sessions": ["mon-fri 9-5"], "venues": ["x"]}, "hours.nyse: session"),
+        ({"sessions": ["24/7"]}, "fits nothing"),
+        ({"sessions": ["24/7"], "venues": ["x"], "timezone": "Mars/Base"}, "IANA"),
+    ],
+)
+def test_wrong_hours_name_their_table(fields: dict[str, Any], words: str) -> None:
+    """A table that cannot be used says which and why, before anything is dialled."""
+    with pytest.raises(ValidationError, match=words):
+        TradingHours({"nyse": HoursSettings(**fields)}, Wall("2026-11-28 12:00:00"))
+
+
+def test_the_first_table_that_fits_counts() -> None:
+    """Venue and symbol patterns select a calendar, in the order of the file; the rest is always open."""
+    wall = Wall("2026-11-28 12:00:00")  # a Saturday
+    hours = TradingHours(
+        {
+            "special": HoursSettings(sessions=["24/7"], venues=["broker"], symbols=["BTC*"]),
+            "week": HoursSettings(sessions=["mon-fri 00:00-24:00"], venues=["broker", "*.broker.com"]),
+        },
+        wall,
+    )
+    assert hours.open({"broker"}, "BTCUSD")
+    assert not hours.open({"broker"}, "EURUSD")
+    assert not hours.open({"stream.broker.com"})
+    assert hours.open({"binance"}, "EURUSD")
+    assert hours.market({"binance"}) is None

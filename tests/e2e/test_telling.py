@@ -106,7 +106,8 @@ def test_a_journey_is_told_in_its_order_without_a_secret(sandbox: SandboxProcess
     assert ("happened", "bot.hello", None) in notes.heard
     place, look, cancel, listen = notes.asked
     assert (place.kind, look.kind, cancel.kind, listen.kind) == ("place", "order_query", "cancel", "other")
-    assert (place.bot, place.venue, place.host, place.account) == ("bot", "binance", "api.binance.com", "key1")
+    assert (place.bot, place.venue, place.host) == ("bot", "binance", "api.binance.com")
+    assert place.account.startswith("key-")
     assert [(each.client_id, each.symbol, str(each.quantity)) for each in place.orders] == [
         ("told-1", "BTCUSDT", "0.001")
     ]

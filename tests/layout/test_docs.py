@@ -13,7 +13,9 @@ from jackstay_agent import logs
 from jackstay_agent.cli.root import main
 from jackstay_agent.config import Config
 from jackstay_agent.core.dialect import DIALECTS
+from jackstay_agent.core.liveness import BotState
 from jackstay_agent.core.outcome_tables import TABLES
+from jackstay_agent.core.protection import TABLE, HoldScope, Preset
 from jackstay_agent.venues.profile import KINDS, load_profile, shipped_profiles
 from jackstay_protocols import codec, messages
 from jackstay_protocols.errors import Lane
@@ -57,6 +59,26 @@ def message_table() -> str:
             fields = ", ".join(field.name for field in msgspec.structs.fields(message))
             lines.append(f"| {kind} | {message.__name__} | {fields} |")
     return "\n".join(lines) + "\n"
+
+
+def protection_table() -> str:
+    """The table as it has to stand in ARCHITECTURE.md: drawn from the one that decides."""
+    lines = ["| a bot that is | " + " | ".join(Preset) + " |", "|---" * (len(Preset) + 1) + "|"]
+    for state in BotState:
+        cells = []
+        for preset in Preset:
+            cell = TABLE[state, preset]
+            held = {HoldScope.BOT: "hold", HoldScope.GROUP: "hold its group"}.get(cell.hold)
+            cancel = " and ".join({"entry": "entries", "exit": "exits"}[each] for each in sorted(cell.cancel))
+            words = ", ".join(filter(None, (held, f"cancel {cancel}" if cancel else "")))
+            cells.append(words if cell.act else f"*would* {words}")
+        lines.append(f"| {state} | " + " | ".join(each or "–" for each in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_protection_table_is_the_one_that_decides() -> None:
+    """ARCHITECTURE.md shows every state and preset as `core/protection.TABLE` has them."""
+    assert between(page("docs/ARCHITECTURE.md"), "protection") == protection_table()
 
 
 def test_the_table_of_messages_is_the_code() -> None:

@@ -46,7 +46,7 @@ def list_(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
-    _table(facts["queued"], ("id", "age_s", "ttl_s", "lane", "venue", "symbol", "side", "client_order_id", "held"))
+    table(facts["queued"], ("id", "age_s", "ttl_s", "lane", "venue", "symbol", "side", "client_order_id", "held"))
     click.echo(f"{facts['total']} queued")
 
 
@@ -119,7 +119,7 @@ def unknown(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
-    _table(facts["unknown"], ("id", "unknown_s", "not_found", "bot", "venue", "symbol", "side", "client_order_id"))
+    table(facts["unknown"], ("id", "unknown_s", "not_found", "bot", "venue", "symbol", "side", "client_order_id"))
     click.echo(f"{facts['total']} unknown")
 
 
@@ -167,7 +167,7 @@ def _tell(stories: list[dict[str, Any]], as_json: bool) -> None:
             click.echo(f"  venue    {ending['status'] or ''} {ending['reply'][:400]}")
 
 
-def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+def table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -22,7 +22,13 @@ _COMMANDS = {
     "stop": ("jackstay_agent.cli.status", "stop"),
     "queue": ("jackstay_agent.cli.orders", "queue"),
     "orders": ("jackstay_agent.cli.orders", "orders"),
+    "breakers": ("jackstay_agent.cli.decisions", "breakers"),
+    "limits": ("jackstay_agent.cli.decisions", "limits"),
+    "mode": ("jackstay_agent.cli.decisions", "mode"),
     "why": ("jackstay_agent.cli.orders", "why"),
+    "bot": ("jackstay_agent.cli.bots", "bot"),
+    "arm": ("jackstay_agent.cli.bots", "arm"),
+    "watchdog": ("jackstay_agent.cli.bots", "watchdog"),
     "config": ("jackstay_agent.cli.config", "config"),
     "version": ("jackstay_agent.cli.status", "version"),
 }

@@ -89,6 +89,10 @@ class Breaker(BreakerMachine):
         self._counts["ignored"] += 1
         self._probes.give_back(permit)
 
+    def unused(self, permit: Permit) -> None:
+        """Nothing was called with it: the place is free again, and nothing is counted."""
+        self._probes.give_back(permit)
+
     def _settle(
         self, permit: Permit, now: float, failed: int, duration_s: float, jitter: float, open_until: float | None
     ) -> None:

@@ -15,3 +15,4 @@ class SocketRules:
     first_message_s: float
     subscribes_per_s: float
     heartbeat_text: str
+    closed_dial_s: float = 60.0  # between dials outside trading hours, about

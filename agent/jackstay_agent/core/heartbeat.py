@@ -106,7 +106,8 @@ class SocketClocks:
 
     def heard_data(self, now: float) -> None:
         """An application message; the only thing that feeds the data clock."""
-        if self.cadence is not None and self._any_data:  # the first gap of a connection is its own making
+        # The first gap of a connection is its own making, and what comes outside a market's hours is no rhythm.
+        if self.cadence is not None and self._any_data and self.expects_data:
             self.cadence.heard(now, now - self.data_at)
         self._any_data = True
         self.data_at = self.transport_at = now

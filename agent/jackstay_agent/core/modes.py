@@ -10,6 +10,7 @@ the ways out open. In doubt what an order is for, it counts as an entry.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -104,8 +105,7 @@ class Modes:
 
     def mode(self, now: float) -> Mode:
         """The strictest held mode, for showing; NORMAL if none."""
-        held = {hold.mode for hold in self.held(now)}
-        return next((mode for mode in _STRICTEST_FIRST if mode in held), Mode.NORMAL)
+        return strictest(self.held(now))
 
     def refusal(self, now: float, lane: Lane, order_class: OrderClass, *, post_only: bool = False) -> Hold | None:
         """The hold that stops a request, or None: it passes. Only orders (Lane.ORDER) can be stopped."""
@@ -134,6 +134,12 @@ class Modes:
                 self.hold(mode, now, holder=holder, why=why)
             elif left_s > elapsed_s:
                 self.hold(mode, now, holder=holder, why=why, until=now + left_s - elapsed_s)
+
+
+def strictest(holds: Iterable[Hold]) -> Mode:
+    """The mode to show where several are held."""
+    held = {hold.mode for hold in holds}
+    return next((mode for mode in _STRICTEST_FIRST if mode in held), Mode.NORMAL)
 
 
 _STRICTEST_FIRST: Final = (Mode.HALTED, Mode.MAINTENANCE, Mode.CANCEL_ONLY, Mode.CONSERVATIVE, Mode.POST_ONLY)

@@ -44,7 +44,7 @@ from jackstay_protocols.messages import (
     Unsubscribe,
     Welcome,
 )
-from jackstay_protocols.session import BotSession, HelloVerdict, Liveness, SilenceLease
+from jackstay_protocols.session import BotSession, HelloVerdict, SilenceLease
 
 from ..redact import redact, redact_text
 from ..telling import Telling
@@ -55,6 +55,7 @@ from .door import DoorLike, PeerCredentials, Sent
 WAITING_BYTES_PER_PEER_MAX = 8 * 1024 * 1024  # replies kept for a peer that does not read
 RETRY_SLOW_S = 0.005
 FORGET_BOT_S = 3600.0  # a bot that left is shown this long
+FORGET_DEAD_S = 24 * 3600.0  # one that died without a goodbye
 
 EventSink = Callable[[str, dict[str, Any]], None]
 
@@ -183,8 +184,10 @@ class BotDoor:
         if decision.verdict is HelloVerdict.JOIN and current is not None:
             session = current
             session.lease.heard(now, hello.beat_within_s)
+            session.client_version = hello.client_version
         else:
             session = self._open_session(hello, now, current)
+        session.seen_pid = -1 if credentials is None else credentials.pid
         self._peers[identity] = Peer(identity, session, credentials)
         session.peers.add(identity)
         self._send_raw(identity, header.id, self._welcome(session))
@@ -473,41 +476,26 @@ class BotDoor:
                 self._drop_peer(peer.identity)
 
     def sweep(self) -> None:
-        """Now and then: forget the sockets of processes that are gone, so that memory follows the living; tell of a bot
-        that ended without a goodbye, and forget its name after a while.
+        """Now and then: forget the sockets of processes that are gone, so that memory follows the living, and the names
+        of bots that left long ago. One that died is remembered longer: its orders may still have to be cancelled.
         """
         self._forget_gone_peers()
         now = self._clock()
         for session in list(self._primaries.values()):
-            if session.goodbye is None and self._process_gone(session.pid):
-                session.goodbye = Goodbye("its process ended without a goodbye")
-                session.said_goodbye_at = now
-                session.seen_as = Liveness.GONE
-                self._on_event("bot.gone", {"bot": session.bot_id, "pid": session.pid})
-            elif session.goodbye is not None and now - session.said_goodbye_at > FORGET_BOT_S:
+            left_at = session.said_goodbye_at if session.goodbye is not None else session.lease.heard_at
+            keep_s = FORGET_BOT_S if session.goodbye is not None else FORGET_DEAD_S
+            if now - left_at > keep_s and (session.goodbye is not None or self._process_gone(session.pid)):
                 del self._primaries[session.bot_id]
 
-    def watch(self) -> None:
-        """Compare each bot's lease with the clock and tell of every change (observe only: nothing is done to it)."""
-        now = self._clock()
-        for session in self._primaries.values():
-            state = session.liveness(now)
-            before = session.seen_as
-            if state is before:
-                continue
-            session.seen_as = state
-            if state is Liveness.GONE:
-                continue  # its goodbye was an event of its own
-            name = "bot.back" if state is Liveness.FRESH else f"bot.{state}"
-            self._on_event(
-                name,
-                {
-                    "bot": session.bot_id,
-                    "pid": session.pid,
-                    "silent_s": round(session.lease.silent_s(now), 3),
-                    "lease_s": session.lease.within_s,
-                },
-            )
+    def primaries(self) -> list[BotSession]:
+        """The session that speaks for each bot id."""
+        return list(self._primaries.values())
+
+    def adopt(self, sessions: list[BotSession]) -> None:
+        """Bots that an earlier agent knew: they are expected to say hello again."""
+        for session in sessions:
+            session.token = secrets.token_hex(16)
+            self._primaries.setdefault(session.bot_id, session)
 
     def tell(self, bot_id: str, message: Message) -> bool:
         """News for one bot, on any socket of its session; False while it has none."""

@@ -1,12 +1,14 @@
 """control.sock: an operator's verbs. It keeps working when the data plane is overloaded, because every door's drain
 is bounded per loop turn and this one has few callers.
 
-No hello: each command stands alone, and the kernel's word on the caller's uid decides (``allow_uids``).
+No hello: each command stands alone, and the kernel's word on the caller's uid decides (``allow_uids``). A verb answers
+at once, or is a coroutine and answers later, while other commands go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from jackstay_protocols.codec import decode, encode
@@ -14,9 +16,11 @@ from jackstay_protocols.errors import Outcome, ProtocolError, Reason, TradingBot
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX
 from jackstay_protocols.messages import TO_AGENT, Command, Done, Message, Refusal
 
+from ..flight import Flight
 from .door import DoorLike, PeerCredentials
 
-Verb = Callable[[dict[str, Any], PeerCredentials | None], dict[str, Any]]
+Verb = Callable[[dict[str, Any], PeerCredentials | None], "dict[str, Any] | Coroutine[Any, Any, dict[str, Any]]"]
+UNDER_WAY_MAX = 64  # commands that wait for something; more are refused, so that `status` never waits behind them
 
 
 class ControlDoor:
@@ -26,6 +30,7 @@ class ControlDoor:
         self._verbs = dict(verbs)
         self._allowed = allow_uids | {own_uid, 0}
         self._door: DoorLike | None = None
+        self._under_way = 0
 
     def attach(self, door: DoorLike) -> None:
         self._door = door
@@ -35,14 +40,15 @@ class ControlDoor:
         try:
             header, message = decode(frame, TO_AGENT, bytes_max=TO_AGENT_FRAME_BYTES_MAX)
             request_id = header.id
-            answer: Message = self._answer(identity, message)
+            answer = self._answer(identity, request_id, message)
         except ProtocolError as error:
             request_id = int(error.details.get("id", request_id))
             answer = Refusal(str(error.reason), str(error), None, Outcome.FAILED, error.details)
-        if self._door is not None:
-            self._door.send(identity, encode(answer, id=request_id))
+        if answer is not None:
+            self._send(identity, request_id, answer)
 
-    def _answer(self, identity: bytes, message: Message) -> Message:
+    def _answer(self, identity: bytes, request_id: int, message: Message) -> Message | None:
+        """None: the answer comes later."""
         who = self._door.credentials(identity) if self._door else None
         if who is not None and who.uid not in self._allowed:
             return Refusal(
@@ -55,8 +61,39 @@ class ControlDoor:
             known = ", ".join(sorted(self._verbs))
             return Refusal(Reason.BAD_REQUEST, f"unknown command {message.verb!r}; known: {known}")
         try:
-            return Done(verb(message.args, who))
+            found = verb(message.args, who)
         except TradingBotError as error:
-            return Refusal(
-                str(error.reason or Reason.BAD_REQUEST), str(error), error.retry_after_s, Outcome.FAILED, error.details
-            )
+            return _refusal(error)
+        if not inspect.iscoroutine(found):
+            return Done(found)  # type: ignore[arg-type]
+        if self._under_way >= UNDER_WAY_MAX:
+            found.close()
+            return Refusal(Reason.QUEUE_FULL, f"{UNDER_WAY_MAX} commands are under way, that is the bound", 1.0)
+        self._under_way += 1
+        flight = Flight(
+            self._later(identity, request_id, found), lambda error: self._broken(identity, request_id, error)
+        )
+        flight.step()
+        return None
+
+    async def _later(self, identity: bytes, request_id: int, work: Coroutine[Any, Any, dict[str, Any]]) -> None:
+        try:
+            answer: Message = Done(await work)
+        except TradingBotError as error:
+            answer = _refusal(error)
+        finally:
+            self._under_way -= 1
+        self._send(identity, request_id, answer)
+
+    def _broken(self, identity: bytes, request_id: int, error: BaseException) -> None:
+        self._send(identity, request_id, Refusal(Reason.INTERNAL, f"a fault of the agent: {type(error).__name__}"))
+
+    def _send(self, identity: bytes, request_id: int, answer: Message) -> None:
+        if self._door is not None:
+            self._door.send(identity, encode(answer, id=request_id))
+
+
+def _refusal(error: TradingBotError) -> Refusal:
+    return Refusal(
+        str(error.reason or Reason.BAD_REQUEST), str(error), error.retry_after_s, Outcome.FAILED, error.details
+    )

@@ -61,6 +61,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, kw_only=False):
     ttl_s: float | None = None
     recv_window_s: float | None = None
     item: int = 0
+    post_only: bool = False
     venue_s: float | None = None
 
     def sent_wall(self, wall_s: float) -> float:

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from ..core.order_class import MARKS
 from .signing import SIGNERS
 
 #: Operation names and what their answers are. `probe.*` are harmless reads, one per breaker class.
@@ -179,11 +180,14 @@ class FamilyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     only if all say so an order is absent; ``lists``: those in which an order without an id is looked for.
     ``ttl_s``: how long after signing the venue may still take a request (recvWindow); none: nothing bounds it.
     ``ttl_ms_at``: the parameter, or "header: NAME", in which a request gives that itself, in milliseconds.
+    ``marks``: what a placing request shows of an order (core/order_class.MARKS) -> parameter -> its values; "*" is any
+    that says something, a mark without parameters holds for all. ``post_only = { timeInForce = ["GTX"] }``.
     """
 
     places: dict[str, str] = {}
     fields: dict[str, str] = {}
     context: dict[str, str] = {}
+    marks: dict[str, dict[str, list[str]]] = {}
     client_id: ClientIdData | None = None
     lookup: str = "none"
     ask: list[str] = []
@@ -286,6 +290,8 @@ def check_family(where: tuple[str, ...], family: FamilyData, operations: Iterabl
     """``operations``: names that can be asked of this family."""
     for name in sorted(set(family.fields) - FIELDS["place"]):
         complain((*where, "fields"), f"unknown field {name!r}; {nearest(name, FIELDS['place'])}")
+    for name in sorted(set(family.marks) - MARKS):
+        complain((*where, "marks"), f"unknown mark {name!r}; {nearest(name, MARKS)}")
     if family.lookup not in LOOKUPS:
         complain((*where, "lookup"), f"{family.lookup!r}; {nearest(family.lookup, LOOKUPS)}")
     known = set(operations)

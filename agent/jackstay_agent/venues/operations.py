@@ -40,6 +40,7 @@ from .outgoing import FORM, JSON, OutgoingRequest, encoded, json_bytes
 from .placing import PlacedOrder, PlacingRoute, given_by, refuse_signed
 from .profile import Profile
 from .signing import SIGNERS, Stamp
+from .stream_login import LOGINS
 
 MESSAGE_MAX = 200  # characters of a venue's words that are kept
 
@@ -182,6 +183,14 @@ class Operations:
         if self._key_headers is None:
             self._key_headers = self.sign(OutgoingRequest("GET", "/")).headers if self._keys is not None else []
         return self._key_headers
+
+    def stream_login(self, how: str) -> str:
+        """The signed message that opens a private stream; "" where none is said. Raises ValidationError."""
+        if how == "none":
+            return ""
+        if self._keys is None:
+            raise ValidationError(f"{self.profile.name}: no key to log in with", reason=Reason.NO_SIGNER)
+        return LOGINS[how](self._keys, self._wall_ms(), self._signing.recv_window_ms)
 
     # ---- reading
 

@@ -22,6 +22,7 @@ from .operation_data import FamilyData
 from .outgoing import OutgoingRequest, Pairs, encoded, json_bytes, pairs_of
 
 ORDERS_MAX = 200  # no venue takes more in one batch
+SAYS_NOTHING = frozenset({"", "0", "none", "null", "false"})  # a parameter that is there and asks for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class PlacedOrder:
 
     ``late_s``: how long after its signing the venue may still take it, by its own word or the profile's.
     ``context`` are the request's own values that questions about this order need (a category, an instrument type).
+    ``marks``: what else it shows of its purpose (core/order_class.MARKS).
     """
 
     family: str
@@ -44,6 +46,7 @@ class PlacedOrder:
     reduce_only: bool | None = None
     late_s: float | None = None
     context: Mapping[str, str] = field(default_factory=dict)
+    marks: frozenset[str] = frozenset()
 
 
 class PlacingRoute:
@@ -54,6 +57,12 @@ class PlacingRoute:
         self._symbol = symbol
         self._data = data
         self._keys = path.split(".") if path else []
+        self._always = frozenset(mark for mark, shown in data.marks.items() if not shown)
+        self._marks = [
+            (mark, [(name, frozenset(each.lower() for each in values)) for name, values in shown.items()])
+            for mark, shown in data.marks.items()
+            if shown
+        ]
 
     def read(self, request: OutgoingRequest) -> list[PlacedOrder] | Unreadable:
         """The orders in it, in their order; one for a single request."""
@@ -146,7 +155,20 @@ class PlacingRoute:
             client_id=text("client_id"),
             reduce_only={"true": True, "false": False}.get(reduce_only),
             context={name: value for name, value in context.items() if value},
+            marks=self._always | {mark for mark, shown in self._marks if _shows(shown, item, shared)},
         )
+
+
+def _shows(shown: list[tuple[str, frozenset[str]]], item: dict[str, Any], shared: dict[str, Any]) -> bool:
+    """One of these parameters has one of its values; several in one text are divided by commas (Kraken's oflags)."""
+    for name, values in shown:
+        given = item.get(name, shared.get(name))
+        if given is None:
+            continue
+        pieces = {piece.strip() for piece in str(given).lower().split(",")}
+        if pieces & values or ("*" in values and not pieces <= SAYS_NOTHING):
+            return True
+    return False
 
 
 def _document(request: OutgoingRequest) -> Any:

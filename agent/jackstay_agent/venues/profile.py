@@ -40,6 +40,7 @@ from .operation_data import (
     check_signing,
     nearest,
 )
+from .user_stream_data import UserStreamData, check_user_stream
 
 ASKING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -97,6 +98,7 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     families: dict[str, FamilyData] = {}
     operations: dict[str, OperationData] = {}
     deadman: DeadmanData | None = None
+    user_stream: UserStreamData | None = None
     sweeps: list[dict[str, str]] = []  # placeholder sets that together show a whole account
     symbol_rewrites: list[tuple[str, str]] = []  # pattern, replacement: one name of several for the same market
 
@@ -175,6 +177,8 @@ class Profile:
         check_signing(data.signing, complain)
         if data.deadman is not None:
             check_deadman(data.deadman, "deadman" in data.operations, complain)
+        if data.user_stream is not None:
+            check_user_stream(data.user_stream, complain)
         for name, reader in data.readers.items():
             check_reader(("readers", name), reader, complain)
         contexts = [family.context for family in data.families.values()]

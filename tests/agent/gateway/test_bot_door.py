@@ -31,6 +31,7 @@ from jackstay_protocols.messages import (
     Subscribe,
     Welcome,
 )
+from jackstay_protocols.session import BotSession, SilenceLease
 
 
 class ListDoor:
@@ -306,25 +307,6 @@ def test_any_message_renews_the_lease_and_may_change_its_length(world: World) ->
     assert world.bots.bots()[0]["state"] == "fresh"
 
 
-def test_changes_of_a_lease_are_events_once(world: World) -> None:
-    """late, stalled and back are each told once; the agent's own absence is excused."""
-    world.hello()
-    world.events.clear()
-    world.now += 3.5
-    world.bots.watch()
-    world.bots.watch()
-    world.now += 3.0
-    world.bots.watch()
-    world.send(b"p1", Beat())
-    world.bots.watch()
-    assert [name for name, _ in world.events] == ["bot.late", "bot.stalled", "bot.back"]
-    world.events.clear()
-    world.now += 60.0
-    world.bots.excuse(60.0)
-    world.bots.watch()
-    assert world.events == []
-
-
 def test_goodbye_is_checked_and_ends_the_session(world: World) -> None:
     """A deploy is not a death: the reason is kept, the sockets are released, a wrong word is refused."""
     world.hello()
@@ -373,14 +355,27 @@ def test_a_lane_hint_travels_as_a_word(world: World) -> None:
     assert refusal(world.door.sent[-1][2]).reason == "bad_frame"
 
 
-def test_a_bot_that_dies_without_a_word_is_told_once_and_forgotten_later(world: World) -> None:
-    """Its process is gone: an event, shown as gone for a while, then its name is free and costs nothing."""
-    world.hello()
+def test_a_bot_that_died_is_remembered_for_a_day_and_one_that_left_for_an_hour(world: World) -> None:
+    """A dead bot's orders may still have to be cancelled; then its name is free and costs nothing."""
+    world.hello(b"p1", bot="dead", pid=42)
+    world.hello(b"p2", bot="left", pid=43)
+    world.send(b"p2", Goodbye("deploy"))
     world.gone.add(42)
-    world.bots.sweep()
-    world.bots.sweep()
-    assert [name for name, _ in world.events].count("bot.gone") == 1
-    assert world.bots.bots()[0]["state"] == "gone"
     world.now += 3601
     world.bots.sweep()
+    assert [each["bot"] for each in world.bots.bots()] == ["dead"]
+    world.now += 24 * 3600
+    world.bots.sweep()
     assert world.bots.bots() == []
+    assert world.bots.primaries() == []
+
+
+def test_a_bot_that_an_earlier_agent_knew_is_expected_and_joins_its_session(world: World) -> None:
+    """Adopted without a socket; its hello goes on with that session, under a token of its own."""
+    expected = BotSession("b", 42, "primary", "", SilenceLease(3.0, world.now))
+    world.bots.adopt([expected])
+    welcome = world.hello()
+    assert world.bots.primaries() == [expected]
+    assert welcome.resume == expected.token != ""
+    assert expected.seen_pid == 42
+    assert expected.client_version == "0.1"

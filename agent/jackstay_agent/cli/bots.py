@@ -1,0 +1,152 @@
+"""`jackstay bot`, `arm` and `watchdog`: who is here, what may be done about a bot that is not well."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..control import ask
+from ..core.protection import Preset
+from .orders import agent_option
+from .target import existing_agent, runtime_dir_option
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
+
+
+class Span(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A length of time: 90, 90s, 30m, 2h; seconds as a float."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        found = _SPAN.fullmatch(str(value).strip().lower())
+        if found is None:
+            self.fail(f"{value!r} is no length of time; 90s, 30m or 2h are expected", param, ctx)
+        return float(found.group(1)) * {"m": 60.0, "h": 3600.0}.get(found.group(2) or "s", 1.0)
+
+
+SPAN = Span()
+
+
+def _ask(name: str | None, runtime_dir: Path | None, verb: str, **args: Any) -> dict[str, Any]:
+    return ask(existing_agent(name, runtime_dir).control, verb, args, timeout_s=10.0)
+
+
+@click.group()
+def bot() -> None:
+    """The bots of an agent: look, hold protection back, announce a restart.
+
+    \b
+    jackstay bot list
+    jackstay bot hold grid1 --for 30m --why "a breakpoint"
+    jackstay bot expect-restart grid1 --within 5m
+    """
+
+
+@bot.command("list")
+@agent_option
+def list_(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
+    """Each bot's state, why it is in it, and what is being done about it."""
+    facts = _ask(name, runtime_dir, "watchdog")
+    click.echo(json.dumps(facts["bots"])) if as_json else _show(facts)
+
+
+@bot.command()
+@click.argument("bot_id", metavar="BOT")
+@click.option("--for", "for_s", type=SPAN, required=True, help="At most 2h.")
+@click.option("--why", required=True, help="Recorded with your uid.")
+@agent_option
+def hold(bot_id: str, for_s: float, why: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
+    """Cancel nothing of this bot for a while, whatever it looks like (a breakpoint, a migration)."""
+    facts = _ask(name, runtime_dir, "bot.hold", bot=bot_id, for_s=for_s, why=why)
+    click.echo(json.dumps(facts) if as_json else f"{bot_id} is held for {for_s:g} s: nothing of it is cancelled")
+
+
+@bot.command()
+@click.argument("bot_id", metavar="BOT")
+@agent_option
+def release(bot_id: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
+    """End a hold."""
+    facts = _ask(name, runtime_dir, "bot.release", bot=bot_id)
+    click.echo(json.dumps(facts) if as_json else f"{bot_id} is watched again")
+
+
+@bot.command("expect-restart")
+@click.argument("bot_id", metavar="BOT")
+@click.option("--within", "within_s", type=SPAN, default="5m", show_default=True, help="At most 2h.")
+@agent_option
+def expect_restart(bot_id: str, within_s: float, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
+    """Its end and its silence are a restart, not a death: orders stay until it is overdue."""
+    facts = _ask(name, runtime_dir, "bot.expect_restart", bot=bot_id, back_within_s=within_s)
+    click.echo(json.dumps(facts) if as_json else f"{bot_id} is expected back within {within_s:g} s")
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--preset", type=click.Choice([str(each) for each in Preset]), required=True)
+@click.option("--silence", "silence_s", type=SPAN, help="Silence that counts as stalled (default: twice the lease).")
+@click.option("--why", default="", help="Recorded with your uid.")
+@click.option("--dry-run", is_flag=True, help="Only show what it would have done in the last 24 h.")
+@click.option("--anyway", is_flag=True, help="Arm although it would have acted on a living bot.")
+@runtime_dir_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def arm(
+    name: str | None,
+    preset: str,
+    silence_s: float | None,
+    why: str,
+    dry_run: bool,
+    anyway: bool,
+    runtime_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Say what the agent may do when a bot stalls; `--preset observe` disarms.
+
+    Shows the longest legitimate silence and what the setting would have done in the last 24 hours, and refuses if that
+    is not nothing.
+
+    \b
+    jackstay arm mybot --preset directional --silence 30s --dry-run
+    jackstay arm mybot --preset directional --silence 30s --why "one-way entries"
+    """
+    facts = _ask(name, runtime_dir, "arm", preset=preset, silence_s=silence_s, why=why, dry_run=dry_run, anyway=anyway)
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for bot_id, each in facts["bots"].items():
+        longest = each["longest_silence_s"]
+        click.echo(f"{bot_id}: longest silence of a living bot in 24 h: {'none seen' if longest is None else longest}")
+        for hit in each["would_have"]:
+            click.echo(f"  would have cancelled {hit['cancelled']} after {hit['silent_s']} s of silence")
+    click.echo(f"{'armed' if facts['armed'] else 'not armed (dry run)'}: {preset}")
+
+
+@click.command()
+@agent_option
+def watchdog(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
+    """What is armed, by whom, and how each bot is seen."""
+    facts = _ask(name, runtime_dir, "watchdog")
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    silence = "twice its lease" if facts["silence_s"] is None else f"{facts['silence_s']:g} s"
+    by = f", armed by {facts['armed_by']}" if facts["armed_by"] else ""
+    click.echo(f"preset {facts['preset']}; stalled after {silence}{by}")
+    _show(facts)
+
+
+def _show(facts: dict[str, Any]) -> None:
+    if not facts["bots"]:
+        click.echo("no bot has said hello yet")
+    for bot_id, each in facts["bots"].items():
+        held = f", held for {each['hold']['left_s']} s by {each['hold']['by']}" if each["hold"] else ""
+        doing = f", cancelling {', '.join(each['cancelling'])}" if each["cancelling"] else ""
+        click.echo(
+            f"{bot_id}  {each['state']}: {each['why'] or 'as expected'} (process {each['process']}){held}{doing}"
+        )

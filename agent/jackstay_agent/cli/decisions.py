@@ -1,0 +1,251 @@
+"""`jackstay breakers`, `limits` and `mode`: what decides whether requests leave, and an operator's word on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..control import ask
+from .duration import Duration, shown
+from .orders import F, agent_option, table
+from .target import existing_agent
+
+WHY = "Recorded with your uid."
+
+
+def _ask(name: str | None, runtime_dir: Path | None, verb: str, **args: Any) -> dict[str, Any]:
+    return ask(existing_agent(name, runtime_dir).control, verb, args, timeout_s=10.0)
+
+
+def _which(function: F) -> F:
+    """Which upstream: by host or venue, or all of them."""
+    function = click.option("--all", "every", is_flag=True, help="Every upstream.")(function)
+    return click.argument("upstream", metavar="HOST|VENUE", required=False)(function)
+
+
+def _one_or_all(upstream: str | None, every: bool) -> dict[str, Any]:
+    if bool(upstream) == every:
+        raise click.UsageError("a host or a venue's name, or --all, is expected")
+    return {"upstream": upstream or "", "all": every}
+
+
+# ---------------------------------------------------------------- breakers
+
+
+@click.group(invoke_without_command=True)
+@agent_option
+@click.pass_context
+def breakers(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
+    """Circuit breakers: one per upstream and class (orders, account, market_data, stream_dials).
+
+    Cancels pass an open breaker; the agent probes it itself with a harmless read.
+
+    \b
+    jackstay breakers
+    jackstay breakers trip binance --class orders --for 10m --why "wrong fills, support ticket 4711"
+    jackstay breakers reset binance --why "fixed"
+    jackstay breakers disable binance --for 1h --why "their 503s are spurious today"
+    """
+    if ctx.invoked_subcommand is None:
+        _list(name, runtime_dir, as_json)
+
+
+@breakers.command("list")
+@agent_option
+def list_breakers(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
+    """State of each, for how long still, and why."""
+    _list(name, runtime_dir, as_json)
+
+
+def _list(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
+    facts = _ask(name, runtime_dir, "breakers.list")
+    _breaker_table(facts, as_json)
+
+
+def _breaker_table(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    above = ""
+    for each in facts["breakers"]:
+        if each["upstream"] != above:
+            above = each["upstream"]
+            click.echo(f"{above}  ({each['venue']})")
+        left = f", {shown(each['left_s'])} left" if each["left_s"] is not None else ""
+        why = f": {each['why']}" if each["why"] and each["state"] != "closed" else ""
+        counts = " ".join(f"{name} {each[name]}" for name in ("ok", "failed", "ignored", "refused", "bypassed"))
+        click.echo(f"  {each['class']:<13} {each['state']}{left}{why}  [{counts}]")
+    if not above:
+        click.echo("no upstream was asked yet")
+
+
+def _force_command(word: str, text: str, *, timed: bool) -> click.Command:
+    @_which
+    @click.option("--class", "class_", default="", help="orders, account, market_data or stream_dials (default: all).")
+    @click.option("--why", required=True, help=WHY)
+    @agent_option
+    def command(
+        upstream: str | None,
+        every: bool,
+        class_: str,
+        why: str,
+        name: str | None,
+        runtime_dir: Path | None,
+        as_json: bool,
+        for_s: float | None = None,
+    ) -> None:
+        args = {**_one_or_all(upstream, every), "class": class_, "word": word, "why": why, "for_s": for_s}
+        _breaker_table(_ask(name, runtime_dir, "breakers.force", **args), as_json)
+
+    if timed:
+        command = click.option("--for", "for_s", type=Duration(), help="How long (90s, 30m, 2h); else until reset.")(
+            command
+        )
+    return click.command(word, help=text)(command)
+
+
+breakers.add_command(_force_command("trip", "Shut it: nothing but cancels passes until then.", timed=True))
+breakers.add_command(_force_command("reset", "Close it, whatever held it open.", timed=False))
+breakers.add_command(_force_command("disable", "Let everything pass and count nothing.", timed=True))
+
+
+# ---------------------------------------------------------------- limits
+
+
+@click.group(invoke_without_command=True)
+@agent_option
+@click.pass_context
+def limits(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
+    """Rate budgets, gates after a 429 or a ban, and stopped loops of equal rejects.
+
+    \b
+    jackstay limits
+    jackstay limits release binance --why "support lifted the limit"
+    jackstay limits unstop binance --why "deposited"
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    facts = _ask(name, runtime_dir, "limits.list")
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for each in facts["upstreams"]:
+        click.echo(f"{each['upstream']}  ({each['waiting']} waiting)")
+        for budget in each["budgets"]:
+            share = 100 * budget["used"] / budget["limit"]
+            of = f"{budget['used']:g} of {budget['limit']:g} in {budget['per_s']:g} s"
+            kept = ", shared by the host" if budget.get("shared") else ""
+            click.echo(f"  budget {budget['budget']} of {budget['whose']}: {of} ({share:.0f} %{kept})")
+        for gate in each["gates"]:
+            kind = "ban" if gate["ban"] else "gate"
+            click.echo(f"  {kind} {gate['scope']} {gate['whose']}: {shown(gate['left_s'])} left, {gate['why']}")
+        for ramp in each["ramps"]:
+            click.echo(f"  slow return {ramp['scope']} {ramp['whose']}: {shown(ramp['left_s'])} left")
+        for stop in each["loops_stopped"]:
+            click.echo(
+                f"  loop stopped after {stop['count']} equal rejects ({stop['reason']}): {shown(stop['left_s'])}"
+            )
+    if facts.get("book"):
+        click.echo(f"host's book: {facts['book']}")
+
+
+@limits.command()
+@_which
+@click.option("--bans", is_flag=True, help="Bans too: a venue makes them longer if it is asked meanwhile.")
+@click.option("--why", required=True, help=WHY)
+@agent_option
+def release(
+    upstream: str | None, every: bool, bans: bool, why: str, name: str | None, runtime_dir: Path | None, as_json: bool
+) -> None:
+    """Open gates before the venue's instant, onto their slow return."""
+    done = _ask(name, runtime_dir, "limits.release", **_one_or_all(upstream, every), bans=bans, why=why)
+    click.echo(json.dumps(done) if as_json else f"{len(done['opened'])} gates opened")
+
+
+@limits.command()
+@_which
+@click.option("--why", required=True, help=WHY)
+@agent_option
+def unstop(
+    upstream: str | None, every: bool, why: str, name: str | None, runtime_dir: Path | None, as_json: bool
+) -> None:
+    """Let orders go again that were stopped for being refused alike again and again."""
+    done = _ask(name, runtime_dir, "limits.unstop", **_one_or_all(upstream, every), why=why)
+    click.echo(json.dumps(done) if as_json else f"{done['lifted']} loops released")
+
+
+# ---------------------------------------------------------------- mode
+
+
+@click.group(invoke_without_command=True)
+@agent_option
+@click.pass_context
+def mode(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
+    """What a venue lets through: normal, conservative (no new entries), maintenance, cancel_only, post_only, halted.
+
+    Cancels and questions pass in every mode.
+
+    \b
+    jackstay mode
+    jackstay mode hold binance conservative --for 2h --why "CPI at 14:30"
+    jackstay mode hold --all halted --why "something is wrong"
+    jackstay mode release binance --why "over"
+    """
+    if ctx.invoked_subcommand is None:
+        _modes(_ask(name, runtime_dir, "mode.list"), as_json)
+
+
+def _modes(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    if not facts["holds"]:
+        click.echo("normal everywhere")
+        return
+    rows = [
+        {**each, "venue": "(all)" if each["venue"] == "*" else each["venue"], "left": shown(each["left_s"])}
+        for each in facts["holds"]
+    ]
+    table(rows, ("venue", "mode", "left", "by", "why"))
+
+
+@mode.command()
+@click.argument("words", nargs=-1, required=True, metavar="[VENUE] MODE")
+@click.option("--all", "every", is_flag=True, help="Every venue.")
+@click.option("--for", "for_s", type=Duration(), help="How long (90s, 30m, 2h); else until released.")
+@click.option("--why", required=True, help=WHY)
+@agent_option
+def hold(
+    words: tuple[str, ...],
+    every: bool,
+    for_s: float | None,
+    why: str,
+    name: str | None,
+    runtime_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Hold a mode over a venue, or over all; replaces the operators' earlier word there."""
+    if len(words) != (1 if every else 2):
+        raise click.UsageError("VENUE MODE, or --all MODE, is expected")
+    args = {"venue": "" if every else words[0], "all": every, "mode": words[-1], "for_s": for_s, "why": why}
+    _modes(_ask(name, runtime_dir, "mode.hold", **args), as_json)
+
+
+@mode.command("release")
+@click.argument("venue", required=False)
+@click.option("--all", "every", is_flag=True, help="What was held with --all.")
+@click.option("--why", required=True, help=WHY)
+@agent_option
+def release_mode(
+    venue: str | None, every: bool, why: str, name: str | None, runtime_dir: Path | None, as_json: bool
+) -> None:
+    """Take the operators' word back; what the venue itself or a feed holds stays."""
+    if bool(venue) == every:
+        raise click.UsageError("a venue, or --all, is expected")
+    _modes(_ask(name, runtime_dir, "mode.release", venue=venue or "", all=every, why=why), as_json)
+
+
+__all__: list[str] = ["breakers", "limits", "mode"]
