@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,7 @@ from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, OutcomeNews
 
 from .config import Config, class_rules_of, profiles_of
-from .decision_desk import BreakerPlace, DecisionDesk
-from .dial_breakers import STREAM_DIALS, DialBreakers
-from .error_settings import DEFAULT_BREAKERS
-from .error_settings import STREAM_DIALS as DIAL_SETTINGS
+from .decisions import Decisions
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
@@ -32,10 +28,9 @@ from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .guardian import Guardian
 from .instance_lock import InstanceLock
 from .intents import Intents
-from .judgement import Judgement
 from .kept import Keeper, Kept
 from .logs import write_event
-from .order_desk import OrderDesk, Verb
+from .order_desk import OrderDesk
 from .outbox import Outbox
 from .pipeline import Pipeline
 from .ports import Ports, Worker
@@ -48,9 +43,7 @@ from .transport.tls import make_ssl_context
 from .upstreams import Upstreams
 from .user_streams import UserStreams
 from .venue_access import VenueAccess
-from .venue_modes import VenueModes
 from .venues.outgoing import OutgoingRequest
-from .venues.profile import Profile
 from .watch_desk import WatchDesk
 from .watchdog import Watchdog
 from .witness import Witness
@@ -100,22 +93,17 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
+        self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
         self.hours = TradingHours(config.hours, ports.wall)
-        self.modes = VenueModes(clock=ports.clock, on_event=self.event)
-        self.dial_breakers = DialBreakers(
-            config.errors.breakers.get("stream_dials", DIAL_SETTINGS),
-            clock=ports.clock,
-            random=ports.random.random,
-            on_event=self.event,
-        )
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
             upstreams_max=config.agent.upstreams_max,
             make_endpoint=config.endpoint_for,
             make_pool=self._make_pool,
-            make_judgement=self._make_judgement,
+            make_judgement=self.decisions.judgement,
         )
+        self.decisions.of(self.upstreams)
         self.access = VenueAccess(
             profiles_of(config),
             config.venues,
@@ -203,7 +191,7 @@ class Agent:
                 "ping": self._verb_ping,
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
-                **self._decision_verbs(),
+                **self.decisions.verbs(),
                 **OrderDesk(
                     lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=lambda: None
                 ).verbs(),
@@ -211,27 +199,6 @@ class Agent:
             allow_uids=allow_uids,
             own_uid=own_uid,
         )
-
-    def _decision_verbs(self) -> dict[str, Verb]:
-        return DecisionDesk(
-            breakers=self.breakers,
-            judgements=lambda: (each.judgement for each in self.upstreams),
-            modes=self.modes,
-            venues=self._venues,
-            clock=self._ports.clock,
-            on_event=self.event,
-            on_change=self._decided,
-        ).verbs()
-
-    def _venues(self) -> list[str]:
-        """Names of venues: those with a profile, and the hosts without one that were asked."""
-        return sorted({*profiles_of(self.config), *(each.judgement.venue for each in self.upstreams)})
-
-    def _decided(self) -> None:
-        """An operator changed a decision: tell what moved."""
-        for each in self.upstreams:
-            each.judgement.tell()
-        self.dial_breakers.tell()
 
     def _build_feeds(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         ports = self._ports
@@ -285,28 +252,7 @@ class Agent:
         def dial() -> Any:
             return self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
 
-        return await self.dial_breakers.guarded(endpoint.host, dial)
-
-    def breakers(self) -> Iterator[BreakerPlace]:
-        """Every breaker there is: one per upstream and class of endpoints, one per stream host."""
-        for each in self.upstreams:
-            judgement = each.judgement
-            for name, breaker in judgement.breakers.items():
-                yield BreakerPlace(judgement.name, judgement.venue, name, breaker)
-        for host, breaker in self.dial_breakers.breakers.items():
-            yield BreakerPlace(host, self.upstreams.venue_of(host), STREAM_DIALS, breaker)
-
-    def _make_judgement(self, host: str, profile: Profile) -> Judgement:
-        return Judgement(
-            host,
-            profile,
-            self.config.errors.breakers.get("api_calls", DEFAULT_BREAKERS["api_calls"]),
-            self.config.errors.retry,
-            clock=self._ports.clock,
-            random=self._ports.random,
-            on_event=self.event,
-            modes=self.modes,
-        )
+        return await self.decisions.guarded(endpoint.host, dial)
 
     def _make_pool(self, endpoint: Endpoint) -> HttpPool:
         ports = self._ports
@@ -344,6 +290,8 @@ class Agent:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._resume_watch(Kept(folder, "watchdog"))
         self.access.open(folder)
+        own = folder.is_relative_to(self.paths.runtime)
+        self.decisions.open(folder, self.paths.runtime.parent if own else folder.parent)
         ports = self._ports
         self._worker = ports.open_worker("outbox")
         self.intents.attach(
@@ -453,6 +401,7 @@ class Agent:
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
         for door in reversed(self._doors):
             door.close()
+        await self.decisions.close()
         if self._watch_keeper is not None:
             self._watch_keeper.write()
             await self._watch_keeper.close()
@@ -484,7 +433,7 @@ class Agent:
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self._watch()
         self.access.tick()
-        self.modes.tell()
+        self.decisions.tick()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
@@ -523,7 +472,7 @@ class Agent:
             "user_streams": self.user_streams.status(),
             "queue": self.intents.status(),
             "venues": self.access.status(),
-            "modes": self.modes.status(),
+            "modes": self.decisions.modes.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,

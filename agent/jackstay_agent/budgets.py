@@ -154,6 +154,7 @@ class SharedBudgets:
     def _take_lease(self, lease: Lease) -> None:
         shared = self._shared[lease.budget]
         shared.waiting, shared.ask_at, shared.agents = False, lease.ask_at, lease.agents
+        shared.budget.ask_at = lease.ask_at if lease.weight <= 0.0 else 0.0
         if lease.weight > 0.0:
             shared.budget.grant(lease.weight, lease.ends_at, lease.number)
 

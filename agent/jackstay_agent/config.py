@@ -17,6 +17,7 @@ import msgspec
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
+from .budget_settings import BudgetSettings
 from .connection_settings import ConnectionSettings
 from .core.liveness import WatchSettings
 from .core.order_class import ClassRules
@@ -101,6 +102,7 @@ class Config(Section, frozen=True, kw_only=True):
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
     queue: OutboxSettings = OutboxSettings()
+    budgets: BudgetSettings = BudgetSettings()
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}

@@ -48,8 +48,9 @@ class DecisionDesk:
         clock: Callable[[], float],
         on_event: EventSink,
         on_change: Callable[[], None],
+        book: Callable[[], dict[str, Any] | None],
     ) -> None:
-        """``venues``: names a mode may be held over. ``on_change``: something worth remembering changed."""
+        """``venues``: names a mode may be held over. ``on_change``: it did. ``book``: the host's budgets."""
         self._breakers = breakers
         self._judgements = judgements
         self._modes = modes
@@ -57,6 +58,7 @@ class DecisionDesk:
         self._clock = clock
         self._on_event = on_event
         self._on_change = on_change
+        self._book = book
 
     def verbs(self) -> dict[str, Verb]:
         return {
@@ -128,6 +130,7 @@ class DecisionDesk:
     def _limits(self, _args: dict[str, Any], _who: PeerCredentials | None) -> dict[str, Any]:
         now = self._clock()
         return {
+            "book": self._book(),
             "upstreams": [
                 {
                     "upstream": each.name,
@@ -139,7 +142,7 @@ class DecisionDesk:
                     ],
                 }
                 for each in self._judgements()
-            ]
+            ],
         }
 
     def _named(self, args: dict[str, Any]) -> list[Judgement]:

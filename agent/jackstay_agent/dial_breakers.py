@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from jackstay_protocols.errors import ExchangeError, Outcome, TradingBotError
+from jackstay_protocols.errors import ExchangeError, Outcome, TradingBotError, ValidationError
 
 from .core.breaker import Breaker, BreakerSettings, Permit
 
@@ -70,6 +70,17 @@ class DialBreakers:
             return opened
         finally:
             self.tell()
+
+    def snapshot(self) -> dict[str, Any]:
+        now = self._clock()
+        return {host: breaker.snapshot(now) for host, breaker in self.breakers.items()}
+
+    def restore(self, kept: Any, elapsed_s: float) -> None:
+        """Take up a snapshot, or raise ValidationError."""
+        if not isinstance(kept, dict) or len(kept) > HOSTS_MAX:
+            raise ValidationError("what was kept of stream dials is damaged: start without it")
+        for host, each in kept.items():
+            self.of(str(host)).restore(each, self._clock(), elapsed_s=elapsed_s)
 
     def tell(self) -> None:
         for host, breaker in self.breakers.items():

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random as chance
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from jackstay_protocols.errors import Lane, Reason
+from jackstay_protocols.errors import Lane, Reason, ValidationError
 from jackstay_protocols.types import OrderClass
 
 from .core.breaker import Breaker, BreakerSettings, BreakerState, Permit
@@ -23,6 +24,7 @@ from .core.rate_headers import HeaderReader
 from .core.rate_limit import Admit, Ask, GateScope, Limiter, Refuse, Wait
 from .core.retry import RetryBudget, RetrySettings
 from .core.verdict import BreakerMark, Verdict
+from .host_budgets import UpstreamBudgets
 from .venue_modes import VenueModes
 from .venues.profile import GENERIC, Profile, Route
 
@@ -74,13 +76,21 @@ class Judgement:
         random: chance.Random,
         on_event: EventSink,
         modes: VenueModes,
+        shared: UpstreamBudgets | None = None,
     ) -> None:
+        """``shared``: where the budgets per address come from, if all agents of the host share them."""
         self.name = name
         self.profile = profile
         self.venue = name if profile is GENERIC else profile.name
         self.breakers = {each: Breaker(breaker, name=f"{name} {each}") for each in BREAKER_CLASSES}
         self._first = self.breakers[ORDERS]
-        self.limiter = Limiter(profile.budgets)
+        self._shared = shared
+        self._of_host = {name for name, per_key, _orders in profile.charged if shared is not None and not per_key}
+        rules = [replace(each, kind="leased") if each.name in self._of_host else each for each in profile.budgets]
+        self.limiter = Limiter(rules)
+        if shared is not None:
+            for name in sorted(self._of_host):
+                shared.share(name, self.limiter.leased(name, "ip"))
         self.retry_budget = RetryBudget(retry)
         self.loop_stop = LoopStop()
         self._headers = HeaderReader(profile.header_rules)
@@ -92,6 +102,7 @@ class Judgement:
         self._doors: dict[tuple[str, str, Lane, str, str], Door] = {}
         self._keys: dict[bytes, str] = {}
         self._rejects_seen = False
+        self._dirty = False
 
     # ------------------------------------------------------------ step 4
 
@@ -134,7 +145,10 @@ class Judgement:
         return door.breaker.acquire(self._clock(), derisk=route.lane is Lane.DERISK)
 
     def admit(self, door: Door, deadline_at: float, ticket: Wait | None) -> Admit | Wait | Refuse:
-        return self.limiter.admit(self._clock(), door.ask, deadline_at=deadline_at, ticket=ticket)
+        room = self.limiter.admit(self._clock(), door.ask, deadline_at=deadline_at, ticket=ticket)
+        if self._shared is not None and not isinstance(room, Admit):
+            self._shared.look()
+        return room
 
     def held(self, orders: list[tuple[OrderClass, bool]]) -> tuple[str, float | None] | None:
         """(message, retry after) where a mode stops one of these orders: (class, is post only)."""
@@ -192,6 +206,7 @@ class Judgement:
         health, so callers go on waiting for its return inside their deadlines instead of being refused.
         """
         now = self._clock()
+        self._dirty = True
         if not sent:
             door.breaker.ignore(permit, now)
         elif verdict.breaker is BreakerMark.SUCCESS:
@@ -202,7 +217,10 @@ class Judgement:
             door.breaker.ignore(permit, now)
         if headers and self._limits:
             for budget, used in self._headers.read(headers, self._limits):
-                self.limiter.correct(now, budget, self.profile.whose(budget, key), used)
+                if self._shared is not None and budget in self._of_host:
+                    self._shared.correct(budget, used)
+                else:
+                    self.limiter.correct(now, budget, self.profile.whose(budget, key), used)
         if verdict.gate is not None:
             whose = {GateScope.IP: "ip", GateScope.ENDPOINT: endpoint}.get(verdict.gate, key)
             self.limiter.gate(
@@ -231,6 +249,48 @@ class Judgement:
         now = self._clock()
         door.breaker.ignore(permit, now)
         self.limiter.give_back(now, room)
+
+    # ------------------------------------------------------------ over a restart
+
+    def take_dirty(self) -> bool:
+        """Something was learnt since the last call."""
+        dirty, self._dirty = self._dirty, False
+        return dirty
+
+    def snapshot(self) -> dict[str, Any]:
+        now = self._clock()
+        return {
+            "breakers": {name: each.snapshot(now) for name, each in self.breakers.items()},
+            "limiter": self.limiter.snapshot(now),
+        }
+
+    def restore(self, kept: Any, elapsed_s: float) -> None:
+        """Take up a snapshot, or raise ValidationError; what of it makes sense is then taken up nevertheless."""
+        now = self._clock()
+        if not isinstance(kept, dict) or not isinstance(kept.get("breakers"), dict):
+            raise ValidationError(f"what was kept of {self.name} is damaged: start without it")
+        wrong: list[str] = []
+        for name, breaker in self.breakers.items():
+            if name in kept["breakers"]:
+                try:
+                    breaker.restore(kept["breakers"][name], now, elapsed_s=elapsed_s)
+                except ValidationError as error:
+                    wrong.append(str(error))
+        try:
+            self.limiter.restore(kept.get("limiter"), now, elapsed_s=elapsed_s)  # type: ignore[arg-type]
+        except ValidationError as error:
+            wrong.append(str(error))
+        if wrong:
+            raise ValidationError("; ".join(wrong))
+
+    @staticmethod
+    def in_trouble(kept: Any) -> bool:
+        """A snapshot in which something is shut: worth showing and probing before the bot asks."""
+        if not isinstance(kept, dict) or not isinstance(kept.get("breakers"), dict):
+            return False
+        shut = any(isinstance(each, dict) and each.get("state") != "closed" for each in kept["breakers"].values())
+        limiter = kept.get("limiter")
+        return shut or (isinstance(limiter, dict) and bool(limiter.get("gates")))
 
     # ------------------------------------------------------------ operators
 

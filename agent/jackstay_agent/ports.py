@@ -68,6 +68,7 @@ class Ports:
     ws_dial: Callable[..., Awaitable[Any]]
     open_door: OpenDoor
     store: Callable[..., sqlite3.Connection]
+    run_blocking: Callable[..., Awaitable[Any]]
     open_worker: Callable[[str], Worker]  # by the name of its thread
     make_token: Callable[[], str]  # an unguessable word for a session
     process_gone: Callable[[int], bool]
@@ -142,6 +143,9 @@ def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
             mode=mode,
         )
 
+    async def run_blocking(function: Callable[..., Any], *args: Any) -> Any:
+        return await loop.run_in_executor(None, function, *args)
+
     return Ports(
         loop=loop,
         clock=boot_s,
@@ -153,6 +157,7 @@ def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
         ws_dial=ws_connect,
         open_door=open_door,
         store=sqlite3.connect,
+        run_blocking=run_blocking,
         open_worker=lambda name: ThreadWorker(loop, name),
         make_token=lambda: secrets.token_hex(16),
         process_gone=process_gone,

@@ -53,7 +53,7 @@ class Upstreams:
         upstreams_max: int,
         make_endpoint: Callable[[str], Endpoint],
         make_pool: Callable[[Endpoint], HttpPool],
-        make_judgement: Callable[[str, Profile], Judgement],
+        make_judgement: Callable[[str, str, Profile], Judgement],
     ) -> None:
         self._profiles = profiles
         self._by_host = {host: profile for profile in profiles.values() for host in profile.hosts}
@@ -104,6 +104,10 @@ class Upstreams:
         path = rest if question < 0 else rest[:question]
         return Way(upstream, line, path, upstream.profile.route(method, path))
 
+    def meet(self, origin: str) -> Upstream:
+        """The upstream of an origin, before anything is asked of it. Raises ValidationError."""
+        return self._met.get(origin) or self._meet(origin)
+
     def _venue_base(self, venue: str, path: str) -> str:
         profile = self._profiles.get(venue)
         if profile is None or not profile.base_url:
@@ -129,7 +133,7 @@ class Upstreams:
             )
         profile = self._by_host.get(endpoint.host, GENERIC)
         upstream = Upstream(
-            origin, endpoint, profile, self._make_pool(endpoint), self._make_judgement(endpoint.host, profile)
+            origin, endpoint, profile, self._make_pool(endpoint), self._make_judgement(origin, endpoint.host, profile)
         )
         self._met[origin] = upstream
         return upstream

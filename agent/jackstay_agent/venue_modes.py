@@ -97,7 +97,9 @@ class VenueModes:
         if not isinstance(data, dict):
             raise ValidationError("the snapshot of modes is no table: start without it")
         for venue, rows in data.items():
-            self._of(venue).restore(rows, self._clock(), elapsed_s=elapsed_s)
+            modes = self._of(venue)
+            modes.restore(rows, self._clock(), elapsed_s=elapsed_s)
+            modes.drain_events()  # they are no news
 
     def _find(self, venue: str) -> Modes | None:
         return self._everywhere if venue == EVERYWHERE else self._venues.get(venue)

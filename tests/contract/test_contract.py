@@ -474,10 +474,9 @@ def test_names_for_bot_code_import_quickly() -> None:
 
 # ---------------------------------------------------------------- configuration
 
-BUILT_SECTIONS = ["agent", "bot", "venues", "feeds", "connections", "upstreams", "errors", "queue"]
+BUILT_SECTIONS = ["agent", "bot", "venues", "feeds", "connections", "upstreams", "errors", "queue", "watchdog"]
 SECTIONS_TO_COME = {
     "recovery": SCENARIOS,
-    "watchdog": SCENARIOS,
     "state": STATE,
     "analytics": PATTERNS,
     "audit": PATTERNS,

@@ -21,6 +21,9 @@ LAYERS: list[tuple[str, set[str]]] = [
             "admission",
             "venue_modes",
             "decision_desk",
+            "decision_memory",
+            "decisions",
+            "host_budgets",
             "dial_breakers",
             "connection_manager",
             "connection_link",
@@ -56,7 +59,10 @@ LAYERS: list[tuple[str, set[str]]] = [
             "gateway.*",
         },
     ),
-    ("settings", {"config", "connection_settings", "error_settings", "feed_settings", "trading_hours"}),
+    (
+        "settings",
+        {"config", "budget_settings", "connection_settings", "error_settings", "feed_settings", "trading_hours"},
+    ),
     (
         "transport, outbox, venues",
         {

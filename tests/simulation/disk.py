@@ -7,6 +7,8 @@ start finds.
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -123,6 +125,17 @@ class Disk:
 
     def worker(self, process: Process) -> SlowWorker:
         return SlowWorker(self, process)
+
+    async def run_blocking(self, process: Process, function: Callable[..., Any], *args: Any) -> Any:
+        """Blocking work on some thread: a little later."""
+        slow = self.weather.hits("disk_slow")
+        await asyncio.sleep(self.weather.dice("disk_slow").uniform(0.001, 1.5) if slow else 0.0005)
+        process.touch()
+        if self.world.now < self.full_until:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        done = function(*args)
+        process.touch()
+        return done
 
     def strike(self) -> None:
         self.writes += 1

@@ -100,6 +100,7 @@ class Host:
             ws_dial=no_feeds,
             open_door=open_door,
             store=lambda path, **options: self.disk.connect(process, path, **options),
+            run_blocking=lambda function, *args: self.disk.run_blocking(process, function, *args),
             open_worker=lambda name: self.disk.worker(process),
             make_token=lambda: f"{tokens.getrandbits(64):016x}",
             process_gone=self.gone,

@@ -136,9 +136,12 @@ def limits(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_js
         click.echo(f"{each['upstream']}  ({each['waiting']} waiting)")
         for budget in each["budgets"]:
             share = 100 * budget["used"] / budget["limit"]
-            of = f"{budget['used']:g} of {budget['limit']:g} in {budget['per_s']:g} s"
-            kept = ", shared by the host" if budget.get("shared") else ""
-            click.echo(f"  budget {budget['budget']} of {budget['whose']}: {of} ({share:.0f} %{kept})")
+            of = f"{budget['limit']:g} in {budget['per_s']:g} s"
+            if budget["shared"]:
+                used = f"shared by the host's agents, {of}; this one used {budget['used']:g} since its start"
+            else:
+                used = f"{budget['used']:g} of {of} ({share:.0f} %)"
+            click.echo(f"  budget {budget['budget']} of {budget['whose']}: {used}")
         for gate in each["gates"]:
             kind = "ban" if gate["ban"] else "gate"
             click.echo(f"  {kind} {gate['scope']} {gate['whose']}: {shown(gate['left_s'])} left, {gate['why']}")
@@ -148,8 +151,9 @@ def limits(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_js
             click.echo(
                 f"  loop stopped after {stop['count']} equal rejects ({stop['reason']}): {shown(stop['left_s'])}"
             )
-    if facts.get("book"):
-        click.echo(f"host's book: {facts['book']}")
+    if facts["book"]:
+        why = f", not usable: {facts['book']['degraded']}" if facts["book"]["degraded"] else ""
+        click.echo(f"host's book: {facts['book']['file']}{why}")
 
 
 @limits.command()

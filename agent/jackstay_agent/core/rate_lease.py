@@ -25,11 +25,12 @@ class _Grant:
 class Leased:
     """Spends what was granted from outside; ``wanted`` says how much more would be spent now."""
 
-    __slots__ = ("_finished", "_grants", "overdrawn", "poll_s", "rule", "spent", "wanted")
+    __slots__ = ("_finished", "_grants", "ask_at", "overdrawn", "poll_s", "rule", "spent", "wanted")
 
     def __init__(self, rule: BudgetRule, poll_s: float = 0.005) -> None:
         self.rule = rule
         self.poll_s = poll_s  # how soon a waiting request asks again; the book answers within a millisecond or two
+        self.ask_at = 0.0  # before this instant the book has nothing more
         self._grants: deque[_Grant] = deque()
         self._finished: list[tuple[int, float]] = []
         self.wanted = 0.0
@@ -60,7 +61,7 @@ class Leased:
         if weight > self.rule.usable:
             return inf
         self.wanted = max(self.wanted, weight + ahead)
-        return now + self.poll_s
+        return max(now, self.ask_at) + self.poll_s
 
     def take_if(self, now: float, weight: float, ahead: float) -> float:
         at = self.fits_at(now, weight, ahead)

@@ -136,7 +136,10 @@ class Limiter:
                     f"budget {rule!r} is not known; one of {', '.join(sorted(self.rules)) or 'none'} is expected"
                 )
             if len(self._budgets) >= self.settings.budgets_max:
-                del self._budgets[next(iter(self._budgets))]
+                # a leased one is filled from outside: it is never the one to be forgotten
+                old = next((key for key, each in self._budgets.items() if not isinstance(each, Leased)), None)
+                if old is not None:
+                    del self._budgets[old]
             budget = self._budgets[key] = make_budget(known)
         return budget
 
@@ -194,7 +197,14 @@ class Limiter:
         self.advance(now)
         return {
             "budgets": [
-                {"budget": r, "whose": w, "used": b.used(now), "limit": b.rule.limit, "per_s": b.rule.per_s}
+                {
+                    "budget": r,
+                    "whose": w,
+                    "used": b.used(now),
+                    "limit": b.rule.limit,
+                    "per_s": b.rule.per_s,
+                    "shared": isinstance(b, Leased),
+                }
                 for (r, w), b in self._budgets.items()
             ],
             "gates": [
