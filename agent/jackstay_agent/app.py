@@ -120,6 +120,7 @@ class Agent:
             clock=ports.clock,
             equal_window_s=config.queue.idempotency_window_s,
             venue_s=self.access.venue_s,
+            present=lambda: [each["bot"] for each in self.bots.bots()],
             class_rules=class_rules_of(config),
             on_event=self.event,
             telling=self.telling,
@@ -172,6 +173,7 @@ class Agent:
             on_event=self.event,
             replay=self.intents.replay,
             ack=self.intents.ack,
+            unheard=self.intents.unheard,
             telling=self.telling,
         )
         self.watchdog = Watchdog(

@@ -151,6 +151,8 @@ class Pipeline:
             result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
             if begun is not None:
+                if len(begun.intents) == 1:
+                    verdict = self._doubted(way, begun.intents[0], verdict, result)
                 self._intents.finish(begun, verdict, result, way.upstream.profile.table)
             self._record(judgement, door, leave, way, call, key, verdict, started_at, result)  # 10
             self._witnessed(way, request, result, started_at)
@@ -327,6 +329,12 @@ class Pipeline:
             wall_now_s=self._wall(),
             loads=_loads,
         )
+
+    def _doubted(self, way: Way, intent: Intent, verdict: Verdict, result: HttpAnswer | HttpFailure) -> Verdict:
+        doubted = self._resolver.doubted(intent, verdict, result, self._access.reading(intent.venue))
+        if doubted is not verdict and doubted.cause != verdict.cause and isinstance(result, HttpAnswer):
+            way.upstream.pool.distrust(result.connection_id)
+        return doubted
 
     # ---- 10
 

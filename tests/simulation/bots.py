@@ -40,7 +40,7 @@ class Bot:
         self.client: SimClient | None = None
         self.wanted = 0
         self.idle = False
-        self.restarting = False
+        self.placing = 0  # orders of this life that are not settled
         self._word = 0
 
     # ---- lives
@@ -50,7 +50,7 @@ class Bot:
             return
         self.process = self.host.spawn(self.name)
         self.process.on_death.append(self._died)
-        self.idle = False
+        self.idle, self.placing = False, 0
         self.host.world.at(self.process, self.host.world.now, self._live)
 
     def _live(self) -> None:
@@ -80,13 +80,17 @@ class Bot:
 
     async def _one(self, client: SimClient) -> None:
         chance = self.chance
-        intention = self._wish()
-        task = self._place(client, intention)
+        task = self._whole(client, self._wish())
         if chance.random() < 0.4:
             assert self.process is not None
             self.process.loop.create_task(task)  # several at a time
             return
         await task
+
+    async def _whole(self, client: SimClient, intention: Intention) -> None:
+        self.placing += 1
+        await self._place(client, intention)
+        self.placing -= 1
 
     def _wish(self) -> Intention:
         self.wanted += 1
@@ -124,7 +128,6 @@ class Bot:
             await asyncio.sleep(chance.choice((0.0, 0.2, 1.0, 3.0)))
             if any(client.heard_of(each.client_id) for each in intention.attempts if each.client_id):
                 break
-        intention.settled = True
         if told.kind == "response" and told.outcome is Outcome.OK and client_id and chance.random() < 0.5:
             await self._cancel(client, intention.symbol, client_id)
 
@@ -174,8 +177,7 @@ class Bot:
     def _body(self, intention: Intention, client_id: str, fills: bool) -> str:
         price = {"BTCUSDT": ("30000", "50001"), "ETHUSDT": ("2000", "3001")}[intention.symbol][fills]
         text = (
-            f"symbol={intention.symbol}&side=BUY&type=LIMIT&timeInForce=GTC"
-            f"&quantity={intention.quantity}&price={price}"
+            f"symbol={intention.symbol}&side=BUY&type=LIMIT&timeInForce=GTC&quantity={intention.quantity}&price={price}"
         )
         return f"{text}&newClientOrderId={client_id}" if client_id else text
 

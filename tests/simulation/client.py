@@ -11,8 +11,8 @@ from typing import Any
 
 from jackstay.outcomes import OutcomeBox
 from jackstay_protocols.codec import decode, encode
-from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.errors import Outcome
+from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import (
     TO_CLIENT,
     Abandon,
@@ -85,13 +85,16 @@ class SimClient:
         if not self._line.send(encode(request, id=number, when=deadline_us, beat_ds=int(BEAT_S * 30))):
             del self._waiting[number]
             return Told("unsent", Outcome.FAILED)
-        timer = loop.call_later(deadline_s + GRACE_S, self._late, number)
+        timer = loop.call_later(deadline_s + GRACE_S, self._expire, number)
         told = await future
         timer.cancel()
         if told.kind == "response":
             self.box.heard(told.message)
             self._acknowledge()
         return told
+
+    def _expire(self, number: int) -> None:
+        self.process.loop.call_soon(self._late, number)  # what is already here was in time
 
     def _late(self, number: int) -> None:
         future = self._waiting.pop(number, None)

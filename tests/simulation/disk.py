@@ -57,7 +57,6 @@ class Connection(sqlite3.Connection):
         self.process.touch()
         return done
 
-
     def _committed(self) -> None:
         """What was inserted is in the file now (and on the platters, if it was asked for)."""
         if self.full_sync:
@@ -113,6 +112,7 @@ class Disk:
         self.full_until = 0.0
         self.on_journaled: Callable[[int, bytes], None] = lambda seq, payload: None
         self.writes = 0
+        self.syncs = True
         self._open: list[Connection] = []
         self._synced_folder = folder.with_name(f"{folder.name}-synced") if keeps_synced else None
 
@@ -163,7 +163,7 @@ class Disk:
 
     def synced(self) -> None:
         """What there is now is on the platters."""
-        if self._synced_folder is None:
+        if self._synced_folder is None or not self.syncs:
             return
         self._synced_folder.mkdir(exist_ok=True)
         for suffix in ("", "-wal"):

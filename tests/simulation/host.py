@@ -27,7 +27,14 @@ class Host:
     """One machine with one agent and its bots."""
 
     def __init__(
-        self, world: Time, weather: Weather, network: Network, folder: Path, config: Config, seed: str, observer: Observer
+        self,
+        world: Time,
+        weather: Weather,
+        network: Network,
+        folder: Path,
+        config: Config,
+        seed: str,
+        observer: Observer,
     ) -> None:
         self.world = world
         self.weather = weather

@@ -59,9 +59,7 @@ def _answers(say: Any, intention: Intention, times: int, by_id: dict[str, Any]) 
             say(f"rule 8: {intention.bot_id} was told that {attempt.client_id} exists; it does not")
         final = told.outcome in (Outcome.FAILED, Outcome.REJECTED)
         if final and attempt.client_id and attempt.client_id in by_id and not _same_id_elsewhere(intention, attempt):
-            say(
-                f"rule 8: {intention.bot_id} was told {told.outcome} ({told.reason}) of {attempt.client_id}, which exists"
-            )
+            say(f"rule 8: {intention.bot_id} was told {told.outcome} ({told.reason}) of {attempt.client_id}; it exists")
 
 
 def _same_id_elsewhere(intention: Intention, attempt: Attempt) -> bool:
@@ -93,7 +91,9 @@ def _journal(sim: Simulation, say: Any, by_id: dict[str, Any]) -> None:
         state = State(story["state"])
         truth = client_id in by_id
         if state in KNOWN and KNOWN[state] != truth and len(told) == 1:
-            say(f"rule 8: the journal says {state.value} of {client_id}, the venue says {'it exists' if truth else 'no'}")
+            say(
+                f"rule 8: the journal says {state.value} of {client_id}; the venue {'has' if truth else 'never had'} it"
+            )
         seq, bot_id = str(story["seq"]), story["intent"]["bot_id"]
         answered = sim.observer.answers.get(seq)
         news = sim.observer.news_of.get((bot_id, seq))

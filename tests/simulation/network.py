@@ -104,7 +104,7 @@ class Link:
         self.back.send(data)
 
     def lose(self, error: Exception | None) -> None:
-        """The client's end hears of the connection's end, after what is still under way to it if it is an orderly one."""
+        """The client's end hears of the connection's end; of an orderly one after what is still under way to it."""
         if self.back.swallowed:
             return
         now = self.network.world.now

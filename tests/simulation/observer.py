@@ -44,7 +44,6 @@ class Intention:
     symbol: str
     style: str
     attempts: list[Attempt] = field(default_factory=list)
-    settled: bool = False
 
 
 class Observer:
@@ -115,8 +114,13 @@ class Observer:
         self.seen[f"told {told.kind} {told.outcome}"] += 1
         if told.kind == "refusal":
             self.seen[f"refused {told.reason}"] += 1
+        wish = attempt.intention
         detail = getattr(told.message, "detail", "") or getattr(told.message, "message", "")
-        world.note(attempt.intention.bot_id, "is told", f"{attempt.client_id} quantity {attempt.intention.quantity} {attempt.intention.style} {told.kind} {told.outcome} {told.reason} {detail}")
+        world.note(
+            attempt.intention.bot_id,
+            "is told",
+            f"{attempt.client_id} quantity {wish.quantity} {wish.style} {told.kind} {told.outcome} {told.reason} {detail}",
+        )
 
     def cancel_told(self, world: Time, bot_id: str, client_id: str, told: Told) -> None:
         world.note(bot_id, "is told of cancel", f"{client_id} {told.kind} {told.outcome} {told.reason}")

@@ -91,6 +91,7 @@ class BotDoor:
         on_event: EventSink,
         replay: Callable[[str], int] = lambda _bot_id: 0,
         ack: Callable[[str, list[str]], int] = lambda _bot_id, _names: 0,
+        unheard: Callable[[str, str], None] = lambda _bot_id, _name: None,
         telling: Telling | None = None,
     ) -> None:
         self._settings = settings
@@ -103,6 +104,7 @@ class BotDoor:
         self._on_event = on_event
         self._replay = replay
         self._ack = ack
+        self._unheard = unheard
         self.telling = telling or Telling()
         self._door: DoorLike | None = None
         self._peers: dict[bytes, Peer] = {}
@@ -326,6 +328,8 @@ class BotDoor:
         call = peer.in_flight.get(header.id)
         if call is not None:
             self._abandon(call)
+        elif (name := peer.answered.pop(header.id, None)) is not None:
+            self._unheard(peer.session.bot_id, name)  # the answer crossed the caller's leaving: it is late news
 
     def _abandon(self, call: Call) -> None:
         call.abandoned = True

@@ -48,6 +48,9 @@ def _ignore(*_: object) -> None:
 class Outbox(Sending):
     """See the module. Made by `Outbox.open`."""
 
+    #: The disk was too sick at the start and gave the file up only now: what it held is known from here on.
+    on_late_file: Callable[[], None] = staticmethod(_ignore)
+
     @classmethod
     def open(
         cls,
@@ -253,6 +256,10 @@ class Outbox(Sending):
         entry = self._shelf.get(seq)
         return None if entry is None else entry.intent
 
+    def written(self, seq: int) -> Intent | None:
+        """As it was written down; also one long settled. Reads the file: rare questions only."""
+        return self._stored_intent(seq)
+
     def is_uncollected(self, bot_id: str, seq: int) -> bool:
         """Whether the bot's code has not acknowledged its outcome yet."""
         return seq in self._collecting.of(bot_id)
@@ -380,6 +387,7 @@ class Outbox(Sending):
         found = self._journal.tick(now)
         if found is not None:
             self._adopt(found, now)
+            self.on_late_file()
         if retired := self._journal.take_retired():
             self._collecting.drop(retired)
         late = self._waiting.overdue(now)

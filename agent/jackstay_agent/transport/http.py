@@ -325,6 +325,11 @@ class HttpPool:
         if not self._draining:
             self._dial_as_needed()
 
+    def distrust(self, number: int) -> None:
+        """An answer of this connection was another request's, so will be all that follow: it is not used again."""
+        for connection in [each for each in self._live if each.number == number]:
+            connection.close()
+
     def abandoned(self, ticket: Ticket) -> None:
         self.counters["abandoned"] += 1
         self._in_flight.discard(ticket)
