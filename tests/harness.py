@@ -133,7 +133,11 @@ def child_env() -> dict[str, str]:
     root = Path(__file__).resolve().parents[1]
     path = os.pathsep.join(str(root / room) for room in ("agent", "client", "protocols"))
     env = {key: value for key, value in os.environ.items() if not key.startswith("JACKSTAY")}
-    env |= {"SANDBOX_KEY": "sandbox-key", "SANDBOX_SECRET": "sandbox-secret"}  # for `keys.env = "SANDBOX"`
+    env |= {
+        "SANDBOX_KEY": "sandbox-key",
+        "SANDBOX_SECRET": "sandbox-secret",
+        "SANDBOX_PASSPHRASE": "sandbox-passphrase",
+    }  # for `keys.env = "SANDBOX"`
     return env | {"PYTHONPATH": os.pathsep.join(filter(None, (path, env.get("PYTHONPATH", ""))))}
 
 

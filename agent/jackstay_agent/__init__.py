@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .error_handler import ErrorHandler as ErrorHandler
     from .log import get_logger as get_logger
     from .recovery_scenarios import RecoveryScenario as RecoveryScenario
+    from .state_monitor import StateMonitor as StateMonitor
+    from .state_monitor import StateValidationResult as StateValidationResult
 
 # Public name -> the module that defines it.
 PUBLIC = {
@@ -46,6 +48,8 @@ PUBLIC = {
     "HalfOpenFullError": ".breaker",
     "RecoveryScenario": ".recovery_scenarios",
     "StateConsistencyError": "jackstay_protocols.errors",
+    "StateMonitor": ".state_monitor",
+    "StateValidationResult": ".state_monitor",
     "circuit_breaker": ".decorators",
     "error_handler_decorator": ".error_decorator",
     "get_logger": ".log",

@@ -16,33 +16,41 @@ from typing import Any
 from jackstay_protocols.endpoints import AgentPaths, state_folder
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
-from jackstay_protocols.messages import Event, OutcomeNews
+from jackstay_protocols.messages import Event, Message
+from jackstay_protocols.session import BotSession
 
 from .config import Config, class_rules_of, profiles_of
+from .core.modes import Mode
 from .decisions import Decisions
+from .dispatch import Dispatch
+from .error_desk import ErrorDesk
 from .feeds import FeedManager
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .guardian import Guardian
+from .http_service import HttpService
 from .instance_lock import InstanceLock
 from .intents import Intents
 from .kept import Keeper, Kept
 from .logs import write_event
 from .order_desk import OrderDesk
-from .outbox import Outbox
+from .outbox import Outbox, Settled
+from .outward import Outward
 from .pipeline import Pipeline
 from .ports import Ports, Worker
+from .recording import Recording
 from .resolver import Resolver
+from .state_desk import StateDesk
+from .state_room import StateRoom
 from .telling import Telling
 from .trading_hours import TradingHours
-from .transport.endpoint import Endpoint
-from .transport.http import HttpAnswer, HttpFailure, HttpPool
-from .transport.tls import make_ssl_context
+from .transport.http import HttpAnswer, HttpFailure
 from .upstreams import Upstreams
 from .user_streams import UserStreams
 from .venue_access import VenueAccess
+from .venue_modes import EVERYWHERE
 from .venues.outgoing import OutgoingRequest
 from .watch_desk import WatchDesk
 from .watchdog import Watchdog
@@ -82,7 +90,6 @@ class Agent:
         self._ticks = 0
         self.lag_worst_s = 0.0
         self.events_total = 0
-        self._tls: dict[str, Any] = {}
         self.telling = Telling(ports.clock)
         self.telling.on_broken = self.event
         self._build()
@@ -93,17 +100,18 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
+        self.errors = ErrorDesk(config, clock=ports.clock, on_event=self.event)
         self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
+        self.outward = Outward(config, ports, guarded=self.decisions.guarded, on_event=self.event)
         self.hours = TradingHours(config.hours, ports.wall)
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
             upstreams_max=config.agent.upstreams_max,
             make_endpoint=config.endpoint_for,
-            make_pool=self._make_pool,
+            make_pool=self.outward.pool,
             make_judgement=self.decisions.judgement,
         )
-        self.decisions.of(self.upstreams)
         self.access = VenueAccess(
             profiles_of(config),
             config.venues,
@@ -113,8 +121,56 @@ class Agent:
             on_event=self.event,
             environ=os.environ,
         )
+        self._build_orders()
+        self.pipeline = Pipeline(
+            self.upstreams,
+            clock=ports.clock,
+            wall=ports.wall,
+            random=ports.random,
+            call_later=ports.loop.call_later,
+            retry=config.errors.retry.policy("reads"),
+            intents=self.intents,
+            resolver=self.resolver,
+            witness=Witness(lambda: self.intents.outbox),
+            access=self.access,
+            accept=self.dispatch.accept,
+            on_event=self.event,
+            on_trouble=self.errors.troubled,
+            telling=self.telling,
+        )
+        self.decisions.of(self.upstreams, self.access.reading, self.pipeline.ask)
+        self._build_state()
+        self._build_doors(own_uid, allow_uids)
+        self.http = HttpService(
+            config,
+            ports,
+            own_uid=own_uid,
+            allow_uids=allow_uids,
+            pipeline=self.pipeline,
+            intents=self.intents,
+            telling=self.telling,
+            ssl_context=self.outward.ssl_context,
+            on_event=self.event,
+        )
+        self._build_feeds(own_uid, allow_uids)
+        self._build_user_streams()
+
+    def _build_orders(self) -> None:
+        """What is written down of orders, asked about and queued."""
+        config, ports = self.config, self._ports
         self._worker: Worker | None = None
         self._pulse: asyncio.TimerHandle | None = None
+        self.recording = Recording(
+            config,
+            ports,
+            agent=self.name,
+            version=version(),
+            telling=self.telling,
+            event=self.event,
+            modes=self.decisions.modes,
+            access=self.access,
+            make_pool=self.outward.pool,
+        )
         self.intents = Intents(
             deliver=self._tell_bot,
             clock=ports.clock,
@@ -133,23 +189,37 @@ class Agent:
             on_answer=self.access.answered,
             on_event=self.event,
         )
-        self.pipeline = Pipeline(
+        self.dispatch = Dispatch(
+            self.intents,
             self.upstreams,
+            self.access,
+            carry=self._carry,
+            ask=self._ask_venue,
             clock=ports.clock,
-            wall=ports.wall,
             random=ports.random,
-            call_later=ports.loop.call_later,
-            retry=config.errors.retry.policy("reads"),
-            intents=self.intents,
-            resolver=self.resolver,
-            witness=Witness(lambda: self.intents.outbox),
-            access=self.access,
+            call_soon=ports.loop.call_soon,
             on_event=self.event,
-            telling=self.telling,
+            flush_per_s=config.queue.flush_per_s,
+            header_bytes_max=config.queue.queue_bytes_max,
         )
-        self._build_doors(own_uid, allow_uids)
-        self._build_feeds(own_uid, allow_uids)
-        self._build_user_streams()
+
+    def _build_state(self) -> None:
+        self.state = StateRoom(
+            self.config,
+            self._ports,
+            self.access,
+            outbox=lambda: self.intents.outbox,
+            ask=self._ask_venue,
+            tell=self._tell_bot,
+            bots=lambda: [each.bot_id for each in self.bots.primaries()],
+            halt=self._halt,
+            on_event=self.event,
+        )
+        self.telling.listen(self.state.intake)
+
+    def _halt(self, venue: str, why: str) -> None:
+        """The state monitor's policy: stop orders there until an operator releases it."""
+        self.decisions.modes.hold(venue or EVERYWHERE, Mode.HALTED, holder="state monitor", why=why[:200])
 
     def _build_doors(self, own_uid: int, allow_uids: frozenset[int]) -> None:
         config, ports = self.config, self._ports
@@ -169,23 +239,25 @@ class Agent:
             process_gone=ports.process_gone,
             make_token=ports.make_token,
             take=self.pipeline.take,
+            report_error=self.errors.reported,
             status=self.status,
             on_event=self.event,
-            replay=self.intents.replay,
-            ack=self.intents.ack,
+            replay=self._replay,
+            ack=self._ack,
+            report_state=self.state.report,
             unheard=self.intents.unheard,
             telling=self.telling,
         )
         self.watchdog = Watchdog(
             config.watching(),
-            sessions=self.bots.primaries,
+            sessions=self._sessions,
             probe=ports.watch_process,
             guard=Guardian(lambda: self.intents.outbox, on_event=self.event),
             clock=ports.clock,
             wall=ports.wall,
             on_event=self.event,
         )
-        desk = WatchDesk(self.watchdog, sessions=self.bots.primaries, wall=ports.wall, on_event=self.event)
+        desk = WatchDesk(self.watchdog, sessions=self._sessions, wall=ports.wall, on_event=self.event)
         self.control = ControlDoor(
             {
                 **desk.verbs(),
@@ -193,9 +265,11 @@ class Agent:
                 "ping": self._verb_ping,
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
+                **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
                 **self.decisions.verbs(),
+                **self.errors.verbs(),
                 **OrderDesk(
-                    lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=lambda: None
+                    lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=self.dispatch.kick
                 ).verbs(),
             },
             allow_uids=allow_uids,
@@ -209,7 +283,7 @@ class Agent:
             loop=ports.loop,
             clock=ports.clock,
             random=ports.random.random,
-            ws_dial=self._ws_dial,
+            ws_dial=self.outward.ws_dial,
             publish=self._publish,
             on_event=self.event,
             hours=self.hours,
@@ -239,7 +313,7 @@ class Agent:
             loop=ports.loop,
             clock=ports.clock,
             random=ports.random.random,
-            ws_dial=self._ws_dial,
+            ws_dial=self.outward.ws_dial,
             ask=self._ask_venue,
             on_event=self.event,
         )
@@ -247,40 +321,22 @@ class Agent:
     def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
         self.feed_door.publish(topic, first_seq, payloads)
 
-    async def _ws_dial(self, url: str, **options: Any) -> Any:
-        """A feed's dial with ``[upstreams]`` applied, under the agent's own TLS settings."""
-        endpoint = self.config.endpoint_for(url)
-
-        def dial() -> Any:
-            return self._ports.ws_dial(url, endpoint=endpoint, ssl_context=self._ssl_context(endpoint), **options)
-
-        return await self.decisions.guarded(endpoint.host, dial)
-
-    def _make_pool(self, endpoint: Endpoint) -> HttpPool:
-        ports = self._ports
-        return HttpPool(
-            endpoint,
-            self.config.connections,
-            loop=ports.loop,
-            clock=ports.clock,
-            random=ports.random,
-            dial=ports.dial,
-            resolve=ports.resolve,
-            ssl_context=self._ssl_context(endpoint),
-            on_event=self.event,
-        )
-
-    def _ssl_context(self, endpoint: Endpoint) -> Any:
-        if not endpoint.tls:
-            return None
-        if endpoint.ca_file not in self._tls:
-            self._tls[endpoint.ca_file] = make_ssl_context(ca_file=endpoint.ca_file or None)
-        return self._tls[endpoint.ca_file]
-
     # ------------------------------------------------------------ orders and what is known of them
 
-    def _tell_bot(self, bot_id: str, news: OutcomeNews) -> bool:
+    async def _carry(self, *way: Any) -> Any:
+        return await self.pipeline.carry(*way)
+
+    def _tell_bot(self, bot_id: str, news: Message) -> bool:
         return self.bots.tell(bot_id, news)
+
+    def _replay(self, bot_id: str) -> int:
+        """A bot said hello: what it has not acknowledged, outcomes and fills."""
+        self.state.replay(bot_id)
+        return self.intents.replay(bot_id)
+
+    def _ack(self, bot_id: str, names: list[str]) -> int:
+        self.state.ack(bot_id, names)
+        return self.intents.ack(bot_id, names)
 
     async def _ask_venue(
         self, origin: str, question: OutgoingRequest, deadline_at: float
@@ -292,6 +348,7 @@ class Agent:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._resume_watch(Kept(folder, "watchdog"))
         self.access.open(folder)
+        self.recording.open(folder)
         own = folder.is_relative_to(self.paths.runtime)
         self.decisions.open(folder, self.paths.runtime.parent if own else folder.parent)
         ports = self._ports
@@ -305,11 +362,19 @@ class Agent:
                 boot_id=ports.boot_id,
                 run_blocking=self._worker.run,
                 on_event=self.event,
-                on_settled=self.intents.settled,
+                on_settled=self._settled,
+                on_free=self.dispatch.kick,
                 store=ports.store,
             )
         )
+        self.state.open(folder, str(int(ports.wall())))
         self._beat_outbox()
+
+    def _settled(self, settled: Settled) -> None:
+        self.intents.settled(settled)
+        if settled.final:
+            self.dispatch.ended(settled.seq)
+            self.dispatch.kick()
 
     def _resume_watch(self, kept: Kept) -> None:
         """What an operator armed stays armed, and bots that were here are expected again."""
@@ -329,6 +394,9 @@ class Agent:
             on_event=self.event,
         )
 
+    def _sessions(self) -> list[BotSession]:
+        return self.http.watched(self.bots.primaries())
+
     def _watch(self) -> None:
         """Look at the bots; write down what a restart has to know, and now and then the history of silences."""
         self.watchdog.tick()
@@ -340,6 +408,8 @@ class Agent:
         """The outbox's and the resolver's pulse: batched outcomes, expiry, checkpoints, questions that are due."""
         self.intents.outbox.tick()
         self.resolver.tick()
+        self.dispatch.pump()
+        self.intents.news.tick()
         self._pulse = self._ports.loop.call_later(OUTBOX_PULSE_S, self._beat_outbox)
 
     # ------------------------------------------------------------ start, stop
@@ -362,7 +432,9 @@ class Agent:
             self.bots.attach(self._open(self.paths.bot, self.bots.on_frame, mode, sndhwm=1000))
             self.feed_door.attach(self._open(self.paths.feed, self.feed_door.on_frame, mode, sndhwm=64))
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
+            await self.http.open(self.paths.http, mode)
             await self.feeds.start()
+            self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
         except BaseException:
             await self.stop()
@@ -399,8 +471,10 @@ class Agent:
         self.feed_door.close()
         await self.feeds.stop()
         await self.user_streams.stop()
+        await self.state.close()
         await asyncio.gather(*(each.pool.close(1.0) for each in self.upstreams), return_exceptions=True)
         self.event("agent.stopped", {"agent": self.name, "in_flight": self.bots.in_flight()})
+        self.http.close()
         for door in reversed(self._doors):
             door.close()
         await self.decisions.close()
@@ -412,13 +486,20 @@ class Agent:
             self.intents.outbox.close()
         if self._worker is not None:
             self._worker.close()
+        await self.recording.close()
         self._lock.release()
 
     async def _drain(self) -> None:
-        idle = asyncio.Event()
+        idle, queue_idle = asyncio.Event(), asyncio.Event()
         self.bots.when_idle(idle.set)
+        if self._pulse is not None:
+            self.dispatch.drain(queue_idle.set)
+        else:
+            queue_idle.set()
         try:
-            await asyncio.wait_for(idle.wait(), self.config.agent.drain_timeout_s)
+            await asyncio.wait_for(
+                asyncio.gather(idle.wait(), queue_idle.wait(), self.http.drained()), self.config.agent.drain_timeout_s
+            )
         except TimeoutError:
             self.event("agent.stop_timeout", {"in_flight": self.bots.in_flight()})
 
@@ -431,6 +512,7 @@ class Agent:
         if late_s > LAG_EXCUSED_S:
             self.lag_worst_s = max(self.lag_worst_s, late_s)
             self.bots.excuse(late_s)
+            self.http.excuse(late_s)
             self.watchdog.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self._watch()
@@ -439,6 +521,7 @@ class Agent:
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
             self.bots.sweep()
+            self.http.sweep()
         self._next_tick_at = now + TICK_S
         self._ticker = self._ports.loop.call_later(TICK_S, self._tick)
 
@@ -471,9 +554,12 @@ class Agent:
             "in_flight": self.bots.in_flight(),
             "upstreams": self.upstreams.status(),
             "feeds": self.feeds.status(),
+            "http": self.http.status(),
             "user_streams": self.user_streams.status(),
-            "queue": self.intents.status(),
+            "queue": self.intents.status() | self.dispatch.status(),
             "venues": self.access.status(),
+            **self.recording.status(),
+            "state_monitor": self.state.status(),
             "modes": self.decisions.modes.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),

@@ -17,6 +17,8 @@ import msgspec
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
+from .alert_settings import AlertSettings
+from .audit_settings import AuditSettings
 from .budget_settings import BudgetSettings
 from .connection_settings import ConnectionSettings
 from .core.liveness import WatchSettings
@@ -24,7 +26,9 @@ from .core.order_class import ClassRules
 from .core.pool import PoolSettings
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
+from .http_settings import HttpSettings
 from .outbox.settings import OutboxSettings
+from .state_settings import AccountSettings, StateSettings, problems_of
 from .toml_places import line_of, unknown_keys
 from .trading_hours import HoursSettings
 from .transport.endpoint import Endpoint
@@ -99,9 +103,14 @@ class Config(Section, frozen=True, kw_only=True):
     bot: BotSection = BotSection()
     watchdog: WatchSection = WatchSection()
     connections: PoolSettings = PoolSettings()
+    http: HttpSettings = HttpSettings()
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
     queue: OutboxSettings = OutboxSettings()
+    audit: AuditSettings = AuditSettings()
+    alerts: AlertSettings = AlertSettings()
+    account: AccountSettings = AccountSettings()
+    state: StateSettings = StateSettings()
     budgets: BudgetSettings = BudgetSettings()
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
@@ -170,6 +179,8 @@ class Config(Section, frozen=True, kw_only=True):
             problems.append(f"[agent] drain_timeout_s = {self.agent.drain_timeout_s}; 0 to 300 seconds are expected")
         if not 0 < self.bot.beat_within_s <= 3600:
             problems.append(f"[bot] beat_within_s = {self.bot.beat_within_s}; above 0 and up to 3600 is expected")
+        if wrong := self.http.problem():
+            problems.append(f"[http] {wrong}")
         try:
             self.watching()
         except ValidationError as error:
@@ -197,6 +208,7 @@ class Config(Section, frozen=True, kw_only=True):
             profiles_of(self)
         except ValidationError as error:
             problems.append(str(error))
+        problems.extend(problems_of(self.account, self.state.policies))
         problems.extend(self._credentials_on_rerouted_hosts())
         return problems
 
@@ -249,6 +261,12 @@ def profiles_of(config: Config) -> dict[str, Profile]:
         if venue.limits:
             profiles[profile.name] = profile.with_limits(venue.limits)
     return profiles
+
+
+def reachable_hosts(config: Config) -> frozenset[str]:
+    """Hosts of venue profiles and of ``[upstreams]``: what http.sock reaches without another word."""
+    hosts = {host for profile in profiles_of(config).values() for host in profile.hosts | profile.socket_hosts}
+    return frozenset(hosts | {name.partition(":")[0] for name in config.upstreams})
 
 
 def class_rules_of(config: Config) -> Callable[[str], ClassRules]:

@@ -24,8 +24,10 @@ from .judgement import Judgement
 from .kept import Keeper
 from .order_desk import Verb
 from .ports import Ports
+from .prober import Ask, Prober
 from .upstreams import Upstreams
 from .venue_modes import VenueModes
+from .venues.operations import Operations
 from .venues.profile import Profile
 
 T = TypeVar("T")
@@ -57,10 +59,14 @@ class Decisions:
             config.budgets, agent=f"{agent} {ports.pid}", clock=ports.clock, loop=ports.loop, on_event=on_event
         )
         self._upstreams: Upstreams | None = None
+        self._prober: Prober | None = None
 
-    def of(self, upstreams: Upstreams) -> None:
-        """The upstreams whose judgements these are; they ask for them through `judgement`."""
+    def of(self, upstreams: Upstreams, operations: Callable[[str], Operations | None], ask: Ask) -> None:
+        """The upstreams whose judgements these are, and how open breakers are probed."""
         self._upstreams = upstreams
+        self._prober = Prober(
+            upstreams, operations=operations, ask=ask, clock=self._ports.clock, on_event=self._on_event
+        )
 
     def judgement(self, origin: str, host: str, profile: Profile) -> Judgement:
         """For an upstream that is met for the first time, with what is remembered of it."""
@@ -137,6 +143,8 @@ class Decisions:
     def tick(self) -> None:
         self.modes.tell()
         self._tell()
+        if self._prober is not None:
+            self._prober.tick()
         due = self._keeper is not None and self._ports.clock() - self._written_at >= SPENT_S
         if due and any([each.take_dirty() for each in self._met()]):  # noqa: C419 - each is asked, not only the first
             self._write()

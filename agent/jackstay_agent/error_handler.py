@@ -9,22 +9,25 @@ Imports are light on purpose: bot modules import this at their top.
 
 from __future__ import annotations
 
+import builtins
 import os
 import traceback
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from threading import Lock
 from typing import Any
 
+from jackstay_protocols import errors as taxonomy
 from jackstay_protocols.clock import boot_s
 from jackstay_protocols.errors import ErrorSeverity, TradingBotError, ValidationError
 from jackstay_protocols.types import ErrorPattern
 
 from .breaker import CircuitBreaker, CircuitOpenError, CircuitPermit, HalfOpenFullError
 from .core.breaker import BreakerEvent, BreakerSettings, BreakerState
-from .core.escalation import Escalator, Told
+from .core.escalation import Escalator, Step, Told
 from .error_decorator import error_handler_decorator
 from .error_settings import DEFAULT_BREAKERS, DEFAULT_ESCALATION, ErrorSettings, Escalation, SeveritySettings
 from .log import get_logger
@@ -59,6 +62,7 @@ _LEVELS = {
 #: Named fields a scenario finds in its context although the caller put them into the error context only.
 _NAMED = ("symbol", "order_id", "bot_id", "user_id", "component", "operation")
 CAUSES_MAX = 8  # a longer chain is a loop in disguise
+NAME_MAX = 200  # characters of a component's, operation's or type's name
 
 
 @dataclass
@@ -86,6 +90,7 @@ class ErrorEvent:
     """Told to listeners. ``kind``: error, escalated, calmed or recovered. Words and numbers, never the exception.
 
     ``causes``: what it was raised from, nearest first, as "Type: message"; a listener may send it over any wire.
+    ``number``: errors are numbered from 1 as they are recorded, so that a reader can go on where it stopped.
     """
 
     kind: str
@@ -98,6 +103,10 @@ class ErrorEvent:
     message: str
     repeats: int = 1
     causes: tuple[str, ...] = ()
+    bot_id: str | None = None
+    symbol: str | None = None
+    order_id: str | None = None
+    number: int = 0
 
 
 def causes_of(error: BaseException) -> tuple[str, ...]:
@@ -150,6 +159,7 @@ class ErrorHandler:
         self._log = get_logger(__name__) if log else None
         self._lock = Lock()
         self._recent: deque[ErrorEvent] = deque(maxlen=self.settings.recent_max)
+        self.recorded = 0  # errors since the start
         self._patterns: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
         self._escalation = {**DEFAULT_ESCALATION, **self.settings.severity.escalation}
         self._breaker_settings = {**DEFAULT_BREAKERS, **self.settings.breakers}
@@ -249,33 +259,85 @@ class ErrorHandler:
 
     def record(self, context: ErrorContext) -> ErrorSeverity:
         """Count and tell an error without recovering; says its severity after escalation."""
-        error_type = type(context.error).__name__
-        key = (context.component, error_type)
+        event, step = self._book(self._event("error", context, context.severity))
+        context.severity = event.severity
+        self._write(_LEVELS[event.severity], "error", context)
+        self._tell_of(event, step)
+        return event.severity
+
+    def note(
+        self,
+        *,
+        component: str,
+        operation: str,
+        error_type: str,
+        message: str,
+        severity: ErrorSeverity | str | None = None,
+        bot_id: str | None = None,
+        symbol: str | None = None,
+        order_id: str | None = None,
+        causes: Iterable[str] = (),
+    ) -> ErrorEvent:
+        """Count and tell an error that happened elsewhere, by its facts: a bot's report, a venue's answer. Secrets are
+        taken out; a severity that is none is judged by the type's name. No log line: whoever told it has its own.
+        """
+        known = {each.value for each in ErrorSeverity}
+        event = ErrorEvent(
+            kind="error",
+            error_id=os.urandom(16).hex(),
+            timestamp=self._wall(),
+            severity=ErrorSeverity(severity) if severity in known else self._severity_of(error_type),
+            component=component[:NAME_MAX],
+            operation=operation[:NAME_MAX],
+            error_type=error_type[:NAME_MAX],
+            message=redact_text(message, 500),
+            causes=tuple(redact_text(str(each), 200) for each in islice(causes, CAUSES_MAX)),
+            bot_id=bot_id,
+            symbol=symbol,
+            order_id=order_id,
+        )
+        event, step = self._book(event)
+        self._tell_of(event, step)
+        return event
+
+    def _severity_of(self, error_type: str) -> ErrorSeverity:
+        """By name alone: the configured level, else that of our own or Python's class of that name, else MEDIUM."""
+        levels, short = self.settings.severity.levels, error_type.rpartition(".")[2]
+        level = levels.get(error_type) or levels.get(short)
+        if level is not None:
+            return ErrorSeverity(level)
+        kind = getattr(taxonomy, short, None) or getattr(builtins, short, None)
+        if isinstance(kind, type) and issubclass(kind, TradingBotError):
+            return kind.default_severity
+        urgent = isinstance(kind, type) and issubclass(kind, ConnectionError | TimeoutError)
+        return ErrorSeverity.HIGH if urgent else ErrorSeverity.MEDIUM
+
+    def _book(self, event: ErrorEvent) -> tuple[ErrorEvent, Step]:
+        """Escalate, number, keep and count."""
+        key = (event.component, event.error_type)
         with self._lock:
-            step = self._escalator.seen(key, context.severity, self._clock())
-            context.severity = step.severity
-            event = self._event("error", context, step.severity)
+            step = self._escalator.seen(key, event.severity, self._clock())
+            self.recorded += 1
+            event = replace(event, severity=step.severity, number=self.recorded)
             self._recent.append(event)
-            self._count(key, context)
-        self._write(_LEVELS[step.severity], "error", context)
-        if self._escalation[step.severity].notify:
+            row = self._patterns.get(key)
+            if row is None:
+                if len(self._patterns) >= self.settings.patterns_max:
+                    self._patterns.popitem(last=False)
+                self._patterns[key] = [1, event.severity, event.timestamp, event.timestamp, event.operation]
+            else:
+                row[0] += 1
+                row[1], row[3], row[4] = event.severity, event.timestamp, event.operation
+                self._patterns.move_to_end(key)
+        return event, step
+
+    def _tell_of(self, event: ErrorEvent, step: Step) -> None:
+        if self._escalation[event.severity].notify:
             self._tell(event)
         if step.told is not Told.NOTHING:
-            self._tell(self._event(step.told.value, context, step.severity, step.repeats))
-        return step.severity
+            self._tell(replace(event, kind=step.told.value, repeats=step.repeats))
 
-    def _count(self, key: tuple[str, str], context: ErrorContext) -> None:
-        row = self._patterns.get(key)
-        if row is None:
-            if len(self._patterns) >= self.settings.patterns_max:
-                self._patterns.popitem(last=False)
-            self._patterns[key] = [1, context.severity, context.timestamp, context.timestamp, context.operation]
-        else:
-            row[0] += 1
-            row[1], row[3], row[4] = context.severity, context.timestamp, context.operation
-            self._patterns.move_to_end(key)
-
-    def _event(self, kind: str, context: ErrorContext, severity: ErrorSeverity, repeats: int = 1) -> ErrorEvent:
+    def _event(self, kind: str, context: ErrorContext, severity: ErrorSeverity) -> ErrorEvent:
         return ErrorEvent(
             kind,
             context.error_id,
@@ -285,8 +347,11 @@ class ErrorHandler:
             context.operation,
             type(context.error).__name__,
             redact_text(str(context.error), 500),
-            repeats,
+            1,
             causes_of(context.error),
+            context.bot_id,
+            context.symbol,
+            context.order_id,
         )
 
     def _tell(self, event: ErrorEvent) -> None:
@@ -384,14 +449,21 @@ class ErrorHandler:
         }
 
     def recent_errors(
-        self, count: int = 100, *, component: str | None = None, severity: ErrorSeverity | None = None
+        self,
+        count: int = 100,
+        *,
+        component: str | None = None,
+        severity: ErrorSeverity | None = None,
+        after: int = 0,
     ) -> list[ErrorEvent]:
-        """The last errors, newest last."""
+        """The last errors, newest last; ``after``: only those with a higher number."""
         with self._lock:
             events = list(self._recent)
         wanted = [
             e
             for e in events
-            if (component is None or e.component == component) and (severity is None or e.severity == severity)
+            if e.number > after
+            and (component is None or e.component == component)
+            and (severity is None or e.severity == severity)
         ]
         return wanted[-count:] if count > 0 else []

@@ -14,19 +14,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from jackstay_protocols.errors import Lane, Outcome, Reason, ValidationError
-from jackstay_protocols.messages import OutcomeNews
+from jackstay_protocols.errors import Lane, Outcome, Reason
+from jackstay_protocols.messages import OutcomeNews, Post
 from jackstay_protocols.messages import Refusal as WireRefusal
+from jackstay_protocols.types import OrderClass
 
-from .core.answer_body import told_by_items
+from .core.classify import classify_items
 from .core.intent import State
 from .core.order_class import ClassRules, OrderFacts, classify_order, reduces
-from .core.outcome_tables import TABLES
 from .core.verdict import Verdict
 from .flight import Reply
 from .gateway.bot_door import Call
 from .late_truth import LateTruths
-from .outbox import Admitted, Intent, Outbox, Refusal, Settled, Signed, Uncollected, Wait
+from .news import News, news_of
+from .outbox import Admitted, Due, Intent, Outbox, Refusal, Settled, Signed, Uncollected, Wait
 from .telling import Telling
 from .transport.http import HttpAnswer, HttpFailure
 from .upstreams import Way
@@ -36,17 +37,7 @@ from .venues.placing import PlacedOrder
 
 EventSink = Callable[[str, dict[str, Any]], None]
 JOURNALED = frozenset({"place", "amend", "replace", "unlisted"})
-
-#: How a settled intent is told to a bot.
-OUTCOMES = {
-    State.DONE: Outcome.OK,
-    State.REJECTED: Outcome.REJECTED,
-    State.FAILED: Outcome.FAILED,
-    State.UNKNOWN: Outcome.UNKNOWN,
-    State.ABSENT: Outcome.FAILED,
-    State.EXPIRED: Outcome.FAILED,
-    State.DROPPED: Outcome.FAILED,
-}
+DERISK_TTL_S_MAX = 5.0
 
 
 class Begun(NamedTuple):
@@ -81,7 +72,7 @@ class Intents:
         self._clock = clock
         self._equal_window_s = equal_window_s
         self._truths = LateTruths()
-        self._deliver = deliver
+        self.news = News(lambda: self.outbox, deliver=deliver, clock=clock)
         self._on_event = on_event
         self._venue_s = venue_s
         self._present = present
@@ -115,15 +106,12 @@ class Intents:
     # ---- before the first byte
 
     def read(self, call: Call, way: Way, operations: Operations | None) -> tuple[Intent, ...]:
-        """What is to be written down for this request; empty for what needs no journal."""
-        if way.route.kind not in JOURNALED:
-            return ()
+        """What is to be written down for this request; empty for what needs no journal. A posted one always does."""
         request = call.message
-        placed: list[PlacedOrder] = []
+        if way.route.kind not in JOURNALED and not isinstance(request, Post):
+            return ()
         outgoing = OutgoingRequest(request.method, way.target.decode("ascii"), request.headers, request.body)
-        if operations is not None:
-            found = operations.read_place(outgoing)
-            placed = found if isinstance(found, list) else []
+        placed = _placed(operations, outgoing)
         late_s = placed[0].late_s if placed else None
         if request.sign and late_s is not None:
             late_s = way.upstream.profile.data.signing.recv_window_ms / 1000
@@ -137,34 +125,23 @@ class Intents:
             "request_id": str(call.id),
             "venue": way.upstream.profile.name,
             "operation": way.route.kind,
+            "repeatable": way.route.kind == "cancel",
             "signed": Signed.AGENT if request.sign else Signed.BOT,
             "recv_window_s": late_s,
         }
         rules = self._class_rules(way.upstream.profile.name)
-        if not placed:
-            told = classify_order(OrderFacts("", request.tag), rules)
-            return (Intent(key=request.idempotency_key, order_class=told, **common),)
-        facts = [
-            OrderFacts(order.side, request.tag, order.client_id, order.reduce_only, order.marks) for order in placed
-        ]
-        if way.route.kind == "place" and all(reduces(each) for each in facts):
+        facts = [_facts(order, request.tag) for order in placed]
+        if placed and way.route.kind == "place" and all(reduces(each) for each in facts):
             common["lane"] = Lane.DERISK  # the venue itself keeps it from enlarging anything (DESIGN §3 rule 4)
+        if isinstance(request, Post):
+            # a sweep of later means other orders than the one that was meant, a close another position (rule 4)
+            brief = common["lane"] is Lane.DERISK and way.route.kind != "cancel"
+            common["ttl_s"] = min(request.ttl_s, DERISK_TTL_S_MAX) if brief else request.ttl_s
+        told = classify_order(OrderFacts("", request.tag), rules)
+        bare = Intent(key=request.idempotency_key, order_class=told, **common)
         return tuple(
-            Intent(
-                key=request.idempotency_key if item == 0 else "",
-                symbol=order.symbol,
-                side=order.side,
-                client_order_id=order.client_id,
-                family=order.family,
-                fields=_fields(order),
-                order_class=classify_order(facts[item], rules),
-                is_entry=not order.reduce_only,
-                post_only="post_only" in order.marks,
-                item=item,
-                **common,
-            )
-            for item, order in enumerate(placed)
-        )
+            _item(bare, item, order, classify_order(facts[item], rules)) for item, order in enumerate(placed)
+        ) or (bare,)
 
     def mint(self, operations: Operations, order: PlacedOrder) -> str:
         """A client order id nobody has had, in the venue's form; "" if the order has one or its family takes none."""
@@ -192,6 +169,36 @@ class Intents:
             return None
         return self.outbox.one_uncollected(seq)
 
+    async def mark(self, due: Due, operations: Operations | None) -> Begun | Refusal | Wait:
+        """What was queued is about to leave: written down, with the other orders of its batch, if this is `Begun`."""
+        first = due.intent
+        placed = _placed(operations, OutgoingRequest(first.method, first.target, [], first.body))
+        bare = msgspec.structs.replace(first, key="", ttl_s=None)
+        rules = self._class_rules(first.venue)
+        classes = [classify_order(_facts(order, ""), rules) for order in placed]
+        others = tuple(
+            _item(bare, item, order, first.order_class if classes[item] is OrderClass.UNKNOWN else classes[item])
+            for item, order in enumerate(placed)
+        )[1:]
+        no = self.stand(others)
+        if no is not None:
+            return no
+        durable: Reply[BaseException | None] = Reply()
+        admitted = self.outbox.mark_in_flight(due.seq, durable.set)
+        if isinstance(admitted, Refusal | Wait):
+            return admitted
+        fault = None if admitted.durable else await durable
+        if fault is not None:  # it stands in the queue again
+            return Refusal(Reason.DISK, f"the outbox cannot write ({fault})")
+        if not others:
+            return Begun((due.seq,), (first,))
+        written = await self.begin(others)
+        if not isinstance(written, Begun):
+            self.outbox.put_back(due.seq)
+            return written
+        self._telling.difference_update(written.seqs)
+        return Begun((due.seq, *written.seqs), (first, *others))
+
     async def begin(self, intents: tuple[Intent, ...]) -> Begun | Refusal | Wait:
         """In the journal, and on the disk where that was asked for, when this returns `Begun`."""
         if (venue_s := self._venue_s(intents[0].venue)) is not None:
@@ -213,12 +220,25 @@ class Intents:
 
     # ---- after the answer
 
-    def finish(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str) -> None:
-        """What the answer says of each intent; a batch may be partly accepted."""
+    def finish(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str) -> bool:
+        """What the answer says of each intent; a batch may be partly accepted. False if one of them is unknown."""
+        return all(settled is None or settled.final for settled in self._finish(begun, verdict, result, table))
+
+    def finish_queued(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str) -> None:
+        """The same for what nobody waits for: its bot is told."""
+        for intent, settled in zip(begun.intents, self._finish(begun, verdict, result, table), strict=True):
+            if settled is not None and settled.final:
+                self._hook.settled(intent, settled)
+                self._tell(intent.bot_id, settled.seq)
+
+    def _finish(
+        self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str
+    ) -> list[Settled | None]:
         answered = isinstance(result, HttpAnswer)
         outcomes = [verdict.outcome] * len(begun.seqs)
-        if len(begun.seqs) > 1 and isinstance(result, HttpAnswer) and verdict.outcome is Outcome.OK:
-            outcomes = _item_outcomes(result.body, table, len(begun.seqs))
+        if len(begun.seqs) > 1 and isinstance(result, HttpAnswer):
+            outcomes = _item_outcomes(result, table, len(begun.seqs), verdict)
+        found = []
         for seq, outcome in zip(begun.seqs, outcomes, strict=True):
             settled = self.outbox.finish(
                 seq,
@@ -229,6 +249,23 @@ class Intents:
             )
             if settled is not None and settled.final:
                 self._wake(settled)
+            found.append(settled)
+        return found
+
+    def give_up(self, seq: int, bot_id: str, cause: str, why: str) -> None:
+        """A queued one that may not leave at all: provably nothing was sent."""
+        if self.outbox.state(seq) is not State.RECORDED:
+            return
+        intent, settled = self.outbox.intent(seq), self.outbox.finish(seq, Outcome.FAILED, cause=cause, why=why)
+        if settled is not None and settled.final:
+            self._wake(settled)
+            self._hook.settled(intent, settled)
+            self._tell(bot_id, seq)
+
+    def lost_sight(self, seq: int) -> None:
+        """A fault of ours while it was under way: nobody knows what became of it, the venue will be asked."""
+        if self.outbox.state(seq) is State.IN_FLIGHT:
+            self.outbox.finish(seq, Outcome.UNKNOWN, cause=Reason.INTERNAL)
 
     def told(self, begun: Begun, *, heard: bool = True) -> None:
         """The call was answered: what comes later about these is late news. ``heard`` False: its caller had left, so
@@ -291,32 +328,35 @@ class Intents:
     # ---- the bot's side
 
     def replay(self, bot_id: str) -> int:
-        """Tell a bot that said hello all it has not acknowledged; how many."""
-        found = self.outbox.uncollected(bot_id)
-        for each in found:
-            self._deliver(bot_id, news_of(each))
-        return len(found)
+        """A bot said hello: it is told all it has not acknowledged, page by page; how many there are."""
+        return self.news.begin(bot_id)
+
+    def untold(self, bot_id: str) -> list[dict[str, Any]]:
+        """What a bot has not acknowledged, as plain values (http.sock's clients ask for it)."""
+        return [
+            {
+                "intent": news.intent,
+                "outcome": str(news.outcome),
+                "cause": news.cause,
+                "status": news.status,
+                "body": news.body.decode("utf-8", "replace"),
+                "detail": news.detail,
+            }
+            for news in map(news_of, self.outbox.uncollected(bot_id))
+        ]
 
     def ack(self, bot_id: str, names: Sequence[str]) -> int:
-        return self.outbox.ack(bot_id, [int(name) for name in names if name.isdecimal()])
+        """Its code has these. What more there is follows."""
+        taken = self.outbox.ack(bot_id, [int(name) for name in names if name.isdecimal() and len(name) < 20])
+        self.news.acknowledged(bot_id)
+        return taken
+
+    def tell_again(self, bot_id: str, seq: int) -> None:
+        """It asked for the outcome of this one anew."""
+        self._tell(bot_id, seq)
 
     def _tell(self, bot_id: str, seq: int) -> None:
-        found = self.outbox.one_uncollected(seq)
-        if found is not None:
-            self._deliver(bot_id, news_of(found))
-
-
-def news_of(one: Uncollected) -> OutcomeNews:
-    ending = one.ending
-    return OutcomeNews(
-        intent=str(one.seq),
-        idempotency_key=one.key,
-        outcome=OUTCOMES[State(ending.state)],
-        status=ending.status or 0,
-        body=ending.reply,
-        cause=ending.cause or ending.state,
-        detail=ending.why,
-    )
+        self.news.tell(bot_id, seq)
 
 
 def wire_refusal(no: Refusal, host: str) -> WireRefusal:
@@ -324,6 +364,32 @@ def wire_refusal(no: Refusal, host: str) -> WireRefusal:
     if no.pending is not None:
         details = {"pending": str(no.pending), "pending_id": no.pending_id}
     return WireRefusal(no.reason, f"{host}: {no.message}", no.retry_after_s, Outcome.FAILED, details)
+
+
+def _placed(operations: Operations | None, request: OutgoingRequest) -> list[PlacedOrder]:
+    found = None if operations is None else operations.read_place(request)
+    return found if isinstance(found, list) else []
+
+
+def _facts(order: PlacedOrder, tag: str) -> OrderFacts:
+    return OrderFacts(order.side, tag, order.client_id, order.reduce_only, order.marks)
+
+
+def _item(bare: Intent, item: int, order: PlacedOrder, order_class: OrderClass) -> Intent:
+    """The intent of one order of a request; the request's key belongs to the first."""
+    return msgspec.structs.replace(
+        bare,
+        key="" if item else bare.key,
+        symbol=order.symbol,
+        side=order.side,
+        client_order_id=order.client_id,
+        family=order.family,
+        fields=_fields(order),
+        order_class=order_class,
+        is_entry=not order.reduce_only,
+        post_only="post_only" in order.marks,
+        item=item,
+    )
 
 
 def _fields(order: PlacedOrder) -> dict[str, Any]:
@@ -342,13 +408,11 @@ def _fields(order: PlacedOrder) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _item_outcomes(body: bytes, table: str, count: int) -> list[Outcome]:
-    """Item by item; an answer that does not list as many items as were sent leaves them all unknown."""
-    rules = TABLES[table]
-    try:
-        items = told_by_items(json_document(body), rules)
-    except (ValueError, ValidationError):
-        return [Outcome.UNKNOWN] * count
-    if len(items) != count:
-        return [Outcome.UNKNOWN] * count
-    return [Outcome.OK if each.code in ("", "0", *rules.ok_codes) else Outcome.REJECTED for each in items]
+def _item_outcomes(result: HttpAnswer, table: str, count: int, whole: Verdict) -> list[Outcome]:
+    """Item by item. Where the answer does not tell as many as were sent, what it says as a whole holds for all, but
+    for a yes: which of them it means nobody knows.
+    """
+    items = classify_items(result.status, result.headers, result.body, table=table, loads=json_document)
+    if len(items) == count:
+        return [each.outcome for each in items]
+    return [Outcome.UNKNOWN if whole.outcome is Outcome.OK else whole.outcome] * count

@@ -40,16 +40,32 @@ WARNINGS = frozenset(
         "outbox.row_damaged",
         "outbox.set_aside",
         "outbox.unwritten",
+        "queue.held",
+        "queue.no_way",
+        "queue.unknown",
         "resolver.cannot_ask",
+        "state.discrepancy",
+        "state.file_failed",
+        "state.halted",
+        "state.rows_damaged",
+        "state.set_aside",
+        "state.stream_unreadable",
+        "state.unbound",
+        "state.would_cancel",
         "venue.clock_stepped",
         "bot.stalled",
+        "audit.degraded",
+        "audit.other_key",
+        "alert.given_up",
+        "alert.command_failed",
+        "telling.broken",
         "bot.dead",
         "would.cancel",
         "watchdog.forgot",
         "state.unwritten",
     }
 )
-ERRORS = frozenset({"request.broken", "resolver.broken", "agent.stop_timeout"})
+ERRORS = frozenset({"request.broken", "resolver.broken", "queue.broken", "state.broken", "agent.stop_timeout"})
 
 
 def make_logger(level: str, form: str) -> Any:

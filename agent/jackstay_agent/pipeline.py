@@ -8,7 +8,8 @@ effect is sent at most once; an expired one is not sent at all.
 from __future__ import annotations
 
 import random as chance
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -20,12 +21,16 @@ from .admission import Admission, CallLater, Leave
 from .core.classify import Cause, Verdict, classify_answer, classify_failure
 from .core.intent import State
 from .core.retry import RetryAt, RetryPolicy, RetryState, Would, may_retry, would_retry
+from .dispatch import Carried, Mark
 from .flight import Flight, Reply
 from .gateway.bot_door import Call
-from .intents import OUTCOMES, Begun, Intents, wire_refusal
+from .intents import Begun, Intents, wire_refusal
 from .judgement import Door, Judgement
-from .outbox import Duplicate, Ending, Intent
+from .news import OUTCOMES
+from .outbox import Intent
+from .outbox import Refusal as OutboxRefusal
 from .outbox import Wait as StandBehind
+from .replies import found_response, repeated_response, response_of
 from .resolver import Resolver
 from .telling import Asked, Telling
 from .transport.http import HttpAnswer, HttpFailure, Ticket
@@ -41,7 +46,6 @@ _loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster tha
 # "Not now" is obeyed, not retried (Envoy's rule for overload and rate limits): the gate and the bot decide.
 ANSWER_SHARE = 0.6  # of the bot's deadline, where the rest can be used to ask (issue: the outbox)
 ANSWER_MARGIN_S = 0.02  # the answer has to travel back
-RESOLVED_HEADER = (b"x-jackstay-outcome", b"resolved")
 
 OBEYED = frozenset({Cause.RATE_LIMITED, Cause.ORDER_RATE, Cause.BANNED, Cause.OVERLOAD, Cause.WAF, Cause.MAINTENANCE})
 
@@ -50,6 +54,8 @@ class Own:
     """A question of the agent's own, where the pipeline's steps expect a bot's call."""
 
     __slots__ = ("abandoned", "asked", "cancel", "deadline_at", "message")
+
+    carrier: Any = None
 
     def __init__(self, message: Request, deadline_at: float) -> None:
         self.message = message
@@ -75,9 +81,13 @@ class Pipeline:
         resolver: Resolver,
         witness: Witness,
         access: VenueAccess,
+        accept: Callable[[Call, Way], Awaitable[None]],
         on_event: EventSink,
         telling: Telling,
+        on_trouble: Callable[[str, str, str, Verdict], None],
     ) -> None:
+        """``on_trouble``: (upstream, operation, bot, verdict) of each exchange that was no success."""
+        """``accept`` takes what is to be queued (dispatch.py), which comes back through `carry`."""
         self._upstreams = upstreams
         self._clock = clock
         self._wall = wall
@@ -88,8 +98,10 @@ class Pipeline:
         self._resolver = resolver
         self._witness = witness
         self._access = access
+        self._accept = accept
         self._on_event = on_event
         self._telling = telling
+        self._on_trouble = on_trouble
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
         )
@@ -111,15 +123,15 @@ class Pipeline:
         except ValidationError as error:
             self._refuse(call, Reason(error.reason or Reason.BAD_REQUEST), str(error))
             return
-        if isinstance(request, Post):
-            self._refuse(call, Reason.NOT_YET, "queued requests come with the durable outbox; use request()")
-            return
         judgement = way.upstream.judgement
         key = judgement.key_alias(request.headers if signer is None else signer.key_headers())
         reading = self._access.reading(way.upstream.profile.name)
         call.asked = self._telling.asked(
             request, way, call.peer.session.bot_id, call.id, call.arrived_at, account=key, operations=reading
         )
+        if isinstance(request, Post):
+            await self._accept(call, way)
+            return
         intents = self._intents.read(call, way, reading)
         way = _lane_by_evidence(way, intents)
         if intents and (await self._was_duplicate(call, intents) or self._was_told_late(call, way, intents)):
@@ -153,7 +165,7 @@ class Pipeline:
             if begun is not None:
                 if len(begun.intents) == 1:
                     verdict = self._doubted(way, begun.intents[0], verdict, result)
-                self._intents.finish(begun, verdict, result, way.upstream.profile.table)
+                verdict = self._finished(begun, verdict, result, way.upstream.profile.table)
             self._record(judgement, door, leave, way, call, key, verdict, started_at, result)  # 10
             self._witnessed(way, request, result, started_at)
             again = self._again(judgement, way, state, verdict)  # 11
@@ -163,7 +175,7 @@ class Pipeline:
             state = again.state
             await self._admission.until(again.at)
         self._learn(judgement, way, call, verdict)
-        response = _response(result, verdict, self._clock() - call.arrived_at, state.attempts)
+        response = response_of(result, verdict, self._clock() - call.arrived_at, state.attempts)
         if begun is not None:
             if verdict.outcome is Outcome.UNKNOWN:
                 response = await self._resolved(call, begun, response)
@@ -194,7 +206,7 @@ class Pipeline:
         if found.ending is None:
             await self._admission.until_settled((found.seq,), call.deadline_at)
             found = outbox.find_duplicate(first.bot_id, first.key, first) or found
-        call.reply(_repeated(found))
+        call.reply(repeated_response(found))
         return True
 
     def _was_told_late(self, call: Call, way: Way, intents: tuple[Intent, ...]) -> bool:
@@ -203,7 +215,7 @@ class Pipeline:
         if late is None:
             return False
         if late.ending.reply:
-            call.reply(_found(Response(0, b"", [], b"", Outcome.OK), late.seq, late.ending))
+            call.reply(found_response(Response(0, b"", [], b"", Outcome.OK), late.seq, late.ending))
         else:
             words = (
                 f"{way.upstream.host}: an equal order of this bot was unknown and exists (intent {late.seq}):"
@@ -225,6 +237,41 @@ class Pipeline:
             return way  # a family that takes none
         call.message = msgspec.structs.replace(call.message, body=named.body)
         return way._replace(target=named.target.encode("ascii"))
+
+    # ---- what was queued
+
+    async def carry(
+        self, request: Request, way: Way, intent: Intent, mark: Mark, room_by: float, answer_within_s: float
+    ) -> Carried | Refusal | OutboxRefusal | StandBehind:
+        """Steps 4 to 10 for what waited in the queue; ``mark`` writes down that it leaves, before it does.
+
+        Raises ValidationError where the agent cannot sign it (any more).
+        """
+        way = _lane_by_evidence(way, (intent,))
+        own, judgement = Own(request, room_by), way.upstream.judgement
+        signer = self._access.signing(way.upstream.profile.name) if request.sign else None
+        key = judgement.key_alias(request.headers if signer is None else signer.key_headers())
+        door = judgement.door(request.method, way.path, way.route, key)
+        loop_key = (lambda: _order_key(judgement, way, own)) if way.route.is_order else None
+        leave = await self._admission.admit(own, way, judgement, door, (intent,), loop_key)
+        if isinstance(leave, Refusal):
+            return leave
+        begun = await mark()
+        if not isinstance(begun, Begun):
+            judgement.give_back(door, leave.permit, leave.room)
+            return begun
+        started_at = self._clock()
+        reading = self._access.reading(way.upstream.profile.name)
+        own.asked = self._telling.asked(
+            request, way, intent.bot_id, int(intent.request_id), started_at, account=key, operations=reading
+        )
+        self._telling.admitted(own.asked, begun.seqs)
+        result = await self._send(own, way, started_at + answer_within_s, signer)
+        verdict = self._classify(way, result)
+        self._record(judgement, door, leave, way, own, key, verdict, started_at, result)
+        self._witnessed(way, request, result, started_at)
+        self._learn(judgement, way, own, verdict)
+        return Carried(verdict, result, begun)
 
     # ---- the agent's own questions
 
@@ -275,7 +322,7 @@ class Pipeline:
             return unknown
         ending = settled.ending
         if settled.state is State.DONE:
-            return unknown if ending is None or not ending.reply else _found(unknown, settled.seq, ending)
+            return unknown if ending is None or not ending.reply else found_response(unknown, settled.seq, ending)
         return msgspec.structs.replace(
             unknown,
             status=0,
@@ -297,7 +344,7 @@ class Pipeline:
             if signer is not None:  # now and not before: its timestamp should be young
                 signed = signer.sign(_outgoing(way, request))
                 target, headers, body = signed.target.encode("ascii"), signed.headers, signed.body
-            ticket = way.upstream.pool.submit(
+            ticket = (call.carrier or way.upstream.pool).submit(
                 request.method.encode("ascii", "replace"),
                 target,
                 headers,
@@ -335,6 +382,10 @@ class Pipeline:
         if doubted is not verdict and doubted.cause != verdict.cause and isinstance(result, HttpAnswer):
             way.upstream.pool.distrust(result.connection_id)
         return doubted
+    def _finished(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str) -> Verdict:
+        """Written down. A batch of which every order is known is answered: each order's own answer stands in it."""
+        known = self._intents.finish(begun, verdict, result, table)
+        return replace(verdict, outcome=Outcome.OK) if known and verdict.cause == Cause.PARTIAL_BATCH else verdict
 
     # ---- 10
 
@@ -364,6 +415,9 @@ class Pipeline:
             sent=answered or (isinstance(result, HttpFailure) and result.sent),
         )
         self._telling.attempted(call.asked, verdict, result, started_at, ended_at)
+        if verdict.outcome is not Outcome.OK and verdict.cause != Cause.CANCELLED:
+            bot_id = "" if isinstance(call, Own) else call.peer.session.bot_id
+            self._on_trouble(judgement.name, f"{call.message.method} {way.path}", bot_id, verdict)
 
     def _witnessed(self, way: Way, request: Request | Post, result: HttpAnswer | HttpFailure, asked_at: float) -> None:
         """A bot's own question about orders is asked of the venue too: what it proves is believed."""
@@ -373,7 +427,7 @@ class Pipeline:
         asked = _outgoing(way, request)
         self._witness.heard(self._access.reading(venue), venue, asked, result, asked_at)
 
-    def _learn(self, judgement: Judgement, way: Way, call: Call, verdict: Verdict) -> None:
+    def _learn(self, judgement: Judgement, way: Way, call: Call | Own, verdict: Verdict) -> None:
         """Equal business rejects in a row are a loop (DESIGN §3 rule 9)."""
         if way.route.is_order and verdict.outcome in (Outcome.REJECTED, Outcome.OK):
             rejected = verdict.outcome is Outcome.REJECTED
@@ -432,7 +486,7 @@ def _outgoing(way: Way, request: Request | Post) -> OutgoingRequest:
     return OutgoingRequest(request.method, way.target.decode("ascii"), request.headers, request.body)
 
 
-def _order_key(judgement: Judgement, way: Way, call: Call) -> tuple[str, ...]:
+def _order_key(judgement: Judgement, way: Way, call: Call | Own) -> tuple[str, ...]:
     _path, _, query = way.target.partition(b"?")
     return judgement.order_key(f"{call.message.method} {way.path}", query.decode("ascii"), call.message.body)
 
@@ -442,55 +496,6 @@ def _drop(ticket: Ticket, reply: Reply[HttpAnswer | HttpFailure]) -> None:
     ticket.abandon()
     reply.set(
         HttpFailure(Cause.CANCELLED, sent=ticket.written, detail="the caller left", connection_id=None, elapsed_s=0.0)
-    )
-
-
-def _response(result: HttpAnswer | HttpFailure, verdict: Verdict, elapsed_s: float, attempts: int) -> Response:
-    common: dict[str, Any] = {
-        "outcome": verdict.outcome,
-        "cause": str(verdict.cause),
-        "severity": str(verdict.severity),
-        "retryable": verdict.retryable,
-        "attempts": attempts,
-        "retry_after_s": verdict.retry_after_s,
-        "elapsed_us": int(elapsed_s * 1e6),
-        "detail": verdict.detail,
-    }
-    if isinstance(result, HttpFailure):
-        return Response(0, b"", [], b"", sent=result.sent, **common)
-    return Response(result.status, result.reason, result.headers, result.body, **common)
-
-
-def _found(unknown: Response, seq: int, ending: Ending) -> Response:
-    """What the venue showed when it was asked, as the answer to the order."""
-    return msgspec.structs.replace(
-        unknown,
-        status=ending.status or 200,
-        reason=b"OK",
-        headers=[(b"content-type", b"application/json"), RESOLVED_HEADER],
-        body=ending.reply,
-        outcome=Outcome.OK,
-        cause="resolved",
-        detail=ending.why,
-        retryable=False,
-        intent=str(seq),
-    )
-
-
-def _repeated(found: Duplicate) -> Response:
-    """What became of the first request with this key."""
-    ending = found.ending
-    if ending is None:
-        return Response(0, b"", [], b"", Outcome.UNKNOWN, cause="unknown", intent=str(found.seq), detail="same key")
-    return Response(
-        ending.status or 0,
-        b"",
-        [(b"x-jackstay-outcome", b"repeated")],
-        ending.reply,
-        OUTCOMES[found.state],
-        cause=ending.cause,
-        detail=ending.why,
-        intent=str(found.seq),
     )
 
 

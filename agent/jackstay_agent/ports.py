@@ -74,6 +74,7 @@ class Ports:
     process_gone: Callable[[int], bool]
     pid: int
     make_logger: Callable[[str, str], Any] = make_logger  # by level and format
+    listen: Callable[..., Awaitable[Any]] | None = None  # stream sockets; None: this world has no http.sock
     close: Callable[[], None] = lambda: None
     watch_process: Callable[[int], Callable[[], Process]] = lambda _pid: lambda: Process.INVISIBLE
 
@@ -88,6 +89,23 @@ def process_gone(pid: int) -> bool:
         return True
     except psutil.Error:
         return False
+
+
+async def listen(
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    *,
+    path: Path | None = None,
+    mode: int = 0o600,
+    address: tuple[str, int] | None = None,
+) -> asyncio.Server:
+    """A server on a unix socket of this mode, or on a TCP address. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    if path is None:
+        host, port = address or ("127.0.0.1", 0)
+        return await loop.create_server(protocol_factory, host, port)
+    server = await loop.create_unix_server(protocol_factory, str(path))
+    os.chmod(path, mode)
+    return server
 
 
 def watch_process(pid: int) -> Callable[[], Process]:
@@ -162,6 +180,7 @@ def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
         make_token=lambda: secrets.token_hex(16),
         process_gone=process_gone,
         pid=os.getpid(),
+        listen=listen,
         close=context.term,
         watch_process=watch_process,
     )

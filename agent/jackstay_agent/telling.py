@@ -24,6 +24,7 @@ from .transport.http import HttpAnswer, HttpFailure
 from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest
 from .venues.placing import PlacedOrder, given_by
+from .venues.profile import Profile
 
 if TYPE_CHECKING:
     from .upstreams import Way
@@ -60,6 +61,7 @@ class Asked:
         self.admitted = False
         self.seqs: tuple[int, ...] = ()
         self.operations = operations
+        self.attempt: Attempt | None = None  # the last one, once there was one
         self._request = request
         self._way = way
 
@@ -67,6 +69,10 @@ class Asked:
     def venue(self) -> str:
         """The profile's name; "" where the request named nothing that is known."""
         return self._way.upstream.profile.name if self._way is not None else ""
+
+    @property
+    def profile(self) -> Profile | None:
+        return self._way.upstream.profile if self._way is not None else None
 
     @property
     def host(self) -> str:
@@ -202,6 +208,7 @@ class Telling:
             attempt = Attempt(verdict, result.status, body, True, started_at, ended_at)
         else:
             attempt = Attempt(verdict, 0, b"", result.sent, started_at, ended_at)
+        asked.attempt = attempt
         for each in self.listeners:
             self._tell(each.attempted, asked, attempt)
 

@@ -67,6 +67,10 @@ class Upstreams:
     def __iter__(self) -> Iterator[Upstream]:
         return iter(self._met.values())
 
+    def met(self, origin: str) -> Upstream | None:
+        """An origin that was used before."""
+        return self._met.get(origin)
+
     def way(self, method: str, target: str, venue: str) -> Way:
         """Raises ValidationError (BAD_REQUEST, UPSTREAM_NOT_ALLOWED) before anything is dialled."""
         if len(target) > URL_BYTES_MAX:

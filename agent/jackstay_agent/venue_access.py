@@ -124,6 +124,12 @@ class VenueAccess:
         if isinstance(answer, Denied) and answer.clock and venue in self._clocks:
             self._clocks[venue].refused()
 
+    def offset_ms(self, venue: str) -> float | None:
+        """How far a venue's clock is ahead of ours, where the agent measures it."""
+        clock = self._clocks.get(venue)
+        offset_s = None if clock is None else clock.offset_s(self._clock(), self._wall())
+        return None if offset_s is None else offset_s * 1000
+
     def status(self) -> dict[str, Any]:
         now, wall = self._clock(), self._wall()
         return {

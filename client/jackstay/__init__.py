@@ -38,7 +38,7 @@ from jackstay_protocols.errors import (
 if TYPE_CHECKING:
     from .adapters import attach, detach
     from .aio import AsyncClient
-    from .answer import AgentEvent, Directive, FeedMessage, Lagged, LateOutcome, Posted, Response, Verdict
+    from .answer import AgentEvent, Directive, FeedMessage, Lagged, LateFill, LateOutcome, Posted, Response, Verdict
     from .client import Client
 
 __version__ = "0.1.0"
@@ -50,6 +50,7 @@ _LAZY = {
     "Directive": "answer",
     "FeedMessage": "answer",
     "Lagged": "answer",
+    "LateFill": "answer",
     "LateOutcome": "answer",
     "Posted": "answer",
     "Response": "answer",
@@ -72,6 +73,7 @@ __all__ = [
     "FeedMessage",
     "Lagged",
     "Lane",
+    "LateFill",
     "LateOutcome",
     "ModelError",
     "NotYet",

@@ -23,6 +23,7 @@ from .answer import (
     Directive,
     FeedMessage,
     Lagged,
+    LateFill,
     LateOutcome,
     Posted,
     Response,
@@ -158,6 +159,16 @@ class AsyncClient:
             news = box.take_next()
             if news is not None:
                 yield LateOutcome(news)
+                line.acknowledge_soon()
+
+    async def fills(self, timeout_s: float | None = None) -> AsyncIterator[LateFill]:
+        """As `Client.fills`."""
+        line = self._line_here()
+        box = line.membership.outcomes
+        while await self._wait_for(lambda: box.fills_waiting > 0, timeout_s):
+            news = box.take_fill()
+            if news is not None:
+                yield LateFill(news)
                 line.acknowledge_soon()
 
     async def directives(self, timeout_s: float | None = None) -> AsyncIterator[Directive]:

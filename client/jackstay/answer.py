@@ -6,6 +6,7 @@ Decides which wire answer is a `Response` and which is an exception. Refuses to 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple, NoReturn
 
 from jackstay_protocols import messages as wire
@@ -129,6 +130,40 @@ class LateOutcome(_Answered):
 
     def __repr__(self) -> str:
         return f"<LateOutcome {self.id} {self.outcome} {self.cause}>"
+
+
+class LateFill:
+    """A trade of one of the bot's orders that the bot's own traffic did not show; the venue lists it.
+
+    Amounts are Decimal, ``fee`` may be None, ``time_ms`` is the venue's Unix ms. ``id`` names it for good: the same
+    trade is never handed over twice. A user stream of the bot's own may still tell of it late: compare ``trade_id``.
+    """
+
+    __slots__ = (
+        *("client_order_id", "fee", "fee_asset", "id", "maker", "order_id", "price", "quantity", "side", "symbol"),
+        *("time_ms", "trade_id", "venue"),
+    )
+
+    def __init__(self, news: wire.OutcomeNews) -> None:
+        import json
+
+        told: dict[str, Any] = json.loads(news.body)
+        self.id = news.intent
+        self.venue: str = told["venue"]
+        self.symbol: str = told["symbol"]
+        self.trade_id: str = told["trade_id"]
+        self.order_id: str = told.get("order_id", "")
+        self.client_order_id: str = told.get("client_order_id", "")
+        self.side: str = told.get("side", "")
+        self.price = Decimal(told["price"])
+        self.quantity = Decimal(told["quantity"])
+        self.fee = Decimal(told["fee"]) if "fee" in told else None
+        self.fee_asset: str = told.get("fee_asset", "")
+        self.time_ms: int | None = told.get("time_ms")
+        self.maker: bool | None = told.get("maker")
+
+    def __repr__(self) -> str:
+        return f"<LateFill {self.symbol} {self.side} {self.quantity} at {self.price}, trade {self.trade_id}>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from .answer import (
     Directive,
     FeedMessage,
     Lagged,
+    LateFill,
     LateOutcome,
     Posted,
     Response,
@@ -180,6 +181,19 @@ class Client:
             news = box.take_next()
             if news is not None:
                 yield LateOutcome(news)
+
+    def fills(self, timeout_s: float | None = None) -> Iterator[LateFill]:
+        """Trades of this bot's orders that its own traffic did not show, oldest first, each once.
+
+        Ends when none came for ``timeout_s`` seconds; each is acknowledged when the next is asked for.
+        """
+        box = self._membership_here().outcomes
+        while True:
+            if not box.fills_waiting and not self._wait_for(lambda: box.fills_waiting > 0, timeout_s):
+                return
+            news = box.take_fill()
+            if news is not None:
+                yield LateFill(news)
 
     def directives(self, timeout_s: float | None = None) -> Iterator[Directive]:
         """What the agent leaves to the bot's judgement, oldest first; ends after ``timeout_s`` silent seconds."""

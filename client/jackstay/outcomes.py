@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 from jackstay_protocols.errors import Outcome
 from jackstay_protocols.limits import ACKS_PER_MESSAGE_MAX
-from jackstay_protocols.messages import Message, OutcomeNews, Response
+from jackstay_protocols.messages import FILL_CAUSE, Message, OutcomeNews, Response
 
 WAITING_MAX = 10_000  # uncollected outcomes kept; what falls out is not acknowledged, so the agent brings it again
 REMEMBERED_MAX = 65_536  # ids of outcomes handed over; at one post a second this is most of a day
@@ -24,6 +24,7 @@ class OutcomeBox:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: OrderedDict[str, OutcomeNews] = OrderedDict()
+        self._fills: OrderedDict[str, OutcomeNews] = OrderedDict()
         self._handed_over: OrderedDict[str, None] = OrderedDict()
         self._kept: OrderedDict[str, OutcomeNews] = OrderedDict()
         self.acks: OrderedDict[str, None] = OrderedDict()
@@ -34,11 +35,12 @@ class OutcomeBox:
             if news.intent in self._handed_over:
                 self.acks[news.intent] = None
                 return False
-            if news.intent in self._waiting:
+            kept = self._fills if news.cause == FILL_CAUSE else self._waiting
+            if news.intent in kept:
                 return False
-            self._waiting[news.intent] = news
-            if len(self._waiting) > WAITING_MAX:
-                self._waiting.popitem(last=False)
+            kept[news.intent] = news
+            if len(kept) > WAITING_MAX:
+                kept.popitem(last=False)
             return True
 
     def heard(self, answer: Message) -> None:
@@ -76,6 +78,20 @@ class OutcomeBox:
             if not self._waiting:
                 return None
             _, news = self._waiting.popitem(last=False)
+            self._hand_over(news)
+            return news
+
+    @property
+    def fills_waiting(self) -> int:
+        """How many fills nobody has collected yet."""
+        return len(self._fills)
+
+    def take_fill(self) -> OutcomeNews | None:
+        """Hand over the oldest fill that the bot's own traffic did not show."""
+        with self._lock:
+            if not self._fills:
+                return None
+            _, news = self._fills.popitem(last=False)
             self._hand_over(news)
             return news
 

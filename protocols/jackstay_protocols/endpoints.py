@@ -21,6 +21,7 @@ from .limits import AGENT_NAME_BYTES_MAX, SOCKET_PATH_BYTES_MAX
 BOT_SOCKET = "bot.sock"
 FEED_SOCKET = "feed.sock"
 CONTROL_SOCKET = "control.sock"
+HTTP_SOCKET = "http.sock"
 LOCK_FILE = "agent.lock"
 
 FOLDER_MODE = 0o700  # 0o750 when a group is configured
@@ -59,6 +60,10 @@ class AgentPaths:
     @property
     def control(self) -> Path:
         return self.runtime / CONTROL_SOCKET
+
+    @property
+    def http(self) -> Path:
+        return self.runtime / HTTP_SOCKET
 
     @property
     def lock(self) -> Path:

@@ -214,6 +214,10 @@ class Accepted(Message, frozen=True, array_like=True):
     intent: str
 
 
+#: The cause of news about a trade that the bot's own traffic did not show; its body is JSON.
+FILL_CAUSE = "fill"
+
+
 class OutcomeNews(Message, frozen=True, array_like=True):
     """A late outcome; repeated until acknowledged."""
 

@@ -538,3 +538,17 @@ def test_the_base_scenario_is_abstract():
     """A scenario without execute_recovery is none."""
     with pytest.raises(TypeError):
         RecoveryScenario(None)
+
+
+def test_an_error_from_elsewhere_is_noted_by_its_facts():
+    """Numbered, classified by name, bounded and without secrets; a reader goes on after the number it knows."""
+    h = handler(config(recent_max=3))
+    facts = {"component": "c" * 500, "operation": "o", "message": f"password={SECRET}"}
+    noted = [h.note(error_type=name, **facts) for name in ("StateConsistencyError", "TimeoutError", "print", "x.Odd")]
+    assert [each.severity for each in noted] == [CRITICAL, HIGH, MEDIUM, MEDIUM]
+    assert [each.number for each in h.recent_errors()] == [2, 3, 4]
+    assert [each.number for each in h.recent_errors(after=3)] == [4]
+    assert (h.recorded, len(noted[0].component)) == (4, 200)
+    assert SECRET not in noted[0].message
+    loop = h.note(error_type="E", causes=(f"Cause {n}" for n in range(100)), severity="low", **facts)
+    assert (len(loop.causes), loop.severity) == (8, LOW)

@@ -38,7 +38,6 @@ from jackstay_agent import (
 from jackstay_agent.core.classify import classify_answer, classify_failure
 from jackstay_protocols.errors import Outcome, Reason, ValidationError
 
-STATE = "One truth: the state monitor"
 SCENARIOS = "The bot stalls, the account is safe: protection, modes, dead-man switch, six recovery scenarios"
 PATTERNS = "What the errors say: pattern analytics, audit, incident report"
 
@@ -57,6 +56,8 @@ BUILT = {
     "HalfOpenFullError",
     "RecoveryScenario",
     "StateConsistencyError",
+    "StateMonitor",
+    "StateValidationResult",
     "circuit_breaker",
     "error_handler_decorator",
     "get_logger",
@@ -70,8 +71,6 @@ TO_COME = {
     "DataFeedInterruptionRecovery": SCENARIOS,
     "OrderRejectionRecovery": SCENARIOS,
     "APIRateLimitRecovery": SCENARIOS,
-    "StateMonitor": STATE,
-    "StateValidationResult": STATE,
     "ErrorPatternAnalytics": PATTERNS,
     "ErrorTrend": PATTERNS,
 }

@@ -10,7 +10,9 @@ from typing import Any
 from jackstay_agent.app import Agent, build
 from jackstay_agent.config import Config
 from jackstay_agent.ports import Ports
+from jackstay_agent.transport.dial import DialError
 from jackstay_protocols.endpoints import AgentPaths
+from jackstay_protocols.errors import Reason
 
 from .disk import Disk
 from .doors import FakeDoor, Switchboard
@@ -94,7 +96,7 @@ class Host:
             return FakeDoor(self.switchboard, process, path, on_frame)
 
         async def no_feeds(*_args: Any, **_options: Any) -> Any:
-            raise AssertionError("the simulation has no feeds configured")
+            raise DialError(Reason.REFUSED, "the simulated venue has no streams")
 
         return Ports(
             loop=process.loop,

@@ -117,7 +117,7 @@ def restart_forgets_doubt(agent: Any, _sim: Any) -> None:
 
 def news_lost(agent: Any, _sim: Any) -> None:
     """Late outcomes are not told; a hello brings them, if there is one."""
-    agent.intents._deliver = lambda bot_id, news: True
+    agent.intents.news._deliver = lambda bot_id, news: True
 
 
 def replay_forgotten(agent: Any, _sim: Any) -> None:

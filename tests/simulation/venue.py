@@ -13,9 +13,11 @@ from typing import Any
 
 from jackstay_agent.sandbox.accounts import DEFAULT_ACCOUNT
 from jackstay_agent.sandbox.answers import Answer, Call, form, json_answer
+from jackstay_agent.sandbox.bending import Bend, bent
 from jackstay_agent.sandbox.engine.exchange import Exchange, spot_exchange
 from jackstay_agent.sandbox.engine.model import MARKET_ACCOUNT, OrderRequest
 from jackstay_agent.sandbox.faces import binance_spot
+from jackstay_agent.sandbox.faults import Fault
 from jackstay_agent.sandbox.venue import Venue
 
 from .loop import Process, Time
@@ -182,8 +184,10 @@ class House:
         """Have the engine do it, and write down what it did."""
         call.now = self.now_ms()
         if call.method == "GET" and self.weather.hits("hidden"):
-            call.hidden_ms = int(self.hidden_s * 1000)
-        answer = binance_spot.answer(self.venue, call)
+            kind = self.weather.dice("hidden").choice(("hidden", "lag"))
+            call.bend = Bend(Fault("sim", kind, params={"ms": self.hidden_s * 1000}), "query", call.now)
+        with bent([self.venue.exchange], call.bend):
+            answer = binance_spot.answer(self.venue, call)
         self.venue.publish()
         self.venue.forget_changes()
         if call.method == "POST" and call.path == "/api/v3/order" and answer.executed:

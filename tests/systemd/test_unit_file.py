@@ -101,7 +101,8 @@ def test_the_folders_are_where_a_client_looks() -> None:
     assert root.parent == Path("/run")
     assert int(service["RuntimeDirectoryMode"][0], 8) == endpoints.FOLDER_MODE
     assert service["RuntimeDirectoryPreserve"] == ["restart"]
-    assert service["StateDirectory"] == [str(endpoints.SYSTEM_STATE.relative_to("/var/lib")) + "/%i"]
+    state = str(endpoints.SYSTEM_STATE.relative_to("/var/lib"))
+    assert service["StateDirectory"] == [f"{state}/%i {state}/.host"]
     assert f"--runtime-dir {root}" in service["ExecStart"][0]
 
 

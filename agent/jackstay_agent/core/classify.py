@@ -42,6 +42,7 @@ from .retry_after import read_instant
 from .verdict import BreakerMark, Cause, GateScope, Verdict, of_a_read, verdict
 
 __all__ = ["TABLES", "Cause", "GateScope", "OutcomeTable", "Verdict", "classify_answer", "classify_failure"]
+__all__ += ["classify_items"]
 
 #: Failures before the first byte that are our own doing: no failure of the venue, and not better next time.
 _LOCAL: Final = frozenset(
@@ -118,6 +119,26 @@ def classify_answer(
     else:
         v = _judge_error(Answer(status, headers, body, loads, wall_now_s), table)
     return v if is_order else of_a_read(v)
+
+
+def classify_items(
+    status: int,
+    headers: Headers,
+    body: bytes,
+    *,
+    table: OutcomeTable | str,
+    loads: Callable[[bytes], Any] = json.loads,
+) -> list[Verdict]:
+    """A batch's answer, one verdict for each order that it speaks of, in its order; empty if it speaks of none."""
+    if isinstance(table, str):
+        table = _table(table)
+    answer = Answer(status, headers, body, loads, None)
+    doc = parse(answer) if 200 <= status < 300 else None
+    found = []
+    for told in told_by_items(doc, table) if doc is not None and table.items_code else []:
+        fine = not told.code or told.code == "0" or told.code in table.ok_codes
+        found.append(_OK if fine else _of_code(told, answer, table) or _unlisted(told))
+    return found
 
 
 def _table(name: str) -> OutcomeTable:

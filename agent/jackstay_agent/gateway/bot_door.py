@@ -92,6 +92,8 @@ class BotDoor:
         replay: Callable[[str], int] = lambda _bot_id: 0,
         ack: Callable[[str, list[str]], int] = lambda _bot_id, _names: 0,
         unheard: Callable[[str, str], None] = lambda _bot_id, _name: None,
+        report_error: Callable[[str, ReportError], dict[str, Any]] = lambda _bot_id, _report: {},
+        report_state: Callable[[str, str, dict[str, Any]], dict[str, Any]] | None = None,
         telling: Telling | None = None,
     ) -> None:
         self._settings = settings
@@ -105,6 +107,8 @@ class BotDoor:
         self._replay = replay
         self._ack = ack
         self._unheard = unheard
+        self._report_error = report_error
+        self._report_state = report_state
         self.telling = telling or Telling()
         self._door: DoorLike | None = None
         self._peers: dict[bytes, Peer] = {}
@@ -126,7 +130,7 @@ class BotDoor:
             StatusQuery: self._on_status,
             Ack: self._on_ack,
             ReportError: self._on_report_error,
-            ReportState: self._on_later,
+            ReportState: self._on_report_state,
             Subscribe: self._on_wrong_door,
             Unsubscribe: self._on_wrong_door,
         }
@@ -377,6 +381,7 @@ class BotDoor:
         self.send(peer, encode(Done(self._status()), id=header.id))
 
     def _on_report_error(self, peer: Peer, header: Header, report: ReportError) -> None:
+        heard = self._report_error(peer.session.bot_id, report)
         self._on_event(
             "bot.error",
             {
@@ -386,15 +391,24 @@ class BotDoor:
                 "error_type": report.error_type,
                 # The bot's words: ccxt, for one, puts signed URLs into its messages.
                 "message": redact_text(report.message, 500),
-                "severity": report.severity,
+                "severity": heard.get("severity", report.severity),
                 "causes": redact(report.details.get("causes", [])),
             },
         )
         if header.id:
-            self.send(peer, encode(Done(), id=header.id))
+            self.send(peer, encode(Done(heard), id=header.id))
 
-    def _on_later(self, peer: Peer, header: Header, message: Message) -> None:
-        self._refuse(peer, header, Reason.NOT_YET, f"{type(message).__name__} is not served by this version")
+    def _on_report_state(self, peer: Peer, header: Header, report: ReportState) -> None:
+        if self._report_state is None or peer.session.kind != "primary":
+            self._refuse(peer, header, Reason.NOT_PERMITTED, f"a {peer.session.kind} session reports no state here")
+            return
+        try:
+            taken = self._report_state(peer.session.bot_id, report.component, report.state)
+        except ValidationError as error:
+            self._refuse(peer, header, Reason.BAD_REQUEST, str(error))
+            return
+        if header.id:
+            self.send(peer, encode(Done(taken), id=header.id))
 
     def _on_wrong_door(self, peer: Peer, header: Header, message: Message) -> None:
         self._refuse(peer, header, Reason.UNKNOWN_KIND, f"{type(message).__name__} belongs on feed.sock")

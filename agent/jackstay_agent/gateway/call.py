@@ -54,6 +54,8 @@ class Call:
         "abandoned", "arrived_at", "asked", "cancel", "deadline_at", "door", "id", "message", "peer", "replied",
     )  # fmt: skip
 
+    carrier: Any = None  # what takes it to the venue instead of the upstream's pool (a trade socket)
+
     def __init__(
         self,
         door: Home,
@@ -80,20 +82,25 @@ class Call:
         if self.replied:
             return
         self.replied = True
+        self.peer.in_flight.pop(self.id, None)
+        self.door.landed()
+        if not self.abandoned:
+            self.deliver(answer)
         telling = self.door.telling
         if telling.listeners:
             asked = self.asked or Asked(
                 self.message, None, bot=self.peer.session.bot_id, request_id=self.id, arrived_at=self.arrived_at
             )
             telling.replied(asked, answer, self.door.now())
-        self.peer.in_flight.pop(self.id, None)
-        self.door.landed()
-        if not self.abandoned:
-            if type(answer) is Response and answer.intent:
-                self.peer.answered[self.id] = answer.intent
-                if len(self.peer.answered) > ANSWERED_KEPT:
-                    self.peer.answered.popitem(last=False)
-            self.door.send(self.peer, encode(answer, id=self.id))
+
+    def deliver(self, answer: Response | Refusal | Accepted) -> None:
+        """The answer on its way to whoever waits for it."""
+        if type(answer) is Response and answer.intent:
+            answered = self.peer.answered
+            answered[self.id] = answer.intent
+            if len(answered) > ANSWERED_KEPT:
+                answered.popitem(last=False)
+        self.door.send(self.peer, encode(answer, id=self.id))
 
     def refuse(self, reason: Reason, message: str, *, retry_after_s: float | None = None, **details: Any) -> None:
         self.reply(Refusal(reason, message, retry_after_s, Outcome.FAILED, details))

@@ -145,8 +145,12 @@ class Outbox(Sending):
         reply: bytes = b"",
         cause: str = "",
         venue_order_id: str = "",
+        why: str = "",
     ) -> Settled | None:
-        """The answer to what was sent, or UNKNOWN for its absence. Batched. None: it is too long settled to matter."""
+        """The answer to what was sent, or UNKNOWN for its absence. Batched. None: it is too long settled to matter.
+
+        FAILED also ends what is queued and may never leave.
+        """
         entry = self._shelf.get(seq)
         if entry is None:
             return None
@@ -159,6 +163,7 @@ class Outbox(Sending):
             cause,
             "" if outcome is Outcome.UNKNOWN else "reply",
             venue_order_id,
+            why=why,
             finished_wall=self._wall(),
         )
         return self._apply(entry, _EVENTS[outcome], ending)
@@ -262,11 +267,29 @@ class Outbox(Sending):
 
     def is_uncollected(self, bot_id: str, seq: int) -> bool:
         """Whether the bot's code has not acknowledged its outcome yet."""
-        return seq in self._collecting.of(bot_id)
+        return self._collecting.has(bot_id, seq)
+
+    def uncollected_numbers(self, bot_id: str) -> list[int]:
+        """Which outcomes the bot has not acknowledged, oldest first."""
+        return self._collecting.of(bot_id)
 
     def count(self, state: State) -> int:
         """How many intents are in this state; costs nothing."""
         return self._shelf.counts.get(state, 0)
+
+    def queued(self) -> dict[str, int]:
+        """How many wait, by connection."""
+        return self._waiting.depths()
+
+    @property
+    def youngest(self) -> int:
+        """The highest number given so far."""
+        return self._next - 1
+
+    def state(self, seq: int) -> State | None:
+        """Of an open or lately settled one."""
+        entry = self._shelf.get(seq)
+        return None if entry is None else entry.state
 
     def find_request(self, bot_id: str, request_id: str) -> list[int]:
         """The open intents of a call, by the client's request id (several for a batch)."""

@@ -47,6 +47,9 @@ class Collecting:
                 if not shelf[bot_id]:
                     del shelf[bot_id]
 
+    def has(self, bot_id: str, seq: int) -> bool:
+        return seq in self._queued.get(bot_id, ()) or seq in self._direct.get(bot_id, ())
+
     def queued(self, bot_id: str) -> int:
         return len(self._queued.get(bot_id, ()))
 

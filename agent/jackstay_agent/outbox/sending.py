@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from jackstay_agent.core.intent import OPEN, Event, State, may_send, move
 from jackstay_agent.core.ttl import Stamp
@@ -53,15 +53,19 @@ class Sending(Ledger):
         connection_id: str | None = None,
         lanes: Iterable[Lane] = LANES,
         allow: Callable[[Intent], bool] | None = None,
+        skip: Container[int] = (),
     ) -> Due | None:
         """The next queued intent that may leave, left in the queue; `mark_in_flight` takes it out.
 
-        What outlived its time is settled as EXPIRED on the way. ``allow`` is the caller's own hold (modes, barriers).
+        What outlived its time is settled as EXPIRED on the way. ``allow`` is the caller's own hold (modes, barriers);
+        ``skip``: numbers it has in hand already.
         """
         now = self._now()
         late: list[Entry] = []
 
         def may_leave(entry: Entry) -> bool:
+            if entry.seq in skip:
+                return False
             if stale(entry, now, self._settings.clock_jump_max_s):
                 late.append(entry)
                 return False

@@ -32,6 +32,7 @@ class OutboxSettings:
     derisk_reserve: int = 1_000  # places no other lane can take, per agent
     in_flight_max: int = 4_096  # what is under way or unknown; de-risking has its reserve beyond it
     ttl_max_s: float = 3_600.0
+    flush_per_s: float = 20.0  # orders that waited for a venue's return follow at this rate; its own limits hold too
     clock_jump_max_s: float = 2.0
     # what is kept
     idempotency_window_s: float = 600.0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -10,9 +12,11 @@ import orjson
 from aiohttp import web
 
 from . import checks
-from .engine.model import MARKET_ACCOUNT
+from .engine.model import MARKET_ACCOUNT, ZERO
+from .engine.trading import hours_of
 from .faces import binance_views as views
 from .faces import usdm_views
+from .faults import IMMEDIATE_KINDS
 from .wire import RawAnswer, head
 
 if TYPE_CHECKING:
@@ -43,6 +47,12 @@ class Admin:
             ("POST", "/admin/streams"): self._streams,
             ("POST", "/admin/market"): self._market,
             ("POST", "/admin/state/save"): self._save,
+            ("GET", "/admin/stream-ledger"): self._stream_ledger,
+            ("POST", "/admin/mode"): self._mode,
+            ("POST", "/admin/hours"): self._hours,
+            ("POST", "/admin/sockets"): self._sockets,
+            ("POST", "/admin/clock"): self._clock,
+            ("POST", "/admin/fill"): self._fill,
         }
 
     async def handle(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
@@ -73,10 +83,70 @@ class Admin:
     def _arm(self, asked: dict[str, Any]) -> dict[str, Any]:
         server = self._server
         fault = server.faults.arm(asked, server.venue.clock())
-        if fault.kind == "stream_reset":
+        if fault.kind in IMMEDIATE_KINDS:
             server.faults.clear(fault.id)
-            return {"id": fault.id, "reset": server.reset_streams()}
+            return {"id": fault.id, "struck": server.incidents.happen(fault)}
         return {"id": fault.id}
+
+    def _stream_ledger(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        return self._server.log.query(
+            stream=str(asked.get("stream") or ""),
+            fault=str(asked.get("fault") or ""),
+            connection=int(asked.get("connection") or 0),
+            since=int(asked.get("since") or 0),
+            limit=int(asked.get("limit") or 1000),
+        )
+
+    def _mode(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The venue's mode, or one symbol's, for good or for `for_s` seconds."""
+        mode, market, symbol = (str(asked.get(name) or "") for name in ("mode", "market", "symbol"))
+        self._server.incidents.set_mode(mode, market=market, symbol=symbol, for_s=float(asked.get("for_s") or 0))
+        self._server.saved()
+        return {"mode": mode}
+
+    def _hours(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """A symbol's opening hours; none of them when `hours` is empty."""
+        symbol, text = str(asked.get("symbol") or ""), str(asked.get("hours") or "")
+        venues = [each for each in self._server.incidents.venues(str(asked.get("market") or ""))
+                  if symbol in each.exchange.markets]  # fmt: skip
+        if not venues:
+            raise BadRequest(f"unknown symbol {symbol!r}")
+        hours = hours_of(text, str(asked.get("days") or "")) if text else None
+        for venue in venues:
+            if hours is None:
+                venue.hours.pop(symbol, None)
+            else:
+                venue.hours[symbol] = hours
+        return {"symbol": symbol, "open": venues[0].exchange.trading.is_open(symbol, venues[0].clock())}
+
+    def _sockets(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """How long connections and listen keys live: `door` is spot, api or usdm, all of them when absent."""
+        door, listen_key_s = str(asked.pop("door", "") or ""), asked.pop("listen_key_s", None)
+        self._server.doorkeeper.set(asked, door)
+        if listen_key_s is not None:
+            for users in (self._server.users, self._server.usdm_users):
+                users.listen_key_ttl_ms = int(float(listen_key_s) * 1000)
+        return {name: asdict(rules) for name, rules in self._server.doorkeeper.rules.items()}
+
+    def _clock(self, asked: dict[str, Any]) -> dict[str, Any]:
+        offset_ms = asked.get("offset_ms")
+        if not isinstance(offset_ms, int) or isinstance(offset_ms, bool):
+            raise BadRequest(f"offset_ms is {offset_ms!r}: expected a whole number of milliseconds")
+        self._server.incidents.shift_clock(offset_ms)
+        return {"offset_ms": offset_ms}
+
+    def _fill(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The background market takes a part of a resting order, at its price."""
+        (venue,) = self._server.incidents.venues(str(asked.get("market") or "spot"))
+        order = venue.exchange.orders.get(int(asked.get("order_id") or 0))
+        if order is None or not order.is_open or not order.working:
+            raise BadRequest(f"order {asked.get('order_id')!r}: expected the number of an order that rests")
+        quantity = _decimal(asked.get("quantity") or order.remaining, "quantity")
+        if not ZERO < quantity <= order.remaining:
+            raise BadRequest(f"quantity is {quantity}: expected more than 0 and at most {order.remaining}")
+        venue.exchange.fill(order, quantity)
+        self._server.saved()
+        return {"filled": str(order.filled), "status": order.status}
 
     def _ledger(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
         filters = {name: str(asked[name]) for name in ("path", "method", "client_order_id") if asked.get(name)}
@@ -113,9 +183,9 @@ class Admin:
         server = self._server
         return {
             "requests": server.venue.ledger.next_seq - 1,
-            "stream_messages": server.hub.sent,
+            "stream_messages": sum(hub.sent for hub in server.hubs),
             "streams": [{"connection": each.connection, "streams": list(each.streams), "sent": each.sent}
-                        for each in server.hub.listeners],
+                        for hub in server.hubs for each in hub.listeners],
             "faults": server.faults.views(),
             "limits": {"enforced": server.venue.limits.enforced},
             "prices": {name: str(market.last_price) for name, market in server.venue.exchange.markets.items()},
@@ -149,16 +219,11 @@ class Admin:
 
     def _market(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Move a symbol's price: the background market quotes around it from its next step, which is taken now."""
-        from decimal import Decimal, InvalidOperation
-
         symbol, text = str(asked.get("symbol")), str(asked.get("price"))
         venues = [self._server.venue, self._server.usdm, *(face.venue for face in self._server.markets)]
         if not any(symbol in venue.exchange.markets for venue in venues):
             raise BadRequest(f"unknown symbol {symbol!r}")
-        try:
-            price = Decimal(text)
-        except InvalidOperation:
-            raise BadRequest(f"price is {text!r}: expected a number") from None
+        price = _decimal(text, "price")
         there = [venue for venue in venues if symbol in venue.exchange.markets]
         for venue in there:
             venue.background.follow(symbol, price)
@@ -171,3 +236,13 @@ class Admin:
             raise BadRequest("started without --state: there is no file to save to")
         self._server.state.save()
         return {"saved": True}
+
+
+def _decimal(value: Any, name: str) -> Decimal:
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation:
+        raise BadRequest(f"{name} is {value!r}: expected a number") from None
+    if not found.is_finite():
+        raise BadRequest(f"{name} is {value!r}: expected a number")
+    return found

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import orjson
+
+if TYPE_CHECKING:
+    from .bending import Bend
 
 JSON_HEADERS = [("Content-Type", "application/json;charset=UTF-8")]
 
@@ -40,8 +43,8 @@ class Call:
     key: str = ""
     order_id: int | str | None = None
     executed: bool = False
-    # a fault: orders younger than this are not to be seen by this query
-    hidden_ms: int = 0
+    # a fault that bends the engine while this request is served
+    bend: Bend | None = None
     notes: list[str] = field(default_factory=list)
     # a request that names several orders: each as a call of its own; and what of it is no plain text
     items: list[Call] = field(default_factory=list)

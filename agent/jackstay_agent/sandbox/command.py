@@ -33,15 +33,28 @@ DEFAULT_URL = "http://127.0.0.1:8787"
 @click.option("--tls", is_flag=True, help="Serve TLS under a throw-away CA (its file is in the ready line).")
 @click.pass_context
 def sandbox_group(context: click.Context, /, **options: Any) -> None:
-    """A simulated exchange with faults on demand.
+    """A simulated exchange with faults on demand, to rehearse a bot against.
 
-    Prints one JSON line when it listens. Default API key: sandbox-key, secret: sandbox-secret.
+    Without a command it runs until interrupted and prints one JSON line when it listens: its url, its ws_url. Lead
+    your bot there instead of to Binance (REST /api, /fapi; streams /ws, /stream, /ws-api/v3), OKX (/api/v5, /ws/v5),
+    Bybit (/v5) or Kraken (/0, /v2). API key sandbox-key, secret sandbox-secret (OKX: passphrase sandbox-passphrase;
+    Kraken: secret c2FuZGJveC1zZWNyZXQ=); 100000 USDT, 10 BTC and 100 ETH; symbols BTC and ETH against USDT.
+
+    A rehearsal, from a second terminal:
 
     \b
-    jackstay sandbox                                    run it
     jackstay sandbox fault reset_after --route "POST /api/v3/order" --count 1
-    jackstay sandbox ledger --path /api/v3/order        what it received
-    jackstay sandbox reset                              as on the first day
+        the next order is executed, and its answer is lost
+    jackstay sandbox ledger --path /api/v3/order
+        what the venue received, and what became of it
+    jackstay sandbox checks
+        did the bot send it twice? exit code 1 when something is wrong
+    jackstay sandbox mode maintenance --for-s 10
+        the venue goes down, and comes back
+    jackstay sandbox reset
+        as on the first day
+
+    `jackstay sandbox fault --help` lists every fault with its parameters; docs/SANDBOX.md explains them.
     """
     if context.invoked_subcommand is None:
         run(options)
@@ -109,16 +122,31 @@ def _told(call: Any) -> Any:
         raise click.ClickException(f"no sandbox answers there ({error}): start one with `jackstay sandbox`") from None
 
 
-@sandbox_group.command("fault")
+class _FaultCommand(click.Command):
+    """Its help page ends with every kind of fault; they are asked for only then, for they load the whole sandbox."""
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from .faces.meanings import MEANINGS
+        from .faults import KINDS
+
+        with formatter.section("Kinds, and what they take with its default (docs/SANDBOX.md explains them)"):
+            for kind, given in KINDS.items():
+                words = [f"{name}={'…' if value is None else json.dumps(value)}" for name, value in given.items()]
+                formatter.write(f"{'':{formatter.current_indent}}{kind:17} {' '.join(words)}".rstrip() + "\n")
+        with formatter.section("Names of venue_error"):
+            formatter.write_text(", ".join(MEANINGS))
+
+
+@sandbox_group.command("fault", cls=_FaultCommand)
 @click.argument("kind")
 @click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--route", help='Which requests: "POST /api/v3/order", or the beginning of a path. All when absent.')
 @click.option("--probability", default=1.0, show_default=True)
 @click.option("--count", type=int, help="How often it strikes; for ever when absent.")
+@click.option("--symbol", default="", help="Only requests and streams of this symbol.")
+@click.option("--connection", type=int, default=0, help="Only the connection of this number, as in the ledger.")
 @_url
-def fault_command(
-    kind: str, params: tuple[str, ...], route: str | None, probability: float, count: int | None, url: str
-) -> None:
+def fault_command(kind: str, params: tuple[str, ...], url: str, **where: Any) -> None:
     """Arm a fault of KIND, or `clear` all. Values are JSON where they can be: ms=250 headers='[["A","b"]]'."""
     admin = SandboxAdmin(url)
     if kind == "clear":
@@ -126,7 +154,7 @@ def fault_command(
         click.echo("all faults cleared")
         return
     given = dict(_parameter(text) for text in params)
-    click.echo(_told(lambda: admin.fault(kind, route=route, probability=probability, count=count, **given)))
+    click.echo(_told(lambda: admin.fault(kind, **where, **given)))
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -139,15 +167,83 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
+@sandbox_group.command("mode")
+@click.argument("mode")
+@click.option("--market", default="", help="spot, usdm or kraken; all of them when absent.")
+@click.option("--symbol", default="", help="Only this symbol.")
+@click.option("--for-s", type=float, default=0.0, help="Ends by itself after so many seconds.")
+@_url
+def mode_command(url: str, mode: str, **where: Any) -> None:
+    """Make the venue online, post_only, limit_only, cancel_only, or put it under maintenance."""
+    _told(lambda: SandboxAdmin(url).mode(mode, **where))
+    click.echo(mode)
+
+
+@sandbox_group.command("hours")
+@click.argument("symbol")
+@click.argument("hours", default="")
+@click.option("--days", default="", help="Such as mon-fri or sat,sun; every day when absent.")
+@click.option("--market", default="")
+@_url
+def hours_command(url: str, symbol: str, hours: str, days: str, market: str) -> None:
+    """Give SYMBOL opening hours in UTC, such as 09:30-16:00; without HOURS it never closes."""
+    is_open = _told(lambda: SandboxAdmin(url).hours(symbol, hours, days, market=market))
+    click.echo(f"{symbol} is {'open' if is_open else 'closed'} now")
+
+
+@sandbox_group.command("sockets")
+@click.argument("rules", nargs=-1, metavar="[NAME=SECONDS]...")
+@click.option("--door", default="", help="spot, api or usdm; all of them when absent.")
+@_url
+def sockets_command(url: str, rules: tuple[str, ...], door: str) -> None:
+    """How long Binance's connections live: ping_every_s, pong_within_s, lifetime_s, messages_per_s; listen_key_s."""
+    given = dict(_parameter(text) for text in rules)
+    click.echo(json.dumps(_told(lambda: SandboxAdmin(url).sockets(door, **given))))
+
+
+@sandbox_group.command("clock", context_settings={"ignore_unknown_options": True})
+@click.argument("offset_ms", type=int)
+@_url
+def clock_command(url: str, offset_ms: int) -> None:
+    """Put the venue's clock wrong by OFFSET_MS milliseconds."""
+    _told(lambda: SandboxAdmin(url).clock(offset_ms))
+    click.echo(f"{offset_ms} ms")
+
+
+@sandbox_group.command("fill")
+@click.argument("order_id", type=int)
+@click.argument("quantity", required=False)
+@click.option("--market", default="spot", show_default=True)
+@_url
+def fill_command(url: str, order_id: int, quantity: str | None, market: str) -> None:
+    """Let the background market take QUANTITY (or all) of the resting order ORDER_ID, at its price."""
+    click.echo(json.dumps(_told(lambda: SandboxAdmin(url).fill(order_id, quantity, market=market))))
+
+
+@sandbox_group.command("price")
+@click.argument("symbol")
+@click.argument("price")
+@_url
+def price_command(url: str, symbol: str, price: str) -> None:
+    """Move SYMBOL to PRICE: the background market quotes around it from now on."""
+    _told(lambda: SandboxAdmin(url).price(symbol, price))
+    click.echo(f"{symbol} {price}")
+
+
 @sandbox_group.command("ledger")
 @click.option("--path", help="Only this path; a * at its end takes all that begin so.")
 @click.option("--method")
 @click.option("--client-order-id")
 @click.option("--since", type=int, default=0, help="Only rows after this sequence number.")
+@click.option("--streams", is_flag=True, help="The messages of streams instead of requests.")
+@click.option("--stream", help="With --streams: only streams that begin so.")
 @_url
-def ledger_command(url: str, **filters: Any) -> None:
-    """Everything the exchange received, one JSON object a line."""
-    for row in _told(lambda: SandboxAdmin(url).ledger(**filters)):
+def ledger_command(url: str, streams: bool, stream: str | None, **filters: Any) -> None:
+    """Everything the exchange received (or sent on streams), one JSON object a line."""
+    admin = SandboxAdmin(url)
+    rows = _told(lambda: admin.stream_ledger(stream=stream, since=filters["since"], limit=10_000) if streams or stream
+                 else admin.ledger(**filters))  # fmt: skip
+    for row in rows:
         click.echo(json.dumps(row))
 
 

@@ -56,6 +56,24 @@ async def _drop_reply(f: Fault, request: web.BaseRequest, row: Row, process: Pro
     return RawAnswer(b"", close=True)
 
 
+async def _half_open(f: Fault, request: web.BaseRequest, row: Row, process: Process, decide: Decide) -> RawAnswer:
+    """The connection stands, and nobody reads it any more: not even its end is noticed."""
+    decide(row, "none", None)
+    if request.transport is not None:
+        request.transport.pause_reading()
+    await never()
+    return RawAnswer(b"", close=True)
+
+
+async def _content_type(f: Fault, request: web.BaseRequest, row: Row, process: Process, decide: Decide) -> RawAnswer:
+    """The true answer under a wrong label."""
+    answer = process()
+    decide(row, answer.status, answer)
+    answer.headers = [(name, value) for name, value in answer.headers if name != "Content-Type"]
+    answer.headers.append(("Content-Type", f.params["type"]))
+    return RawAnswer(answer_bytes(answer))
+
+
 async def _stall(f: Fault, request: web.BaseRequest, row: Row, process: Process, decide: Decide) -> RawAnswer:
     decide(row, "none", None)
     await never()
@@ -154,6 +172,8 @@ _EFFECTS: dict[str, Callable[..., Any]] = {
     "reset_after": _reset_after,
     "drop_reply": _drop_reply,
     "stall": _stall,
+    "half_open": _half_open,
+    "content_type": _content_type,
     "answer": _answer,
     "truncate": _truncate,
     "drip": _drip,

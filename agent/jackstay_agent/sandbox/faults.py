@@ -38,15 +38,35 @@ KINDS: dict[str, dict[str, Any]] = {
     "oversize": {"bytes": 64 * 1024 * 1024, "execute": True},
     "reply_twice": {},
     "venue_error": {"name": None, "execute_probability": 0.5},
+    "content_type": {"type": "text/html"},
+    "half_open": {},
     "hidden": {"ms": 1000.0},
-    "stream_silence": {},
+    "lag": {"ms": 1000.0},
+    "reject": {"reason": "insufficient_balance"},
+    "partial_fill": {"fraction": 0.5},
+    "late_fills": {"ms": 1000.0},
+    "missing_end": {},
+    "stream_silence": {"stream": ""},
+    "stream_mute": {"stream": ""},
     "stream_reset": {},
+    "stream_half_open": {},
+    "server_shutdown": {"after_s": 10.0},
+    "switches_fire": {},
     "stream_drop": {"stream": "", "match": {}},
     "stream_duplicate": {"stream": "", "match": {}},
     "stream_reorder": {"stream": "", "match": {}},
     "stream_delay": {"stream": "", "match": {}, "ms": 500.0},
 }
-STREAM_KINDS = frozenset(kind for kind in KINDS if kind.startswith("stream_"))
+# what each kind strikes: single stream messages, subscriptions, order events; or it happens once, when it is armed
+STREAM_KINDS = frozenset({"stream_silence", "stream_drop", "stream_duplicate", "stream_reorder", "stream_delay"})
+EVENT_KINDS = frozenset({"late_fills", "missing_end"})
+IMMEDIATE_KINDS = frozenset({"stream_reset", "stream_half_open", "server_shutdown", "switches_fire"})
+NO_REQUEST_KINDS = STREAM_KINDS | EVENT_KINDS | IMMEDIATE_KINDS | {"latency", "stream_mute"}
+# the engine's reasons, which every face puts into its own words
+REASONS = (
+    "insufficient_balance", "insufficient_margin", "would_match", "would_trigger", "duplicate_client_id",
+    "market_closed", "cancel_only", "reduce_only",
+)  # fmt: skip
 DISTRIBUTIONS = ("uniform", "exponential", "lognormal")
 FAULTS_MAX = 1000
 
@@ -123,8 +143,26 @@ class FaultBox:
         return bool(self._faults)
 
     def silent(self) -> bool:
-        """Are the streams to say nothing?"""
-        return any(fault.kind == "stream_silence" for fault in self._faults.values())
+        """Are the streams to say nothing at all?"""
+        return any(
+            fault.kind == "stream_silence" and not (fault.params["stream"] or fault.symbol or fault.connection)
+            for fault in self._faults.values()
+        )
+
+    def mutes(self, stream: str, connection: int) -> bool:
+        """Is this subscription to be acknowledged and then forgotten?"""
+        return any(
+            fault.kind == "stream_mute" and self._strikes_stream(fault, stream, (connection,))
+            for fault in list(self._faults.values())
+        )
+
+    def pick_event(self, symbol: str, *, is_fill: bool, is_end: bool) -> Fault | None:
+        """The fault that strikes this order event, on whichever face's streams it would be told."""
+        for fault in list(self._faults.values()):
+            wanted = (fault.kind == "late_fills" and is_fill) or (fault.kind == "missing_end" and is_end)
+            if wanted and fault.symbol in ("", symbol) and self._happens(fault):
+                return fault
+        return None
 
     def delay_ms(self, method: str, path: str, symbol: str, connection: int) -> tuple[float, str]:
         """How long this request must wait, and the id of the fault that says so."""
@@ -147,17 +185,27 @@ class FaultBox:
     def chance(self, probability: float) -> bool:
         return self._chance.random() < probability
 
-    def pick_stream(self, stream: str, message: dict[str, Any]) -> Fault | None:
-        """The fault that strikes this stream message, or none."""
+    def pick_stream(self, stream: str, message: dict[str, Any], connections: tuple[int, ...]) -> Fault | None:
+        """The fault that strikes this stream message on its way to these connections, or none."""
         for fault in list(self._faults.values()):
-            if fault.kind not in STREAM_KINDS or "stream" not in fault.params:
+            if fault.kind not in STREAM_KINDS:
                 continue
-            wanted: dict[str, Any] = fault.params["match"]
-            if not stream.startswith(fault.params["stream"]) or any(message.get(k) != v for k, v in wanted.items()):
+            wanted: dict[str, Any] = fault.params.get("match", {})
+            if any(message.get(k) != v for k, v in wanted.items()):
                 continue
-            if self._strikes(fault, fault.method, fault.path, fault.symbol, fault.connection):
+            if self._strikes_stream(fault, stream, connections):
                 return fault
         return None
+
+    def _strikes_stream(self, fault: Fault, stream: str, connections: tuple[int, ...]) -> bool:
+        """By the beginning of the stream's name, by symbol (in the venue's spelling or another), by connection."""
+        if not stream.startswith(fault.params["stream"]):
+            return False
+        if fault.connection and fault.connection not in connections:
+            return False
+        if fault.symbol and _bare(fault.symbol) not in _bare(stream):
+            return False
+        return self._happens(fault)
 
     def pick(self, method: str, path: str, symbol: str, connection: int, now: int) -> Fault | None:
         """The fault that strikes this request, or none. Counts it."""
@@ -165,7 +213,7 @@ class FaultBox:
             if fault.kind == "rate_limit" and now >= fault.armed_at + fault.params["duration_s"] * 1000:
                 del self._faults[fault.id]
                 continue
-            if fault.kind == "latency" or fault.kind in STREAM_KINDS:
+            if fault.kind in NO_REQUEST_KINDS:
                 continue
             if self._strikes(fault, method, path, symbol, connection):
                 return fault
@@ -192,6 +240,10 @@ class FaultBox:
             return False
         if fault.connection and fault.connection != connection:
             return False
+        return self._happens(fault)
+
+    def _happens(self, fault: Fault) -> bool:
+        """Chance and count have the last word."""
         if fault.probability < 1.0 and self._chance.random() >= fault.probability:
             return False
         fault.struck += 1
@@ -209,8 +261,17 @@ def _check_params(fault: Fault) -> None:
         raise ValueError(f"name is {given['name']!r}: expected one of {', '.join(MEANINGS)}")
     if given.get("distribution", "uniform") not in DISTRIBUTIONS:
         raise ValueError(f"distribution is {given['distribution']!r}: expected one of {', '.join(DISTRIBUTIONS)}")
+    if fault.kind == "reject" and given["reason"] not in REASONS:
+        raise ValueError(f"reason is {given['reason']!r}: expected one of {', '.join(REASONS)}")
+    if fault.kind == "partial_fill":
+        _between(given["fraction"], 0.0, 1.0, "fraction")
     if not isinstance(given.get("match", {}), dict):
         raise ValueError(f"match is {given['match']!r}: expected an object of message fields and their values")
+
+
+def _bare(name: str) -> str:
+    """A symbol or a stream without what venues put between base and quote."""
+    return name.replace("/", "").replace("-", "").lower()
 
 
 def route_matches(wanted: str, path: str, *, exact: bool) -> bool:

@@ -58,9 +58,44 @@ class SandboxAdmin:
         self, kind: str, *, route: str | None = None, probability: float = 1.0, count: int | None = None, **params: Any
     ) -> str:
         """Arm a fault; returns its id. `route` is "METHOD /path" (exact; `*` or `/` at the end: all that begin so)
-        or the beginning of a path. `count`: how often it strikes, None for ever."""
+        or the beginning of a path. `count`: how often it strikes, None for ever. `symbol` and `connection` narrow."""
         asked = {"kind": kind, "route": route, "probability": probability, "count": count, **params}
         return str(self.request("POST", "/admin/faults", asked)["id"])
+
+    def strike(self, kind: str, **params: Any) -> int:
+        """A fault that happens once, now (stream_reset, stream_half_open, server_shutdown, switches_fire); returns how
+        many connections or switches it struck."""
+        return int(self.request("POST", "/admin/faults", {"kind": kind, **params})["struck"])
+
+    def mode(self, mode: str, *, market: str = "", symbol: str = "", for_s: float = 0.0) -> None:
+        """online, post_only, limit_only, cancel_only or maintenance: of every market or one (spot, usdm, kraken), or of
+        one symbol; for good, or for so many seconds."""
+        asked = {"mode": mode, "market": market, "symbol": symbol, "for_s": for_s}
+        self.request("POST", "/admin/mode", asked)
+
+    def hours(self, symbol: str, hours: str = "", days: str = "", *, market: str = "") -> bool:
+        """Opening hours of a symbol in UTC ("09:30-16:00", "mon-fri"); always open without. Is it open now?"""
+        asked = {"symbol": symbol, "hours": hours, "days": days, "market": market}
+        return bool(self.request("POST", "/admin/hours", asked)["open"])
+
+    def sockets(self, door: str = "", **rules: float) -> dict[str, dict[str, float]]:
+        """How long Binance's connections live, in seconds: ping_every_s, pong_within_s, lifetime_s, messages_per_s (0
+        is never), of one door (spot, api, usdm) or all; and listen_key_s. Returns the rules of every door."""
+        return dict(self.request("POST", "/admin/sockets", {"door": door, **rules}))
+
+    def clock(self, offset_ms: int) -> None:
+        """The venue's clock goes wrong by this much."""
+        self.request("POST", "/admin/clock", {"offset_ms": offset_ms})
+
+    def fill(self, order_id: int, quantity: str | None = None, *, market: str = "spot") -> dict[str, str]:
+        """The background market takes this much (all that is left when None) of a resting order, at its price."""
+        return dict(self.request("POST", "/admin/fill", {"order_id": order_id, "quantity": quantity, "market": market}))
+
+    def stream_ledger(self, **filters: Any) -> list[dict[str, Any]]:
+        """The latest stream messages; filters: stream (beginning of its name), connection, fault (a kind, or `*` for
+        any), since (sequence number), limit."""
+        query = urlencode({name: value for name, value in filters.items() if value})
+        return list(self.request("GET", f"/admin/stream-ledger?{query}"))
 
     def clear(self, id: str | None = None) -> None:
         """Disarm one fault, or all of them."""

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import ssl
 import time
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,21 +20,28 @@ from aiohttp import web
 from . import websocket
 from .admin import Admin
 from .answers import Answer, Call, form
+from .bending import BENDING_KINDS, Bend, bent
+from .engine.exchange import Exchange
 from .engine.model import Event, OrderChange
-from .faces import binance_spot, usdm
+from .faces import binance_facts, binance_spot, usdm, usdm_ws_api
 from .faces.binance_meanings import Meaning
 from .faces.binance_streams import BinanceStreams
 from .faces.binance_user import UserStreams
+from .faces.binance_ws_api import Api
 from .faces.bybit import BybitFace
-from .faces.face import Face, Facts, OwnMarket, Told
+from .faces.face import Face, Facts, OwnMarket
 from .faces.kraken import KrakenFace
 from .faces.meanings import MEANINGS
 from .faces.okx import OkxFace
 from .faces.usdm_user import UsdmUserStreams
 from .fault_effects import answer_bytes, strike
 from .faults import Fault, FaultBox
+from .incidents import Incidents
 from .ledger import Row
+from .lifetimes import Doorkeeper
+from .line_stream import LINE_STREAM_PATH, serve_lines
 from .state import StateFile
+from .stream_log import StreamLog
 from .streams import StreamHub
 from .venue import Venue
 from .wire import RawAnswer, reset
@@ -41,6 +49,8 @@ from .ws_api import WsApi
 
 TURN_S = 0.1
 USDM_PREFIX = "/fstream"
+# USDⓈ-M sorts its streams by kind since 2026; any room serves any stream here
+USDM_ROOMS = (USDM_PREFIX, "/public", "/market", "/private")
 COUNT_S = 0.02
 BODY_MAX_BYTES = 1024 * 1024
 
@@ -72,13 +82,15 @@ class SandboxServer:
         self.venue = venue
         self.state = state
         self.faults = FaultBox(venue.seed)
-        self.hub = StreamHub(self.faults)
+        self.log = StreamLog()
+        self.doorkeeper = Doorkeeper(enforce_limits=venue.limits.enforced)
+        self.hub = StreamHub(self.faults, self.log)
         self.streams = BinanceStreams(venue, self.hub)
         self.users = venue.users = UserStreams(venue, self.hub)
         self.usdm = Venue(
             kind="usdm", seed=venue.seed, clock=venue.clock, enforce_limits=venue.limits.enforced, beside=venue
         )
-        self.usdm_hub = StreamHub(self.faults)
+        self.usdm_hub = StreamHub(self.faults, self.log)
         self.usdm_streams = BinanceStreams(self.usdm, self.usdm_hub)
         self.usdm_users = UsdmUserStreams(self.usdm, self.usdm_hub)
         self.usdm.users = self.usdm_users
@@ -90,12 +102,18 @@ class SandboxServer:
         self.mount(KrakenFace(self))
         self.mount(OkxFace(self))
         self.mount(BybitFace(self))
-        self.ws_api = WsApi(self)
+        self.ws_api = WsApi(self, venue, self.users, self.hub)
+        usdm_api = Api(usdm_ws_api.METHODS, usdm.refusal_of, usdm_ws_api.PREFIX)
+        self.usdm_api = WsApi(self, self.usdm, self.usdm_users, self.usdm_hub, usdm_api)
+        self.incidents = Incidents(self)
+        for each in self.incidents.venues():
+            each.keep_back = partial(self.incidents.keep_back, each)
         self.admin = Admin(self)
         self._tick_s = 0.0 if quiet else tick_s
         self._http = _Connections(self._handle)
         self._tasks: list[asyncio.Task[None]] = []
-        self._sockets: dict[int, web.BaseRequest] = {}
+        self._sockets: dict[int, tuple[int, web.BaseRequest]] = {}
+        self.half_open: list[web.BaseRequest] = []
         venue.on_event += [self.streams.event, self._tell_owner]
 
     def mount(self, face: Face) -> None:
@@ -109,6 +127,14 @@ class SandboxServer:
     def face_of(self, path: str) -> Face | None:
         """The mounted face whose path this is; None for Binance's."""
         return next((face for face in self.faces if face.serves(path)), None)
+
+    @property
+    def hubs(self) -> list[StreamHub]:
+        """Every hub, those of faces with a market of their own included."""
+        return [self.hub, self.usdm_hub, *(market.hub for market in self.markets)]
+
+    def exchanges(self) -> list[Exchange]:
+        return [venue.exchange for venue in self.incidents.venues()]
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None, unix: Path | None = None) -> int:
         """Listen and begin to tick; returns the port. Over ``unix`` a stock client keeps its https URLs."""
@@ -170,6 +196,8 @@ class SandboxServer:
     def reset(self) -> None:
         """As on the first day; connections stay, faults go."""
         self.faults.clear()
+        self.log.clear()
+        self._abort_half_open()
         self.venue.reset()
         self.usdm.reset()
         self.streams.rebuilt()
@@ -179,12 +207,20 @@ class SandboxServer:
         if self.state is not None:
             self.state.save()
 
-    def reset_streams(self) -> int:
-        """Reset every stream connection now; returns how many there were."""
-        there = list(self._sockets.values())
+    def reset_streams(self, connection: int = 0) -> int:
+        """Reset every stream connection (or the one of this number) now; returns how many there were."""
+        there = [request for number, request in self._sockets.values() if connection in (0, number)]
         for request in there:
             reset(request)
         return len(there)
+
+    def _abort_half_open(self) -> None:
+        """Connections a fault made half-open would stand for ever: nobody reads what the other side does."""
+        for request in self.half_open:
+            reset(request)
+        self.half_open.clear()
+        for listener in [each for hub in self.hubs for each in hub.listeners if each.half_open]:
+            listener.transport.abort()
 
     # requests --------------------------------------------------------------------------------------------------
 
@@ -203,6 +239,8 @@ class SandboxServer:
                 return struck
         if upgrade:
             return await self._upgrade(request, call, row)
+        if call.path == LINE_STREAM_PATH:
+            return await self._lines(request, call, row)
         answer = self._process(call)
         self.decide(row, answer.status, answer)
         return RawAnswer(answer_bytes(answer, keep_alive=request.keep_alive), close=not request.keep_alive)
@@ -216,7 +254,7 @@ class SandboxServer:
     def receive(self, call: Call, connection: int, method: str, face: Face | None = None) -> Row:
         """Write the request down; a batch gets one row for each of its orders, of which the first is returned."""
         face = face or self.face_of(call.path)
-        row, *further = self._rows(call, connection, method, face.facts(call) if face else _binance_facts(call))
+        row, *further = self._rows(call, connection, method, face.facts(call) if face else binance_facts.facts(call))
         if further:
             self._further[row.seq] = further
         if self.state is not None:
@@ -256,9 +294,25 @@ class SandboxServer:
         self.saved()
         return row
 
+    def note_fault(self, name: str, client_order_id: str = "", symbol: str = "") -> None:
+        """A row for a fault that struck no request."""
+        now, wall = time.monotonic(), time.time()
+        row = Row(self.venue.ledger.next_seq, now, wall, 0, "FAULT", name, client_order_id, symbol, "", "")
+        self.venue.ledger.receive(row)
+
+    def bent(self, call: Call) -> AbstractContextManager[None]:
+        """The engines as this request's fault wants them."""
+        return bent(self.exchanges(), call.bend) if call.bend is not None else nullcontext()
+
     def _process(self, call: Call) -> Answer:
         """Ask the face; never raises."""
         call.now = self.venue.clock()
+        if call.bend is not None:
+            with self.bent(call):
+                return self._answer(call)
+        return self._answer(call)
+
+    def _answer(self, call: Call) -> Answer:
         if (face := self.face_of(call.path)) is not None:
             return face.answer(call)
         if call.path.startswith("/fapi/"):
@@ -292,9 +346,11 @@ class SandboxServer:
         row.fault = f"{row.fault}+{fault.kind}" if row.fault else fault.kind
         if fault.kind == "rate_limit":
             return self._rate_limited(fault, call, row)
-        if fault.kind == "hidden":
-            call.hidden_ms = int(fault.params["ms"])
+        if fault.kind in BENDING_KINDS:
+            call.bend = Bend(fault, row.lane, self.venue.clock())
             return None
+        if fault.kind == "half_open":
+            self.half_open.append(request)
         if fault.kind == "venue_error":
             return self._venue_error(fault, call, row)
         return await strike(fault, request, row, lambda: self._process(call), self.decide)
@@ -335,20 +391,34 @@ class SandboxServer:
 
     async def _upgrade(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
         face = self.face_of(call.path)
-        known = call.path in face.doors if face else websocket.serves(call.path.removeprefix(USDM_PREFIX))
+        known = call.path in face.doors if face else websocket.serves(_bare_path(call.path))
         if not known:
             answer = Answer(404, b"", [])
             self.decide(row, 404, answer)
             return RawAnswer(answer_bytes(answer, keep_alive=False), close=True)
         self.decide(row, 101, None)
-        self._sockets[row.seq] = request
+        self._sockets[row.seq] = (row.connection, request)
         try:
             if face is not None:
                 return await face.converse(request, call, row.connection)
             if call.path == "/ws-api/v3":
                 return await self.ws_api.serve(request, row.connection)
-            hub = self.usdm_hub if _is_usdm(call) else self.hub
-            return await websocket.serve(request, call.path.removeprefix(USDM_PREFIX), call.query, hub, row.connection)
+            if call.path == "/ws-fapi/v1":
+                return await self.usdm_api.serve(request, row.connection)
+            hub, door = (self.usdm_hub, "usdm") if _is_usdm(call) else (self.hub, "spot")
+            return await websocket.serve(
+                request, _bare_path(call.path), call.query, hub, row.connection, self.doorkeeper, door
+            )
+        finally:
+            del self._sockets[row.seq]
+
+    async def _lines(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
+        """The endless chunked stream."""
+        self.decide(row, 200, None)
+        self._sockets[row.seq] = (row.connection, request)
+        try:
+            hub, door = (self.usdm_hub, "usdm") if call.params.get("market") == "usdm" else (self.hub, "spot")
+            return await serve_lines(request, call, hub, row.connection, self.doorkeeper, door)
         finally:
             del self._sockets[row.seq]
 
@@ -371,6 +441,8 @@ class SandboxServer:
                 users.expire()
             for face in self.faces:
                 face.turn()
+            self.doorkeeper.turn(time.monotonic())
+            self.incidents.turn()
 
     async def _counts(self) -> None:
         before = time.monotonic()
@@ -380,45 +452,22 @@ class SandboxServer:
             self.streams.count(now - before)
             self.usdm_streams.count(now - before)
             before = now
-            fired = [face.expire() for face in self.faces]
-            if (self.usdm.futures.countdowns and self.usdm.futures.fire_countdowns()) or any(fired):
-                self.saved()
+            self.fire_switches()
 
-
-def _binance_facts(call: Call) -> Facts:
-    params = call.params
-    named = params.get("newClientOrderId") or params.get("origClientOrderId") or ""
-    window = params.get("recvWindow", "")
-    return Facts(
-        api_key=call.headers.get("X-MBX-APIKEY") or params.get("apiKey", ""),
-        lane=_lane(call),
-        told=(Told(named, params.get("symbol", ""), _intent(params)),),
-        age_ms=_age_ms(params, call.now),
-        ttl_ms=int(window) if window.isdigit() else None,
-    )
+    def fire_switches(self) -> None:
+        """Whatever dead-man switch has run out."""
+        fired = [face.expire() for face in self.faces]
+        if (self.usdm.futures.countdowns and self.usdm.futures.fire_countdowns()) or any(fired):
+            self.saved()
 
 
 def _is_usdm(call: Call) -> bool:
     """Futures streams have a host of their own, which a redirected client still names; or say so in the path."""
-    return call.path.startswith(USDM_PREFIX) or call.headers.get("Host", "").startswith("fstream")
+    return call.path.startswith(USDM_ROOMS) or call.headers.get("Host", "").startswith("fstream")
 
 
-def _intent(params: dict[str, str]) -> str:
-    if "side" not in params:
-        return ""
-    names = ("side", "type", "quantity", "quoteOrderQty", "price", "stopPrice")
-    return " ".join(params[name] for name in names if name in params)
-
-
-def _age_ms(params: dict[str, str], now: int) -> int | None:
-    sent = params.get("timestamp", "")
-    return now - int(sent) if sent.isdigit() else None
-
-
-def _lane(call: Call) -> str:
-    """What a client would call the request's lane: trade, cancel, query or public."""
-    if call.method in ("POST", "PUT") and "/order" in call.path:
-        return "trade"
-    if call.method == "DELETE":
-        return "cancel"
-    return "query" if "signature" in call.params else "public"
+def _bare_path(path: str) -> str:
+    """The path of a stream without the room of the futures host it is asked for in."""
+    path = path.removeprefix(USDM_PREFIX)
+    room = next((each for each in USDM_ROOMS if path.startswith(each)), "")
+    return path.removeprefix(room)

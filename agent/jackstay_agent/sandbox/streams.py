@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from .faults import Fault, FaultBox
+from .stream_log import StreamLog
 
 BACKLOG_MAX_BYTES = 16 * 1024 * 1024
 STREAMS_PER_CONNECTION_MAX = 1024
@@ -35,10 +36,23 @@ def close_frame(code: int, reason: str) -> bytes:
     return bytes((0x88, len(payload))) + payload
 
 
-class Listener:
-    """One WebSocket connection. `combined` wraps every message with its stream's name."""
+def ping_frame(payload: bytes) -> bytes:
+    """At most 125 bytes of payload (RFC 6455, section 5.5)."""
+    return bytes((0x89, len(payload))) + payload
 
-    def __init__(self, transport: asyncio.Transport, connection: int, *, combined: bool) -> None:
+
+def pong_frame(payload: bytes) -> bytes:
+    return bytes((0x8A, len(payload))) + payload
+
+
+class Listener:
+    """One connection that hears streams. `combined` wraps every message with its stream's name."""
+
+    # does it hear bare WebSocket frames, which all such listeners can share?
+    shares_frames = True
+
+    def __init__(self, transport: asyncio.Transport, connection: int, *, combined: bool, is_api: bool = False) -> None:
+        self.is_api = is_api
         self.transport = transport
         self.connection = connection
         self.combined = combined
@@ -47,24 +61,56 @@ class Listener:
         self.next_subscription = 0
         # WebSocket API: private streams come wrapped with the subscription's number
         self.subscriptions: dict[str, int] = {}
+        # a fault: the connection stands, and nothing passes it in either direction
+        self.half_open = False
 
     def send(self, frame: bytes) -> None:
         transport = self.transport
-        if transport.is_closing():
+        if self.half_open or transport.is_closing():
             return
         transport.write(frame)
         self.sent += 1
         if transport.get_write_buffer_size() > BACKLOG_MAX_BYTES:
             transport.abort()
 
+    def frame(self, stream: str, data: bytes) -> bytes:
+        """The bytes in which this listener hears a message."""
+        if self.combined:
+            return text_frame(b'{"stream":"%s","data":%s}' % (stream.encode(), data))
+        number = self.subscriptions.get(stream)
+        if number is not None:
+            return text_frame(b'{"subscriptionId":%d,"event":%s}' % (number, data))
+        return text_frame(data)
+
+    def fall_silent(self) -> None:
+        """From now on half-open: nothing is read, nothing is written, nothing is closed."""
+        self.half_open = True
+        self.transport.pause_reading()
+
+
+class LineListener(Listener):
+    """A chunked HTTP response without end: one message a line, one line a chunk."""
+
+    shares_frames = False
+
+    def frame(self, stream: str, data: bytes) -> bytes:
+        return chunk(b'{"stream":"%s","data":%s}\n' % (stream.encode(), data))
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body (RFC 9112, section 7.1)."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
 
 class StreamHub:
-    """Subscriptions by stream name. The faults are asked before anything is sent."""
+    """Subscriptions by stream name. The faults are asked before anything is sent; everything goes into the log."""
 
-    def __init__(self, faults: FaultBox) -> None:
+    def __init__(self, faults: FaultBox, log: StreamLog | None = None) -> None:
         self._faults = faults
+        self.log = log if log is not None else StreamLog()
         self._held: dict[str, dict[str, Any]] = {}
         self._by_stream: dict[str, dict[Listener, None]] = defaultdict(dict)
+        self._connections: dict[str, tuple[int, ...]] = {}
         self.listeners: set[Listener] = set()
         self.sent = 0
 
@@ -79,62 +125,90 @@ class StreamHub:
             self.unsubscribe(listener, stream)
 
     def subscribe(self, listener: Listener, stream: str) -> None:
-        if len(listener.streams) < STREAMS_PER_CONNECTION_MAX:
-            listener.streams[stream] = None
-            self._by_stream[stream][listener] = None
+        if len(listener.streams) >= STREAMS_PER_CONNECTION_MAX:
+            return
+        listener.streams[stream] = None
+        if self._faults.armed and self._faults.mutes(stream, listener.connection):
+            # acknowledged, and never heard of again
+            self.log.note(stream, b"null", (), "stream_mute")
+            return
+        self._by_stream[stream][listener] = None
+        self._connections.pop(stream, None)
 
     def unsubscribe(self, listener: Listener, stream: str) -> None:
         listener.streams.pop(stream, None)
         there = self._by_stream.get(stream)
         if there is not None:
             there.pop(listener, None)
+            self._connections.pop(stream, None)
             if not there:
                 del self._by_stream[stream]
 
     def wanted(self, stream: str) -> bool:
         return stream in self._by_stream
 
+    def connections(self, stream: str) -> tuple[int, ...]:
+        """The numbers of the connections that listen to a stream."""
+        found = self._connections.get(stream)
+        if found is None:
+            found = self._connections[stream] = tuple(each.connection for each in self._by_stream.get(stream, ()))
+        return found
+
     def publish(self, stream: str, message: dict[str, Any]) -> None:
         """Send one message to everyone who listens to the stream, unless a fault has other plans with it."""
-        listeners = self._by_stream.get(stream)
-        if not listeners or self._faults.silent():
+        if stream not in self._by_stream:
             return
-        if self._faults.armed and (fault := self._faults.pick_stream(stream, self.fields_of(message))) is not None:
-            self._trouble(fault, stream, message)
-            return
+        if self._faults.armed:
+            fault = self._faults.pick_stream(stream, self.fields_of(message), self.connections(stream))
+            if fault is not None:
+                if fault.connection:
+                    self._deliver(stream, message, skip=fault.connection)
+                self._trouble(fault, stream, message)
+                return
         self._deliver(stream, message)
         held = self._held.pop(stream, None)
         if held is not None:
-            self._deliver(stream, held)
+            self._deliver(stream, held, fault="stream_reorder")
 
     def fields_of(self, message: dict[str, Any]) -> dict[str, Any]:
         """What a fault's `match` is compared with."""
         return message
 
     def _trouble(self, fault: Fault, stream: str, message: dict[str, Any]) -> None:
-        if fault.kind == "stream_duplicate":
-            self._deliver(stream, message)
-            self._deliver(stream, message)
-        elif fault.kind == "stream_reorder":
+        kind, only = fault.kind, fault.connection
+        if kind == "stream_duplicate":
+            self._deliver(stream, message, only=only)
+            self._deliver(stream, message, only=only, fault=kind)
+        elif kind == "stream_reorder":
             held = self._held.pop(stream, None)
             self._held[stream] = message
             if held is not None:
-                self._deliver(stream, held)
-        elif fault.kind == "stream_delay":
-            loop = asyncio.get_running_loop()
-            loop.call_later(fault.params["ms"] / 1000, self._deliver, stream, message)
+                self._deliver(stream, held, only=only, fault=kind)
+        elif kind == "stream_delay":
+            asyncio.get_running_loop().call_later(
+                fault.params["ms"] / 1000, lambda: self._deliver(stream, message, only=only, fault=kind)
+            )
+        else:  # dropped or silenced
+            self.log.note(stream, orjson.dumps(message), (), kind)
 
-    def _deliver(self, stream: str, message: dict[str, Any]) -> None:
-        data = orjson.dumps(message)
-        plain = wrapped = b""
+    def _deliver(self, stream: str, message: dict[str, Any], *, only: int = 0, skip: int = 0, fault: str = "") -> None:
+        """To every listener, or to one connection `only`, or to all but one (`skip`)."""
+        data, shared, sent = orjson.dumps(message), b"", 0
         for listener in list(self._by_stream.get(stream, ())):
-            if listener.combined:
-                wrapped = wrapped or text_frame(b'{"stream":"%s","data":%s}' % (stream.encode(), data))
-                listener.send(wrapped)
-            elif listener.subscriptions.get(stream) is not None:
-                number = listener.subscriptions[stream]
-                listener.send(text_frame(b'{"subscriptionId":%d,"event":%s}' % (number, data)))
+            if (only and listener.connection != only) or (skip and listener.connection == skip):
+                continue
+            if listener.shares_frames and not listener.combined and not listener.subscriptions:
+                shared = shared or text_frame(data)
+                listener.send(shared)
             else:
-                plain = plain or text_frame(data)
-                listener.send(plain)
-            self.sent += 1
+                listener.send(listener.frame(stream, data))
+            sent += 1
+        self.sent += sent
+        self.noted(stream, data, only=only, skip=skip, fault=fault)
+
+    def noted(self, stream: str, data: bytes, *, only: int = 0, skip: int = 0, fault: str = "") -> None:
+        """Write down who heard it."""
+        there = self.connections(stream)
+        if only or skip:
+            there = tuple(each for each in there if each != skip and only in (0, each))
+        self.log.note(stream, data, there, fault)

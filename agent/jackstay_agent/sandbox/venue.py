@@ -13,6 +13,7 @@ from .engine.candles import Candles
 from .engine.exchange import Exchange, spot_exchange
 from .engine.futures import FuturesExchange, futures_exchange
 from .engine.model import Event, Trade
+from .engine.trading import Hours
 from .ledger import Ledger
 from .weights import Limits
 
@@ -20,8 +21,14 @@ if TYPE_CHECKING:
     from .faces.binance_user import UserStreams
 
 
-def wall_ms() -> int:
-    return time.time_ns() // 1_000_000
+class WallClock:
+    """Wall time in milliseconds, wrong by `offset_ms` on request."""
+
+    def __init__(self) -> None:
+        self.offset_ms = 0
+
+    def __call__(self) -> int:
+        return time.time_ns() // 1_000_000 + self.offset_ms
 
 
 class Venue:
@@ -38,14 +45,14 @@ class Venue:
         seed: int = 1,
         keys: list[ApiKey] | None = None,
         enforce_limits: bool = True,
-        clock: Callable[[], int] = wall_ms,
+        clock: Callable[[], int] | None = None,
         beside: Venue | None = None,
         make: Callable[[list[str]], Exchange] | None = None,
     ) -> None:
         self.kind = kind
         self._make = make
         self.seed = seed
-        self.clock = clock
+        self.clock = clock or WallClock()
         self.keys: KeyRing = beside.keys if beside else KeyRing(keys or [ApiKey(DEFAULT_KEY, DEFAULT_SECRET)])
         self.ledger: Ledger = beside.ledger if beside else Ledger()
         spot = kind == "spot"
@@ -55,11 +62,16 @@ class Venue:
         )
         self.users: UserStreams
         self.on_event: list[Callable[[Event], None]] = []
+        # a fault's hand on what is told: True keeps the event back
+        self.keep_back: Callable[[Event], bool] | None = None
+        # opening hours by symbol; they outlive a reset
+        self.hours: dict[str, Hours] = {}
         self.build()
 
     def build(self) -> None:
         """A fresh engine: no orders, every account with its first funds."""
         self.exchange: Exchange = self._fresh()
+        self.exchange.trading.hours = self.hours
         self.background = BackgroundMarket(self.exchange, Random(f"{self.kind}-{self.seed}"))
         self.candles = {name: Candles() for name in self.exchange.markets}
 
@@ -99,8 +111,13 @@ class Venue:
         for event in self.exchange.drain():
             if isinstance(event, Trade):
                 self.candles[event.symbol].add(event)
-            for listener in self.on_event:
-                listener(event)
+            if self.keep_back is None or not self.keep_back(event):
+                self.tell(event)
+
+    def tell(self, event: Event) -> None:
+        """Tell every listener of one event."""
+        for listener in self.on_event:
+            listener(event)
 
     def forget_changes(self, *, ledger: bool = True) -> None:
         """Everything changed so far is saved, or nobody wants it saved."""

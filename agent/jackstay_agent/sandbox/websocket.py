@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import orjson
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from .faces.binance_user import LISTEN_KEY_LENGTH
-from .streams import Listener, StreamHub, text_frame
+from .lifetimes import Doorkeeper
+from .streams import Listener, StreamHub, pong_frame, text_frame
 
 FRAME_MAX_BYTES = 4096 * 16
-PATHS = ("/ws", "/stream", "/ws-api/v3")
+PATHS = ("/ws", "/stream", "/ws-api/v3", "/ws-fapi/v1")
 
 
 def serves(path: str) -> bool:
@@ -24,7 +26,8 @@ def wanted_streams(path: str, query: str) -> list[str]:
     if path.startswith("/ws/"):
         names = unquote(path[4:]).split("/")
     else:
-        names = [name for group in parse_qs(query).get("streams", []) for name in group.split("/")]
+        asked = parse_qs(query)
+        names = [name for group in asked.get("streams", []) for name in group.split("/")] + asked.get("listenKey", [])
     return [name for name in names if is_stream(name)]
 
 
@@ -34,23 +37,38 @@ def is_stream(name: str) -> bool:
 
 
 async def serve(
-    request: web.BaseRequest, path: str, query: str, hub: StreamHub, connection: int
+    request: web.BaseRequest, path: str, query: str, hub: StreamHub, connection: int, doorkeeper: Doorkeeper, door: str
 ) -> web.WebSocketResponse:
     """Run one connection until it ends."""
-    socket = web.WebSocketResponse(compress=False, max_msg_size=FRAME_MAX_BYTES)
+    socket = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=FRAME_MAX_BYTES)
     await socket.prepare(request)
     transport = request.transport
     if transport is None:
         return socket
     listener = Listener(transport, connection, combined=path.startswith("/stream"))
     hub.join(listener, wanted_streams(path, query))
+    doorkeeper.join(listener, door, time.monotonic())
     try:
         async for message in socket:
-            if message.type is WSMsgType.TEXT:
+            if not passes(message, listener, doorkeeper):
+                break
+            if message.type is WSMsgType.TEXT and not listener.half_open:
                 listener.send(text_frame(orjson.dumps(command(hub, listener, message.data))))
     finally:
+        doorkeeper.leave(listener)
         hub.leave(listener)
     return socket
+
+
+def passes(message: WSMessage, listener: Listener, doorkeeper: Doorkeeper) -> bool:
+    """Count a client's message, answer its pings, hear its pongs. False: the connection has had too many."""
+    if not doorkeeper.heard(listener, time.monotonic()):
+        return False
+    if message.type is WSMsgType.PING:
+        listener.send(pong_frame(bytes(message.data)))
+    elif message.type is WSMsgType.PONG:
+        doorkeeper.ponged(listener, bytes(message.data))
+    return True
 
 
 def command(hub: StreamHub, listener: Listener, text: str) -> dict[str, Any]:

@@ -15,41 +15,23 @@ from __future__ import annotations
 
 import asyncio
 import random as chance
-import re
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from jackstay_protocols.errors import Reason, ValidationError
+from jackstay_protocols.errors import Reason
 
 from ..core.pool import ConnState, DialPlan, PoolSettings, move, retire
 from .dial import DialError
 from .endpoint import Endpoint
 from .http_connection import HttpConnection
+from .http_request import serialise
 
 EARLY_S = 0.001  # uvloop timers may fire this much early: look at the clock again
 HOUSEKEEPING_S = 1.0
 LATENCIES_KEPT = 512
 EWMA_WEIGHT = 0.1
-
-# Ours to set, whatever the caller says: hop-by-hop fields and framing (RFC 9110 §7.6.1, RFC 9112 §6).
-_OURS = frozenset(
-    {
-        b"host",
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"transfer-encoding",
-        b"te",
-        b"trailer",
-        b"upgrade",
-        b"content-length",
-        b"expect",
-    }
-)
-_breaks = re.compile(rb"[\r\n\0]").search
-_no_target = re.compile(rb"[\x00-\x20\x7f]").search
 
 
 class HttpAnswer:
@@ -134,42 +116,6 @@ class Ticket:
         self.pool.abandoned(self)
 
 
-def serialise(
-    method: bytes, target: bytes, host_header: bytes, headers: list[tuple[bytes, bytes]], body: bytes
-) -> tuple[bytes, bool]:
-    """The request's bytes, and whether a compressed answer may be decoded (the caller asked for compression).
-
-    Header pairs travel verbatim, capitalisation included. Raises ValidationError for anything that could break the
-    framing (RFC 9112 §2.2, §11.1: request smuggling starts with a stray CR, LF or NUL).
-    """
-    if not method.isalpha() or len(method) > 16:
-        raise ValidationError(f"method {method[:20]!r}; a word like GET or POST is expected", reason=Reason.BAD_REQUEST)
-    if not target.startswith(b"/") or _no_target(target):
-        raise ValidationError(
-            "the url's path holds spaces or control characters; a percent-encoded url is expected",
-            reason=Reason.BAD_REQUEST,
-        )
-    parts = [method, b" ", target, b" HTTP/1.1\r\nHost: ", host_header, b"\r\n"]
-    decode = False
-    for name, value in headers:
-        lower = name.lower()
-        if lower in _OURS:
-            continue
-        if not name or b":" in name or b" " in name or _breaks(name) or _breaks(value):
-            raise ValidationError(
-                f"header {name[:40]!r} has an empty or broken name, or a line break in it", reason=Reason.BAD_REQUEST
-            )
-        if lower == b"accept-encoding":
-            # The answer is decoded here, so only what is decoded here is asked for.
-            decode = b"gzip" in value or b"deflate" in value
-            value = b"gzip, deflate" if decode else b"identity"
-        parts += (name, b": ", value, b"\r\n")
-    if body or method in (b"POST", b"PUT", b"PATCH"):
-        parts.append(b"Content-Length: %d\r\n" % len(body))
-    parts += (b"\r\n", body)
-    return b"".join(parts), decode
-
-
 class HttpPool:
     """All connections to one endpoint. Times are boot-time seconds of ``clock``."""
 
@@ -210,6 +156,7 @@ class HttpPool:
         self._serial = 0
         self._last_dial_error: DialError | None = None
         self._up = False
+        self.answered_at = -float("inf")  # when the last whole answer came
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._latency_ewma_s = 0.0
         self.counters = dict.fromkeys(
@@ -263,6 +210,17 @@ class HttpPool:
         self._dial_as_needed()
         return ticket
 
+    @property
+    def is_live(self) -> bool:
+        """Whether a connection is there, idle or busy."""
+        return bool(self._live)
+
+    def reach(self) -> bool:
+        """Whether a connection is there; if not one is dialled, as soon as backoff and dial budget allow."""
+        if not self._live and not self._connecting:
+            self._dial_as_needed(wanted_at_least=1)
+        return bool(self._live)
+
     def _pick(self) -> HttpConnection | None:
         while self._ready:
             connection = self._ready.pop()
@@ -288,6 +246,7 @@ class HttpPool:
         now = connection.used_at
         took_s = now - ticket.submitted_at
         self.counters["answers"] += 1
+        self.answered_at = now
         self._latencies.append(took_s)
         self._latency_ewma_s += EWMA_WEIGHT * (took_s - self._latency_ewma_s) if self._latency_ewma_s else took_s
         self._plan.healthy()
@@ -422,11 +381,12 @@ class HttpPool:
 
     # ------------------------------------------------------------ dialling
 
-    def _dial_as_needed(self) -> None:
+    def _dial_as_needed(self, wanted_at_least: int = 0) -> None:
         if self._draining or self._dial_timer is not None:
             return
         live = len(self._live)
-        wanted = self._plan.wanted(live=live, connecting=self._connecting, waiting=len(self._waiting))
+        waiting = max(wanted_at_least, len(self._waiting))
+        wanted = self._plan.wanted(live=live, connecting=self._connecting, waiting=waiting)
         for _ in range(wanted):
             wait_s = self._plan.wait_s(self.clock())
             if wait_s > 0:

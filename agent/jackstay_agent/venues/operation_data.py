@@ -76,6 +76,7 @@ READS: Final = {
     "time": "time", "status": "status",
 }  # fmt: skip
 BODIES: Final = ("query", "form", "json", "json_list")
+USER_EVENTS: Final = ("order", "fill", "balance", "position")
 TIME_UNITS: Final = {"s": 1000, "ms": 1, "us": 0}
 #: ``{name}``, ``{name?}`` (left out if not given), ``{name:int}`` (a number in a JSON body)
 PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)(\?|:int|)\}")
@@ -182,6 +183,7 @@ class FamilyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     only if all say so an order is absent; ``lists``: those in which an order without an id is looked for.
     ``ttl_s``: how long after signing the venue may still take a request (recvWindow); none: nothing bounds it.
     ``ttl_ms_at``: the parameter, or "header: NAME", in which a request gives that itself, in milliseconds.
+    ``sweeps``: placeholder sets that together show all open orders of the family (default: the profile's).
     ``marks``: what a placing request shows of an order (core/order_class.MARKS) -> parameter -> its values; "*" is any
     that says something, a mark without parameters holds for all. ``post_only = { timeInForce = ["GTX"] }``.
     """
@@ -202,7 +204,23 @@ class FamilyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     codes_closed: list[str] = []
     ttl_s: float | None = None
     ttl_ms_at: str = ""
+    sweeps: list[dict[str, str]] = []
     operations: dict[str, OperationData] = {}
+
+
+class UserEventData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which messages of a user stream tell of what.
+
+    ``when``: JMESPath -> the text that stands there (``*`` at the end: begins so). ``items``: JMESPath to an item or a
+    list. ``gives``: order, fill, balance or position. ``family``: of orders. ``whole``: it names all there is.
+    """
+
+    when: dict[str, str]
+    gives: str
+    reader: str
+    items: str = "@"
+    family: str = ""
+    whole: bool = False
 
 
 Complain = Callable[[tuple[str, ...], str], None]  # where in the file, and what is wrong there
@@ -325,3 +343,20 @@ def _check_client_id(where: tuple[str, ...], rule: ClientIdData, complain: Compl
         return
     if not fits:
         complain((*where, "prefix"), f"{rule.prefix!r} does not fit the venue's own pattern {rule.pattern!r}")
+
+
+def check_user_event(
+    where: tuple[str, ...],
+    event: UserEventData,
+    readers: dict[str, ReaderData],
+    families: Iterable[str],
+    complain: Complain,
+) -> None:
+    if event.gives not in USER_EVENTS:
+        complain((*where, "gives"), f"{event.gives!r}; {nearest(event.gives, USER_EVENTS)}")
+    if event.reader not in readers:
+        complain((*where, "reader"), f"{event.reader!r} is no reader; {nearest(event.reader, readers)}")
+    if event.family and event.family not in families:
+        complain((*where, "family"), f"no order family {event.family!r}; {nearest(event.family, families)}")
+    if not event.when:
+        complain((*where, "when"), "nothing says which messages these are; a path and its text are expected")

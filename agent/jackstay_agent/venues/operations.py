@@ -123,8 +123,18 @@ class Operations:
         """What has to be asked to see a whole account: `open_orders` and `positions` once with each of these."""
         return [dict(each) for each in self.profile.data.sweeps] or [{}]
 
+    def sweeps_of(self, family: str) -> list[dict[str, str]]:
+        """What has to be asked to see all open orders of a family."""
+        own = self.families[family].sweeps if family in self.families else []
+        return [dict(each) for each in own] or self.sweeps
+
     def has(self, name: str, family: str = "") -> bool:
         return self._find(name, family) is not None
+
+    def is_open(self, name: str) -> bool:
+        """There is such an operation and anybody may ask it, without a key."""
+        found = self._find(name, "")
+        return found is not None and not found.signed
 
     def lookup(self, family: str) -> Lookup:
         """How an order of this family is found, and when its absence is believed."""
@@ -334,6 +344,16 @@ class Operations:
             }
             found.append(Question(name, family, asked))
         return found
+
+    def wants(self, name: str) -> frozenset[str]:
+        """The placeholders that an operation cannot do without; empty where the profile has none of that name."""
+        operation = self._find(name, "")
+        return frozenset() if operation is None else operation.wanted()[0]
+
+    def asks(self, request: OutgoingRequest, name: str) -> bool:
+        """Whether a bot's own request is this operation of the profile."""
+        operation = self.profile.data.operations.get(name)
+        return operation is not None and (operation.method, operation.path) == (request.method, request.path)
 
     # ---- inside
 

@@ -33,13 +33,16 @@ from .operation_data import (
     OperationData,
     ReaderData,
     SigningData,
+    UserEventData,
     check_deadman,
     check_family,
     check_operation,
     check_reader,
     check_signing,
+    check_user_event,
     nearest,
 )
+from .sockets import SocketData, check_sockets, hosts_of, socket_at
 from .user_stream_data import UserStreamData, check_user_stream
 
 ASKING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -98,8 +101,10 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     families: dict[str, FamilyData] = {}
     operations: dict[str, OperationData] = {}
     deadman: DeadmanData | None = None
+    user_events: list[UserEventData] = []  # what the messages of its user stream tell
     user_stream: UserStreamData | None = None
     sweeps: list[dict[str, str]] = []  # placeholder sets that together show a whole account
+    sockets: list[SocketData] = []
     symbol_rewrites: list[tuple[str, str]] = []  # pattern, replacement: one name of several for the same market
 
 
@@ -144,6 +149,10 @@ class Profile:
             if wrong:
                 raise ProfileError(data.name, [(("routes", key), wrong)])
             self._routes[method, path] = route
+        problems = check_sockets(data.sockets, set(self._routes))
+        if problems:
+            raise ProfileError(data.name, problems)
+        self.socket_hosts = frozenset(hosts_of(data.sockets))
         self._rewrites: list[tuple[re.Pattern[str], str]] = []
         self._check_operations()
 
@@ -183,7 +192,8 @@ class Profile:
             check_reader(("readers", name), reader, complain)
         contexts = [family.context for family in data.families.values()]
         contexts += [reader.context for reader in data.readers.values()]
-        extra = frozenset(name for each in (*contexts, *data.sweeps) for name in each)
+        family_sweeps = [each for family in data.families.values() for each in family.sweeps]
+        extra = frozenset(name for each in (*contexts, *data.sweeps, *family_sweeps) for name in each)
         tables: list[tuple[tuple[str, ...], dict[str, OperationData]]] = [(("operations",), data.operations)]
         for name, family in data.families.items():
             family_at = ("families", name)
@@ -195,6 +205,8 @@ class Profile:
                     complain(
                         (*family_at, "places"), f"{key!r} is no placing route; list it in [routes] with kind place"
                     )
+        for number, event in enumerate(data.user_events):
+            check_user_event(("user_events", str(number)), event, data.readers, data.families, complain)
         for where, operations in tables:
             for name, operation in operations.items():
                 here = (*where, name)
@@ -249,6 +261,10 @@ class Profile:
         if found is not None:
             return found
         return ASKING if method in ASKING_METHODS else UNLISTED
+
+    def socket(self, host: str, path: str) -> SocketData | None:
+        """What the WebSocket at this place carries; None where nothing is said."""
+        return socket_at(self.data.sockets, host, path)
 
     def symbol(self, name: str) -> str:
         """One name for a market that the venue calls by several."""
@@ -308,6 +324,8 @@ def _extended(
             f" {', '.join(sorted(_shipped_texts()))}"
         )
     below = _extended(_parsed(found, str(base)), str(base), bases, (*through, str(base)))
+    if "hosts" in raw:
+        below.pop("sockets", None)  # places of other hosts: whoever names its own hosts names its own sockets
     return _merged(below, raw)
 
 
@@ -370,6 +388,10 @@ def path_problems(profile: Profile) -> list[Problem]:
     for name, reader in data.readers.items():
         paths += [(("readers", name, "fields", key), path) for key, path in reader.fields.items()]
         paths += [(("readers", name, "context", key), path) for key, path in reader.context.items()]
+    for number, event in enumerate(data.user_events):
+        at = ("user_events", str(number))
+        paths += [((*at, "when"), path) for path in event.when]
+        paths.append(((*at, "items"), event.items))
     tables: list[tuple[tuple[str, ...], dict[str, OperationData]]] = [(("operations",), data.operations)]
     tables += [(("families", name, "operations"), each.operations) for name, each in data.families.items()]
     for where, operations in tables:

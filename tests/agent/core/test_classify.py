@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackstay_agent.core.classify import TABLES, classify_answer, classify_failure
+from jackstay_agent.core.classify import TABLES, classify_answer, classify_failure, classify_items
 from jackstay_agent.core.outcome_table import OutcomeTable, Rule
 from jackstay_agent.core.verdict import BreakerMark, Cause, GateScope
 from jackstay_protocols.errors import ErrorSeverity, Outcome, Reason, ValidationError
@@ -420,3 +420,20 @@ def test_cancellation_is_neither():
 def test_a_failed_dial_may_say_when_to_return():
     """A Retry-After of a refused upgrade is kept."""
     assert classify_failure(Reason.REFUSED, sent=False, is_order=False, retry_after_s=5.0).retry_after_s == 5.0
+
+
+def test_items_of_a_batch_have_a_verdict_each() -> None:
+    """Taken, refused and in doubt side by side: one verdict per order, in their order."""
+    body = b'{"code":"2","data":[{"sCode":"0"},{"sCode":"51008","sMsg":"no"},{"sCode":"50004"},{"sCode":"99999"}]}'
+    items = classify_items(200, [], body, table="okx")
+    assert [each.outcome for each in items] == [Outcome.OK, Outcome.REJECTED, Outcome.UNKNOWN, items[3].outcome]
+    assert items[3].cause == Cause.UNLISTED
+
+
+def test_an_answer_without_items_tells_of_none() -> None:
+    """No list, no JSON, no success: nothing is said of any single order."""
+    table = TABLES["okx"]
+    assert classify_items(200, [], b'{"code":"0"}', table=table) == []
+    assert classify_items(200, [], b"<html>", table=table) == []
+    assert classify_items(500, [], b'{"code":"0","data":[{"sCode":"0"}]}', table=table) == []
+    assert classify_items(200, [], b"[]", table="generic") == []

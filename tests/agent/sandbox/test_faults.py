@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from jackstay_agent.sandbox import SandboxProcess, SandboxRefused
+from jackstay_agent.sandbox.faces.meanings import MEANINGS
+from jackstay_agent.sandbox.faults import KINDS
 from sandbox_client import Plain, limit_order, read_until_end
 
 ORDER = "POST /api/v3/order"
@@ -221,6 +225,92 @@ def test_venue_errors_keep_their_meaning(sandbox: SandboxProcess, name: str, sta
     assert set(executed) == ({True, False} if may_execute else {False})
 
 
+def test_content_type(sandbox: SandboxProcess) -> None:
+    """The true answer comes under a wrong content type."""
+    data, _, row = strike(sandbox, "content_type", timeout_s=0.3, type="text/html")
+    head, _, body = data.partition(b"\r\n\r\n")
+    assert b"Content-Type: text/html" in head
+    assert head.count(b"Content-Type") == 1
+    assert json.loads(body)["clientOrderId"] == "struck"
+    assert (row["fault"], row["executed"]) == ("content_type", True)
+
+
+def test_half_open(sandbox: SandboxProcess) -> None:
+    """Nothing is executed or answered, nothing more is read, and nobody notices that the client has gone."""
+    sandbox.admin.fault("half_open", route=ORDER, count=1)
+    plain = Plain(sandbox)
+    with plain.dial(0.3) as sock:
+        sock.sendall(plain.raw_order("struck") + plain.raw_order("after"))
+        assert read_until_end(sock) == (b"", "silent")
+        sock.shutdown(socket.SHUT_WR)
+        assert read_until_end(sock) == (b"", "silent")
+        (row,) = sandbox.admin.ledger(path="/api/v3/order")
+        assert (row["client_order_id"], row["fault"], row["status"], row["executed"]) == (
+            "struck", "half_open", "none", False)  # fmt: skip
+        sandbox.admin.reset()
+        sock.settimeout(5)
+        assert read_until_end(sock) == (b"", "reset")
+
+
+@pytest.mark.parametrize("name", MEANINGS)
+def test_every_troubled_answer_is_sent_as_it_is(sandbox: SandboxProcess, name: str) -> None:
+    """Status and body are the venue's; whatever leaves the outcome open may be executed, a failure never is."""
+    meaning = MEANINGS[name]
+    data, _, row = strike(sandbox, "venue_error", timeout_s=0.1, name=name, execute_probability=1.0)
+    head, _, body = data.partition(b"\r\n\r\n")
+    assert int(head.split()[1]) == meaning.status
+    assert body == meaning.body
+    assert (row["fault"], row["status"]) == ("venue_error", meaning.status)
+    assert (row["executed"], "unknown" in row["notes"]) == (meaning.unknown, meaning.unknown)
+    assert len(sandbox.admin.orders()) == row["executed"]
+
+
+def test_symbol_and_connection(sandbox: SandboxProcess) -> None:
+    """A fault strikes one symbol, or one connection, and leaves the others alone."""
+    plain = Plain(sandbox)
+    sandbox.admin.fault("answer", symbol="ETHUSDT", status=500)
+    ether = limit_order("e", symbol="ETHUSDT", price="2500")
+    assert plain.call("POST", "/api/v3/order", ether)[0] == 500
+    assert plain.call("POST", "/api/v3/order", limit_order("b"))[0] == 200
+    sandbox.admin.clear()
+    with plain.dial(0.3) as struck, plain.dial(0.3) as other:
+        numbers = []
+        for sock in (struck, other):
+            sock.sendall(b"GET /api/v3/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+            numbers.append(sandbox.admin.ledger()[-1]["connection"])
+        sandbox.admin.fault("answer", connection=numbers[0], status=500)
+        for sock, status in ((struck, b"500"), (other, b"200")):
+            sock.sendall(b"GET /api/v3/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert sock.recv(65536).split()[1] == status
+
+
+def test_the_same_seed_draws_the_same_chances() -> None:
+    """Two sandboxes of one seed strike the same requests of a sequence; another seed strikes others."""
+
+    def drawn(seed: int) -> list[int]:
+        with SandboxProcess(quiet=True, seed=seed) as fresh:
+            fresh.admin.fault("answer", probability=0.5, status=500)
+            return [Plain(fresh).send("GET", "/api/v3/ping")[0] for _ in range(30)]
+
+    first = drawn(7)
+    assert (drawn(7), drawn(8) == first) == (first, False)
+
+
+def test_a_clock_that_is_wrong(sandbox: SandboxProcess) -> None:
+    """A venue whose clock runs ahead refuses what is timed by another one, and says what time it believes it is."""
+    plain = Plain(sandbox)
+    sandbox.admin.clock(60_000)
+    try:
+        assert plain.place("late")["code"] == -1021
+        assert plain.public("/api/v3/time")["serverTime"] > time.time() * 1000 + 50_000
+        sandbox.admin.clock(-60_000)
+        assert plain.place("early")["code"] == -1021
+    finally:
+        sandbox.admin.clock(0)
+    assert plain.place("right")["status"] == "NEW"
+
+
 def test_hidden_orders_appear_late(sandbox: SandboxProcess) -> None:
     """While queries lag behind the engine a young order is not found, although it is there."""
     plain = Plain(sandbox)
@@ -232,3 +322,12 @@ def test_hidden_orders_appear_late(sandbox: SandboxProcess) -> None:
     sandbox.admin.clear(hidden)
     assert plain.call("GET", "/api/v3/order", named)[1]["clientOrderId"] == "young"
     assert [row["fault"] for row in sandbox.admin.ledger(method="GET")] == ["hidden", "hidden", ""]
+
+
+def test_no_kind_of_fault_is_without_a_test() -> None:
+    """Every kind stands in one of these test files, where it strikes, and on the page that explains it."""
+    here = Path(__file__).parent
+    struck = "".join(path.read_text() for path in here.glob("test_*.py"))
+    told = (here.parents[2] / "docs" / "SANDBOX.md").read_text()
+    assert [kind for kind in KINDS if f'"{kind}"' not in struck] == []
+    assert [kind for kind in KINDS if f"`{kind}`" not in told] == []

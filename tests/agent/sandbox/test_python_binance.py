@@ -22,6 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def led(client: Any, sandbox: SandboxProcess) -> Any:
     client.API_URL = f"{sandbox.url}/api"
     client.MARGIN_API_URL = f"{sandbox.url}/sapi"
+    client.FUTURES_URL = f"{sandbox.url}/fapi"
     return client
 
 
@@ -95,3 +96,51 @@ def test_conditional_orders_over_http(sandbox: SandboxProcess) -> None:
         assert client.get_open_orders() == []
     finally:
         client.close_connection()
+
+
+def test_futures_sync(sandbox: SandboxProcess) -> None:
+    """Its futures calls work, and a margin refusal has its code."""
+    client = led(Client(KEY, SECRET, ping=False), sandbox)
+    try:
+        client.futures_ping()
+        client.futures_change_leverage(symbol="BTCUSDT", leverage=10)
+        order = client.futures_create_order(
+            symbol="BTCUSDT", side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.01", price="40000"
+        )
+        assert [each["orderId"] for each in client.futures_get_open_orders()] == [order["orderId"]]
+        assert client.futures_cancel_order(symbol="BTCUSDT", orderId=order["orderId"])["status"] == "CANCELED"
+        client.futures_create_order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01")
+        (position,) = client.futures_position_information()
+        assert position["positionAmt"] == "0.01"
+        assert client.futures_account_balance()[0]["asset"] == "USDT"
+        with pytest.raises(BinanceAPIException) as caught:
+            client.futures_create_order(
+                symbol="BTCUSDT", side="BUY", type="LIMIT", timeInForce="GTC", quantity="800", price="40000"
+            )
+        assert caught.value.code == -2019
+    finally:
+        client.close_connection()
+
+
+def test_futures_async_and_sockets() -> None:
+    """The asynchronous client trades futures; its socket manager hears depth, orders and positions of both markets."""
+
+    async def scene(sandbox: SandboxProcess) -> None:
+        client = led(AsyncClient(KEY, SECRET), sandbox)
+        manager = BinanceSocketManager(client)
+        manager.STREAM_URL = sandbox.ws_url.removesuffix("ws")
+        manager.FSTREAM_URL = sandbox.ws_url.removesuffix("ws") + "fstream/"
+        try:
+            async with manager.depth_socket("BTCUSDT") as depth:
+                assert (await depth.recv())["e"] == "depthUpdate"
+            async with manager.futures_user_socket() as user:
+                order = await client.futures_create_order(
+                    symbol="BTCUSDT", side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.01", price="40000"
+                )
+                told = await user.recv()
+                assert (told["e"], told["o"]["i"], told["o"]["X"]) == ("ORDER_TRADE_UPDATE", order["orderId"], "NEW")
+        finally:
+            await client.close_connection()
+
+    with SandboxProcess() as moving:
+        asyncio.run(asyncio.wait_for(scene(moving), 30))

@@ -31,7 +31,10 @@ class BackgroundMarket:
 
     def tick(self) -> None:
         """One step of every symbol."""
+        now, trading = self._exchange.clock(), self._exchange.trading
         for name, market in self._exchange.markets.items():
+            if not trading.trades(name, now):
+                continue
             symbol = market.symbol
             # 2 basis points a step at most, and pulled back to the start so that a long run stays in range
             drift = Decimal(self._chance.randint(-20, 20)) / 100_000

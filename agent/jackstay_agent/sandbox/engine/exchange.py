@@ -33,6 +33,7 @@ from .model import (
 )
 from .orders import OrderTable
 from .settlement import Settlement, SpotSettlement
+from .trading import TradingState
 from .triggers import Triggers
 from .wallet import Wallets
 
@@ -61,6 +62,7 @@ class Exchange:
         self.clock = clock
         self.orders = OrderTable()
         self.lists = OrderLists(self.orders)
+        self.trading = TradingState()
         self.markets = {s.name: Market(s, Book(), s.price_start, deque(maxlen=TRADES_KEPT_MAX)) for s in symbols}
         self.next_order_id = 1
         self.next_trade_id = 1
@@ -82,17 +84,21 @@ class Exchange:
     def test(self, request: OrderRequest) -> None:
         """Raises what `place` would raise for the request's shape, filters and client id; changes nothing."""
         market = self.market(request.symbol)
+        self.trading.require_placing(request, self.clock())
         filters.check(market.symbol, request, market.last_price)
 
     def place(self, request: OrderRequest) -> Placed:
         """Accept, match and rest (or expire) one order. Raises Reject and changes nothing when it is refused."""
         market = self.market(request.symbol)
         if request.account != MARKET_ACCOUNT:
+            self.trading.require_placing(request, self.clock())
             filters.check(market.symbol, request, market.last_price)
             if request.client_id:
                 self.orders.require_free(request.account, request.symbol, request.client_id)
             if self.orders.is_full(request.account, request.symbol, market.symbol.orders_max):
                 raise Reject("filter", "MAX_NUM_ORDERS")
+        if self.trading.thin is not None and request.account != MARKET_ACCOUNT:
+            self._thin_out(market, request, self.trading.thin)
         order = self._order(request)
         market_cost = ZERO
         if request.type == "MARKET":
@@ -104,6 +110,36 @@ class Exchange:
         elif request.type in STOP_TYPES:
             triggers.check(request, market.last_price)
         return self._accept(market, order, market_cost)
+
+    def _thin_out(self, market: Market, request: OrderRequest, fraction: Decimal) -> None:
+        """A fault: the background market leaves so much of the book that this order finds only a part of itself."""
+        left = request.quantity * fraction
+        if request.quote_quantity:
+            left = request.quote_quantity * fraction / market.last_price
+        taker = self._order(request)
+        levels = [each for each in market.book.opposite(request.side).levels() if _acceptable(taker, each.price)]
+        for level in levels:
+            for maker in list(level.orders.values()):
+                keep = min(maker.remaining, left.quantize(market.symbol.step, ROUND_DOWN))
+                left -= keep
+                if maker.account != MARKET_ACCOUNT or keep == maker.remaining:
+                    continue
+                self._remove(market, maker, "CANCELED")
+                if keep:
+                    self.place(OrderRequest(MARKET_ACCOUNT, maker.symbol, maker.side, "LIMIT", keep, maker.price))
+
+    def fill(self, order: Order, quantity: Decimal) -> Fill:
+        """The background market takes this much of a resting order at its price, whoever else is in the queue."""
+        market = self.market(order.symbol)
+        side = "SELL" if order.side == "BUY" else "BUY"
+        taker = self._order(OrderRequest(MARKET_ACCOUNT, order.symbol, side, "LIMIT", quantity, order.price))
+        self.settlement.reserve(taker, market.symbol, ZERO)
+        self.next_order_id += 1
+        self.orders.add(taker)
+        fill = self._trade(market, taker, order, quantity)
+        self._level(market, order, market.book.side(order.side).filled(order, quantity))
+        self._fire(market)
+        return fill
 
     def _accept(self, market: Market, order: Order, market_cost: Decimal) -> Placed:
         """Lock its money, then let it wait for its trigger or meet the book; then whatever its trades triggered."""
@@ -147,6 +183,7 @@ class Exchange:
         """One-cancels-the-other. The money is locked once, by the leg that needs more of it."""
         market = self.market(limit.symbol)
         for request in (limit, stop):
+            self.trading.require_placing(request, self.clock())
             filters.check(market.symbol, request, market.last_price)
             if request.client_id:
                 self.orders.require_free(request.account, request.symbol, request.client_id)
@@ -356,6 +393,7 @@ class Exchange:
         market = self.market(order.symbol)
         stop = order.stop_price if stop_price is None else stop_price
         request = OrderRequest(order.account, order.symbol, order.side, order.type, quantity, price, stop_price=stop)
+        self.trading.require_placing(request, self.clock())
         filters.check(market.symbol, request, market.last_price)
         if order.list_id >= 0:
             raise Reject("bad_list")
@@ -389,6 +427,7 @@ class Exchange:
         if not order.working or not order.filled < quantity < order.quantity:
             return self.amend(order, order.price, quantity)
         request = OrderRequest(order.account, order.symbol, order.side, order.type, quantity, order.price)
+        self.trading.require_placing(request, self.clock())
         filters.check(market.symbol, request, market.last_price)
         self._level(market, order, market.book.side(order.side).shrunk(order, order.quantity - quantity))
         self.settlement.release(order, market.symbol)
@@ -422,6 +461,7 @@ class Exchange:
         order = self.orders.find(account, symbol, order_id, client_id)
         if not order.is_open:
             raise Reject("not_open", order.status)
+        self.trading.require_cancelling(account, symbol)
         self._remove(market, order, "CANCELED")
         if order.list_id >= 0:
             self._end_partner(market, order, "CANCELED")
@@ -429,6 +469,7 @@ class Exchange:
 
     def cancel_all(self, account: str, symbol: str) -> list[Order]:
         market = self.market(symbol)
+        self.trading.require_cancelling(account, symbol)
         orders = self.orders.open_of(account, symbol)
         for order in orders:
             if order.is_open:
@@ -456,6 +497,7 @@ class Exchange:
     def _changed(self, kind: str, order: Order, fill: Fill | None = None) -> None:
         self.orders.touched.add(order.id)
         if order.account != MARKET_ACCOUNT:
+            self.orders.history.append((order.updated_at, order.id, order.status, order.filled, order.cost))
             self._events.append(
                 OrderChange(kind, order, order.status, order.filled, order.cost, order.updated_at, fill)
             )

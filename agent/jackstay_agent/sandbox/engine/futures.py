@@ -39,6 +39,7 @@ class FuturesExchange(Exchange):
     def place_algo(self, request: OrderRequest) -> int:
         """Let a conditional order wait; returns its algo id."""
         market = self.market(request.symbol)
+        self.trading.require_placing(request, self.clock())
         return self.algos.place(request, market.last_price, self.clock()).id
 
     def _fire(self, market: Market) -> None:
@@ -67,9 +68,18 @@ class FuturesExchange(Exchange):
         else:
             self.countdowns.pop((account, symbol), None)
 
+    def hasten_countdowns(self) -> int:
+        """A fault: every armed switch has run out now; returns how many there are."""
+        now = self.clock()
+        for countdown in self.countdowns.values():
+            countdown.fires_at = now
+        return len(self.countdowns)
+
     def fire_countdowns(self) -> list[Order]:
         """Cancel the orders of every switch that has run out; algo orders are another family and stay."""
-        now, gone = self.clock(), []
+        now, gone = self.clock(), list[Order]()
+        if self.trading.in_maintenance:
+            return gone
         for (account, symbol), countdown in list(self.countdowns.items()):
             if countdown.fires_at <= now:
                 del self.countdowns[account, symbol]

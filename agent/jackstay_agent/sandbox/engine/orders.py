@@ -4,10 +4,13 @@ as on Binance spot (rest-api.md, newClientOrderId): a used id is accepted again 
 from __future__ import annotations
 
 from collections import deque
+from decimal import Decimal
 
 from .model import MARKET_ACCOUNT, Fill, Order, Reject
 
 CLOSED_KEPT_MAX = 200_000
+# how far back a lagging query can look, in changes of orders
+HISTORY_KEPT_MAX = 100_000
 FILLS_KEPT_MAX = 200_000
 
 
@@ -21,6 +24,8 @@ class OrderTable:
         self._closed: deque[int] = deque()
         self.fills: deque[tuple[str, Fill]] = deque(maxlen=FILLS_KEPT_MAX)
         self.touched: set[int] = set()
+        # every change of every client's order: (at, id, status, filled, cost) after it
+        self.history: deque[tuple[int, int, str, Decimal, Decimal]] = deque(maxlen=HISTORY_KEPT_MAX)
         self.new_fills: deque[tuple[str, Fill]] = deque(maxlen=FILLS_KEPT_MAX)
 
     def require_free(self, account: str, symbol: str, client_id: str) -> None:
@@ -48,6 +53,19 @@ class OrderTable:
     def record(self, account: str, fill: Fill) -> None:
         self.fills.append((account, fill))
         self.new_fills.append((account, fill))
+
+    def before(self, at: int) -> dict[int, tuple[int, int, str, Decimal, Decimal]]:
+        """How each order that has changed since stood at this time."""
+        changed: set[int] = set()
+        found: dict[int, tuple[int, int, str, Decimal, Decimal]] = {}
+        for row in reversed(self.history):
+            if row[0] > at:
+                changed.add(row[1])
+            elif len(found) == len(changed):
+                break
+            elif row[1] in changed and row[1] not in found:
+                found[row[1]] = row
+        return found
 
     def restore(self, order: Order) -> None:
         self.add(order)

@@ -12,6 +12,9 @@ REJECTS: dict[str, tuple[int, str]] = {
     "would_match": (-2010, "Order would immediately match and take."),
     "would_trigger": (-2010, "Stop price would trigger immediately."),
     "market_closed": (-2010, "Market is closed."),
+    "cancel_only": (-2010, "Market is closed."),
+    "post_only": (-1014, "Unsupported order combination."),
+    "limit_only": (-1014, "Unsupported order combination."),
     "bad_list": (-1013, "The relationship of the prices for the orders is not correct."),
     "unknown_list": (-2011, "Unknown order list sent."),
     "no_liquidity": (-2010, "Market orders are not supported for this symbol."),
@@ -31,6 +34,10 @@ class Refusal(Exception):
         return json_answer({"code": self.code, "msg": self.message}, self.status)
 
 
+# a refusal of the front, not of the engine: ccxt knows these words as OnMaintenance
+MAINTENANCE = Refusal(1, "System is under maintenance.", 503)
+
+
 def mandatory(name: str) -> Refusal:
     return Refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
 
@@ -43,5 +50,7 @@ def from_reject(reject: Reject, *, looking_up: bool = False, cancelling: bool = 
         if looking_up and not cancelling:
             return Refusal(-2013, "Order does not exist.")
         return Refusal(-2011, "Unknown order sent.")
+    if reject.reason == "maintenance":
+        return MAINTENANCE
     code, message = REJECTS.get(reject.reason, (-2010, reject.reason))
     return Refusal(code, message)

@@ -43,8 +43,18 @@ def exchange_info(venue: Venue, call: Call) -> dict[str, Any]:
             {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61_000},
         ],
         "exchangeFilters": [],
-        "symbols": [views.symbol_json(venue.exchange.markets[name].symbol) for name in names],
+        "symbols": [
+            views.symbol_json(venue.exchange.markets[name].symbol, status_of(venue, name, call.now)) for name in names
+        ],
     }
+
+
+def status_of(venue: Venue, name: str, now: int) -> str:
+    """BREAK outside the market's hours, HALT while it takes no orders."""
+    trading = venue.exchange.trading
+    if not trading.is_open(name, now):
+        return "BREAK"
+    return "HALT" if trading.mode_of(name) in ("cancel_only", "maintenance") else "TRADING"
 
 
 def _names(venue: Venue, call: Call) -> list[str]:

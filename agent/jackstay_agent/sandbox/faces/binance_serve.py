@@ -9,11 +9,13 @@ from ..engine.model import Reject
 from ..venue import Venue
 from ..weights import Verdict
 from .binance_auth import keyed, signed
-from .binance_errors import Refusal
+from .binance_errors import MAINTENANCE, Refusal
 from .binance_route import Route
 from .binance_trade import CancelReplaceFailed
 
 Routes = dict[tuple[str, str], Route]
+# what answers while everything else is under maintenance
+STAYS_UP = frozenset({"/api/v3/ping", "/api/v3/time", "/fapi/v1/ping", "/fapi/v1/time", "/sapi/v1/system/status"})
 _ADVICE = "Please use WebSocket Streams for live updates"
 
 
@@ -23,6 +25,8 @@ def serve(venue: Venue, call: Call, routes: Routes, refusal_of: Callable[[Reject
     verdict = venue.limits.spend(call.now, route.weigh(call) if route else 1)
     if verdict is not None:
         reply = _limited(venue, verdict)
+    elif venue.exchange.trading.in_maintenance and call.path not in STAYS_UP:
+        reply = MAINTENANCE.answer()
     elif route is None:
         reply = _unknown_path(call, routes)
     else:

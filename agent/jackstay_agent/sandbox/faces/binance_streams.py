@@ -16,6 +16,8 @@ from . import binance_public as public
 from . import binance_views as views
 
 SLOW_EVERY = 10  # the plain @depth and @kline streams speak every tenth 100 ms turn: once a second
+# the speeds futures offer besides are all spoken at the fast one
+FAST_DEPTHS = ("@depth@100ms", "@depth@0ms", "@depth@250ms", "@depth@500ms")
 PARTIAL_DEPTHS = (5, 10, 20)
 SEQ_RATE_DEFAULT = 20.0
 SEQ_BURST_MAX = 5000
@@ -77,24 +79,26 @@ class BinanceStreams:
                 continue
             self._best[name] = best
             (bid, bid_size), (ask, ask_size) = best[0][0], best[1][0]
-            self._hub.publish(
-                f"{low}@bookTicker",
-                {"u": market.update_id, "s": name, "b": views.amount(bid), "B": views.amount(bid_size),
-                 "a": views.amount(ask), "A": views.amount(ask_size)},
-            )  # fmt: skip
+            message = {"u": market.update_id, "s": name, "b": views.amount(bid), "B": views.amount(bid_size),
+                       "a": views.amount(ask), "A": views.amount(ask_size)}  # fmt: skip
+            if self._venue.kind == "usdm":
+                now = self._venue.clock()
+                message |= {"e": "bookTicker", "E": now, "T": now}
+            self._hub.publish(f"{low}@bookTicker", message)
         self._touched.clear()
 
     def turn(self) -> None:
         """Every 100 ms: depth and partial depth; every second: the slow depth, klines and tickers."""
         self._turns += 1
         for name in self._venue.exchange.markets:
-            self._depth(name, "fast", ("@depth@100ms",))
+            self._depth(name, "fast", FAST_DEPTHS if self._venue.kind == "usdm" else FAST_DEPTHS[:1])
             self._partial(name, "@100ms")
             if self._turns % SLOW_EVERY == 0:
                 self._depth(name, "slow", ("@depth", "@depth@1000ms"))
                 self._partial(name, "")
                 self._bars(name)
                 self._tickers(name)
+                self._mark_price(name)
 
     def _depth(self, name: str, speed: str, suffixes: tuple[str, ...]) -> None:
         changes, first = self._pending[speed][name], self._first_ids[speed][name]
@@ -109,8 +113,19 @@ class BinanceStreams:
         for (side, price), quantity in changes.items():
             sides[side].append([views.amount(price), views.amount(quantity)])
         last = self._venue.exchange.markets[name].update_id
-        message = {"e": "depthUpdate", "E": self._venue.clock(), "s": name, "U": first, "u": last,
-                   "b": sides["BUY"], "a": sides["SELL"]}  # fmt: skip
+        now = self._venue.clock()
+        message = {
+            "e": "depthUpdate",
+            "E": now,
+            "s": name,
+            "U": first,
+            "u": last,
+            "b": sides["BUY"],
+            "a": sides["SELL"],
+        }
+        if self._venue.kind == "usdm":
+            # futures name the event they follow, so that a gap shows without counting
+            message |= {"T": now, "pu": first - 1}
         for stream in streams:
             self._hub.publish(stream, message)
 
@@ -143,6 +158,17 @@ class BinanceStreams:
             "t": row[0], "T": row[6], "s": name, "i": interval, "f": bar.first_trade, "L": bar.last_trade, "o": row[1],
             "c": row[4], "h": row[2], "l": row[3], "v": row[5], "n": row[8], "x": now > row[6], "q": row[7],
             "V": row[9], "Q": row[10], "B": "0"}}  # fmt: skip
+
+    def _mark_price(self, name: str) -> None:
+        """Futures have a mark price, which is the last price here: once a second, whichever speed was asked for."""
+        streams = [f"{name.lower()}@markPrice{speed}" for speed in ("", "@1s")]
+        if self._venue.kind != "usdm" or not any(self._hub.wanted(stream) for stream in streams):
+            return
+        now, price = self._venue.clock(), views.amount(self._venue.exchange.markets[name].last_price)
+        message = {"e": "markPriceUpdate", "E": now, "s": name, "p": price, "i": price, "P": price, "r": "0.00010000",
+                   "T": now - now % 28_800_000 + 28_800_000}  # fmt: skip
+        for stream in streams:
+            self._hub.publish(stream, message)
 
     def _tickers(self, name: str) -> None:
         low = name.lower()

@@ -39,4 +39,5 @@ def no_symbols(venue: Venue, call: Call) -> dict[str, Any]:
 
 
 def system_status(venue: Venue, call: Call) -> dict[str, Any]:
-    return {"status": 0, "msg": "normal"}
+    down = venue.exchange.trading.in_maintenance
+    return {"status": int(down), "msg": "system_maintenance" if down else "normal"}

@@ -6,17 +6,20 @@ Each request is checked, faulted and recorded in the ledger like an HTTP request
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from ..accounts import ApiKey
 from ..answers import Call
 from ..engine.model import Reject
 from ..venue import Venue
 from . import binance_public as public
 from . import binance_trade as trade
 from .binance_auth import check_nonce, check_window, require, verify
-from .binance_errors import Refusal, from_reject, mandatory
+from .binance_errors import MAINTENANCE, Refusal, from_reject, mandatory
 from .binance_route import Route
 
 METHODS: dict[str, Route] = {
@@ -64,11 +67,16 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def authenticate(venue: Venue, call: Call, permission: str) -> None:
-    """A signed WebSocket request: parameters in alphabetical order, joined like a query, are what was signed."""
+def known_key(venue: Venue, call: Call) -> ApiKey:
     key = venue.keys.get(call.params.get("apiKey", ""))
     if key is None:
         raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+    return key
+
+
+def authenticate(venue: Venue, call: Call, permission: str) -> None:
+    """A signed WebSocket request: parameters in alphabetical order, joined like a query, are what was signed."""
+    key = known_key(venue, call)
     call.account, call.key = key.account, key.key
     signature = call.params.get("signature")
     if not signature:
@@ -81,16 +89,31 @@ def authenticate(venue: Venue, call: Call, permission: str) -> None:
     require(key, permission)
 
 
-def answer(venue: Venue, number: Any, call: Call) -> dict[str, Any]:
+@dataclass(slots=True, frozen=True)
+class Api:
+    """One market's WebSocket API: its methods, its words for refusals, and what its names begin with in the ledger."""
+
+    methods: dict[str, Route]
+    refusal_of: Callable[[Reject], Refusal] = from_reject
+    prefix: str = ""
+
+
+SPOT_API = Api(METHODS)
+
+
+def answer(venue: Venue, number: Any, call: Call, api: Api = SPOT_API) -> dict[str, Any]:
     """Serve one request; never raises."""
-    route = METHODS.get(call.path)
+    method = call.path.removeprefix(api.prefix)
+    route = api.methods.get(method)
     verdict = venue.limits.spend(call.now, route.weigh(call) if route else 1)
     if verdict is not None:
         text = f"Too many requests; come back in {verdict.retry_after_s} seconds."
         return {"id": number, "status": verdict.status, "error": {"code": -1003, "msg": text}}
+    if venue.exchange.trading.in_maintenance and method not in ("ping", "time"):
+        return refused(number, MAINTENANCE)
     try:
         if route is None:
-            raise Refusal(-1000, f"Unknown method '{call.path}'.")
+            raise Refusal(-1000, f"Unknown method '{method}'.")
         if route.permission:
             authenticate(venue, call, route.permission)
         result = route.handler(venue, call)
@@ -98,12 +121,14 @@ def answer(venue: Venue, number: Any, call: Call) -> dict[str, Any]:
         error = {"code": failed.code, "msg": failed.message, "data": failed.data}
         return {"id": number, "status": failed.status, "error": error}
     except (Refusal, Reject) as error:
-        return refused(number, error)
+        return refused(number, error, api.refusal_of)
     return {"id": number, "status": 200, "result": result, "rateLimits": _limits(venue)}
 
 
-def refused(number: Any, error: Refusal | Reject) -> dict[str, Any]:
-    refusal = from_reject(error) if isinstance(error, Reject) else error
+def refused(
+    number: Any, error: Refusal | Reject, refusal_of: Callable[[Reject], Refusal] = from_reject
+) -> dict[str, Any]:
+    refusal = refusal_of(error) if isinstance(error, Reject) else error
     return {"id": number, "status": refusal.status, "error": {"code": refusal.code, "msg": refusal.message}}
 
 

@@ -139,6 +139,7 @@ class BybitFace:
                 return Answer(403, b"access too frequent, please try again later", [("Content-Type", "text/plain")])
             if route is None:
                 return Answer(404, b"", [("Content-Type", "text/plain")])
+            self._require_up(path)
             if route.permission:
                 signed(call, self.keys, route.permission)
                 count = self._count(route, path, call)
@@ -155,11 +156,16 @@ class BybitFace:
         reply.executed, reply.order_id, reply.items = call.executed, call.order_id, call.items
         return reply
 
+    def _require_up(self, path: str) -> None:
+        if self.spot.exchange.trading.in_maintenance and path not in ("market/time", "system/status"):
+            raise Refusal(10019, "The trading service is restarting")
+
     def operate(self, path: str, call: Call) -> dict[str, Any]:
         """An order request of a logged-in trade connection; `path` is the REST one that does the same."""
         route = ROUTES["POST", path]
         key = self.keys.get(call.key)
         try:
+            self._require_up(path)
             if key is not None:
                 require(key, route.permission)
                 act_for(call, key)
@@ -174,7 +180,7 @@ class BybitFace:
 
     def _told(self, route: Route, call: Call) -> dict[str, Any]:
         for item in call.items:
-            item.now, item.hidden_ms = call.now, call.hidden_ms
+            item.now = call.now
         told = route.handler(self, call)
         result, more = told if isinstance(told, tuple) else (told, None)
         return envelope(result, call.now, more=more)
@@ -224,6 +230,8 @@ class BybitFace:
 
     def expire(self) -> bool:
         """Fire the disconnection protections that ran out: what is on the book dies, what waits for a price stays."""
+        if self.spot.exchange.trading.in_maintenance:
+            return False
         fired = self.protection.due(self.clock())
         for account, category in fired:
             for each in self.instruments.all(category):
@@ -231,6 +239,16 @@ class BybitFace:
                     if order.is_open and not views.is_waiting(order):
                         each.venue.exchange.cancel(account, each.name, order.id)
         return bool(fired)
+
+    def hasten(self) -> int:
+        return self.protection.hasten(self.clock())
+
+    def going_down(self, after_s: float) -> int:
+        """Bybit announces no end of a connection."""
+        return 0
+
+    def mode_changed(self) -> None:
+        """Told by system/status alone here."""
 
     def rebuilt(self) -> None:
         self.protection.clear()

@@ -15,7 +15,11 @@ Code = tuple[int, str]
 SPOT: dict[str, Code] = {
     "insufficient_balance": (170131, "Insufficient balance."),
     "duplicate_client_id": (170141, "Duplicate clientOrderId"),
-    "market_closed": (170202, "Invalid clientOrderId."),
+    "market_closed": (170210, "New order rejected."),
+    "cancel_only": (170210, "New order rejected."),
+    "post_only": (170217, "Only LIMIT-MAKER order is supported for the current pair."),
+    "limit_only": (170210, "New order rejected."),
+    "maintenance": (10019, "The trading service is restarting"),
     "would_trigger": (170130, "Data sent for parameter 'triggerPrice' is not valid."),
     "PRICE_FILTER": (170134, "Order price has too many decimals."),
     "LOT_SIZE": (170137, "Order quantity has too many decimals."),
@@ -27,6 +31,11 @@ SPOT: dict[str, Code] = {
     "not_open": (170213, "Order does not exist."),
 }
 LINEAR: dict[str, Code] = {
+    "market_closed": (110074, "This contract is not live"),
+    "cancel_only": (110074, "This contract is not live"),
+    "post_only": (110074, "This contract is not live"),
+    "limit_only": (110074, "This contract is not live"),
+    "maintenance": (10019, "The trading service is restarting"),
     "insufficient_margin": (110007, "ab not enough for new order"),
     "duplicate_client_id": (110072, "OrderLinkedID is duplicate"),
     "reduce_only": (110017, "current position is zero, cannot fix reduce-only order qty"),

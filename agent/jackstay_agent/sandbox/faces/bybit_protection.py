@@ -39,6 +39,11 @@ class Protection:
                 if not there and name in self._windows_s:
                     self._running[name] = now + self._windows_s[name] * 1000
 
+    def hasten(self, now: int) -> int:
+        """A fault: whatever is protected is taken for disconnected, and its time is over now."""
+        self._running = dict.fromkeys(self._windows_s, now)
+        return len(self._running)
+
     def due(self, now: int) -> list[tuple[str, str]]:
         """Which products' orders die now; each once."""
         fired = [name for name, at in self._running.items() if at <= now]

@@ -32,8 +32,12 @@ def server_time(face: BybitFace, call: Call) -> dict[str, Any]:
 
 
 def status(face: BybitFace, call: Call) -> dict[str, Any]:
-    """Nothing is planned and nothing is going on."""
-    return {"list": []}
+    """What is going on; nothing is ever planned ahead here."""
+    if not face.spot.exchange.trading.in_maintenance:
+        return {"list": []}
+    return {"list": [{"id": "sandbox", "title": "Sandbox maintenance", "state": "ongoing", "begin": str(call.now),
+                      "end": "", "href": "", "serviceTypes": [1, 2, 3, 4, 5], "product": [1, 2], "uidSuffix": [],
+                      "maintainType": "2", "env": "1"}]}  # fmt: skip
 
 
 def _of_category(face: BybitFace, call: Call) -> list[Instrument]:

@@ -13,7 +13,7 @@ from ..engine.model import ZERO, Order, Reject
 from . import bybit_views as views
 from .bybit_errors import Refusal, from_reject, wrong
 from .bybit_params import CATEGORIES, number, order_request
-from .face import hidden, note_touched
+from .face import note_touched
 from .instruments import Instrument
 from .whole_numbers import bounded, whole, within
 
@@ -200,7 +200,7 @@ def _listed(call: Call, found: list[tuple[Instrument, Order]]) -> dict[str, Any]
     fees = {each: each.fees(call.account) for each in {each for each, order in found if order.filled}}
     rows = []
     for each, order in found:
-        if hidden(call, order) or not _of_filter(params, order) or not _named(params, each, order):
+        if not _of_filter(params, order) or not _named(params, each, order):
             continue
         row = views.order_json(each, order, fees.get(each, {}).get(order.id, ZERO))
         if params.get("orderStatus") in (None, "", row["orderStatus"]) and _in_span(params, order.created_at):

@@ -29,7 +29,8 @@ def plain_or_zero(value: Decimal) -> str:
 
 def instrument_json(each: Instrument) -> dict[str, Any]:
     symbol = each.symbol
-    row = {"symbol": each.id, "baseCoin": symbol.base, "quoteCoin": symbol.quote, "status": "Trading"}
+    status = "Trading" if each.takes_orders else "Closed"
+    row = {"symbol": each.id, "baseCoin": symbol.base, "quoteCoin": symbol.quote, "status": status}
     lot = {"minOrderQty": plain(symbol.quantity_min), "maxOrderQty": plain(symbol.quantity_max)}
     if each.is_spot:
         lot |= {"basePrecision": plain(symbol.step), "quotePrecision": "0.00000001",

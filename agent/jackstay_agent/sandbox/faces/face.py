@@ -11,6 +11,7 @@ from aiohttp import web
 
 from ..answers import Answer, Call
 from ..engine.model import Event, Order
+from ..streams import StreamHub
 from ..venue import Venue
 
 
@@ -68,6 +69,15 @@ class Face(Protocol):
     def expire(self) -> bool:
         """Every 20 ms: fire what ran out (dead-man switches); True when orders were touched."""
 
+    def hasten(self) -> int:
+        """A fault: every armed dead-man switch has run out now; returns how many there were."""
+
+    def going_down(self, after_s: float) -> int:
+        """Announce, where the venue does so, that connections end; returns how many heard it."""
+
+    def mode_changed(self) -> None:
+        """The venue's mode is another one now: tell whoever listens to it."""
+
     def rebuilt(self) -> None:
         """The engines were built anew: forget everything seen of the old ones."""
 
@@ -78,6 +88,10 @@ class OwnMarket(Protocol):
 
     name: str
     venue: Venue
+
+    @property
+    def hub(self) -> StreamHub:
+        """Its streams."""
 
     def load(self) -> None:
         """The server is about to listen: take up what an earlier life has saved."""
@@ -98,11 +112,6 @@ def note_touched(item: Call, order: Order, *, cancelled: bool) -> None:
         item.notes.append("foreign")
     if order.stop_price and cancelled:
         item.notes.append("protective")
-
-
-def hidden(call: Call, order: Order) -> bool:
-    """True while a fault hides young orders from queries."""
-    return bool(call.hidden_ms) and order.created_at > call.now - call.hidden_ms
 
 
 def item_of(call: Call, params: dict[str, Any]) -> Call:

@@ -39,6 +39,13 @@ class Instrument:
     def is_spot(self) -> bool:
         return self.venue.kind == "spot"
 
+    @property
+    def takes_orders(self) -> bool:
+        """Open, and not in a mode that takes none."""
+        exchange = self.venue.exchange
+        mode = exchange.trading.mode_of(self.name)
+        return mode not in ("cancel_only", "maintenance") and exchange.trading.is_open(self.name, exchange.clock())
+
     def size(self, quantity: Decimal) -> Decimal:
         """The engine's quantity as the face counts it."""
         return quantity / self.contract

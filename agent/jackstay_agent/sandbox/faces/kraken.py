@@ -126,7 +126,7 @@ class KrakenFace:
         self.desk = Desk(self.venue)
         self.tokens = Tokens(main.seed)
         self.awake = False
-        self.hub = KrakenHub(server.faults)
+        self.hub = KrakenHub(server.faults, server.log)
         self.channels = Channels(self.venue, self.hub)
         self.venue.on_event.append(self.channels.event)
         self._socket = KrakenSocket(self, server, self.hub)
@@ -205,6 +205,8 @@ class KrakenFace:
     def _result(self, call: Call) -> Any:
         self.require_open(call.now)
         _, _, room, name = [*call.path.split("/", 3), "", ""][:4]
+        if self.venue.exchange.trading.in_maintenance and name not in ("Time", "SystemStatus"):
+            raise Reject("maintenance")
         if room == "public" and name in PUBLIC:
             return PUBLIC[name](self.venue, call)
         route = self._private.get(name) if room == "private" else None
@@ -278,6 +280,16 @@ class KrakenFace:
 
     def expire(self) -> bool:
         return self.desk.expire()
+
+    def hasten(self) -> int:
+        return self.desk.hasten()
+
+    def going_down(self, after_s: float) -> int:
+        """Kraken announces no end of a connection."""
+        return 0
+
+    def mode_changed(self) -> None:
+        self._socket.tell_status()
 
     def orders(self, account: str | None, symbol: str | None) -> list[dict[str, Any]]:
         table = self.venue.exchange.orders

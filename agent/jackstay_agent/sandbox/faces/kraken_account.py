@@ -12,7 +12,6 @@ from ..answers import Call
 from ..engine.model import Fill, Order, Reject
 from ..venue import Venue
 from . import kraken_views as views
-from .binance_trade import visible
 from .kraken_errors import Refusal, invalid
 from .kraken_names import ASSETS, PAIRS, order_number, order_txid, pair_of, trade_number, trade_txid
 from .kraken_params import client_id_of, is_true, params_of, tag_of, userref_of
@@ -67,7 +66,7 @@ def open_positions(venue: Venue, call: Call) -> dict[str, Any]:
 
 
 def open_orders(venue: Venue, call: Call) -> dict[str, Any]:
-    orders = [order for order in venue.exchange.orders.open_of(call.account) if visible(call, order)]
+    orders = venue.exchange.orders.open_of(call.account)
     return {"open": _told(venue, call, _named(call, list(reversed(orders))))}
 
 
@@ -77,7 +76,7 @@ def closed_orders(venue: Venue, call: Call) -> dict[str, Any]:
     orders = [
         order
         for order in venue.exchange.orders.all_of(call.account)
-        if not order.is_open and visible(call, order)
+        if not order.is_open
     ]  # fmt: skip
     orders.sort(key=lambda order: (order.updated_at if by_close else order.created_at, order.id), reverse=True)
     found = _between(params, _named(call, orders), lambda o: o.updated_at if by_close else o.created_at, order_number)
@@ -100,7 +99,7 @@ def query_orders(venue: Venue, call: Call) -> dict[str, Any]:
         if number is None:
             raise Refusal("EOrder:Invalid order")
         order = venue.exchange.orders.get(number)
-        if order is not None and order.account == call.account and visible(call, order):
+        if order is not None and order.account == call.account:
             found.append(order)
     if len(found) == 1:
         call.order_id = order_txid(found[0].id)

@@ -24,7 +24,7 @@ def server_time(venue: Venue, call: Call) -> dict[str, Any]:
 
 
 def system_status(venue: Venue, call: Call) -> dict[str, Any]:
-    return {"status": "online", "timestamp": rfc3339(call.now, "seconds")}
+    return {"status": venue.exchange.trading.mode, "timestamp": rfc3339(call.now, "seconds")}
 
 
 def rfc3339(at_ms: int, precision: str = "microseconds") -> str:
@@ -39,7 +39,12 @@ def assets(venue: Venue, call: Call) -> dict[str, Any]:
 
 def asset_pairs(venue: Venue, call: Call) -> dict[str, Any]:
     rate = venue.exchange.settlement.fee_rate
-    return {pair.id: views.pair_json(pair, rate) for pair in _pairs(call)}
+    return {pair.id: views.pair_json(pair, rate, status_of(venue, pair, call.now)) for pair in _pairs(call)}
+
+
+def status_of(venue: Venue, pair: Pair, now: int) -> str:
+    trading = venue.exchange.trading
+    return trading.mode_of(pair.symbol.name) if trading.is_open(pair.symbol.name, now) else "cancel_only"
 
 
 def _pairs(call: Call) -> list[Pair]:

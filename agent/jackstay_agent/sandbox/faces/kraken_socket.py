@@ -84,8 +84,18 @@ class KrakenSocket:
             self._hub.leave(listener)
         return socket
 
+    def tell_status(self) -> None:
+        """On every change, to every connection."""
+        for listener in list(self._hub.listeners):
+            listener.send(_frame(self._status(listener.connection)))
+
     def _status(self, connection: int) -> dict[str, Any]:
-        data = {"version": VERSION, "system": "online", "api_version": "v2", "connection_id": connection}
+        data = {
+            "version": VERSION,
+            "system": self._face.venue.exchange.trading.mode,
+            "api_version": "v2",
+            "connection_id": connection,
+        }
         return {"channel": "status", "type": "update", "data": [data]}
 
     async def _one(self, orders: SocketOrders, listener: KrakenListener, text: str) -> None:

@@ -59,26 +59,35 @@ class KrakenHub(StreamHub):
         """A snapshot for one listener alone, if no fault keeps it back."""
         if self._faults.silent():
             return
-        if self._faults.armed and self._faults.pick_stream(stream, self.fields_of(message)) is not None:
-            return
-        self._send(listener, message)
+        if self._faults.armed:
+            fault = self._faults.pick_stream(stream, self.fields_of(message), (listener.connection,))
+            if fault is not None:
+                self.log.note(stream, orjson.dumps(message), (), fault.kind)
+                return
+        self.log.note(stream, self._send(listener, message), (listener.connection,), "")
 
-    def _deliver(self, stream: str, message: dict[str, Any]) -> None:
+    def _deliver(self, stream: str, message: dict[str, Any], *, only: int = 0, skip: int = 0, fault: str = "") -> None:
         private = message["channel"] in ("executions", "balances")
-        frame = b"" if private else text_frame(orjson.dumps(message))
+        data = orjson.dumps(message)
+        frame = b"" if private else text_frame(data)
         for listener in list(self._by_stream.get(stream, ())):
+            if (only and listener.connection != only) or (skip and listener.connection == skip):
+                continue
             if private and isinstance(listener, KrakenListener):
                 self._send(listener, message)
             else:
                 listener.send(frame)
                 self.sent += 1
+        self.noted(stream, data, only=only, skip=skip, fault=fault)
 
-    def _send(self, listener: KrakenListener, message: dict[str, Any]) -> None:
+    def _send(self, listener: KrakenListener, message: dict[str, Any]) -> bytes:
         channel = message["channel"]
         if channel in ("executions", "balances"):
             message = {**message, "sequence": listener.next_sequence(channel)}
-        listener.send(text_frame(orjson.dumps(message)))
+        data = orjson.dumps(message)
+        listener.send(text_frame(data))
         self.sent += 1
+        return data
 
     def heartbeat(self) -> None:
         """Once a second: whoever is subscribed and has heard nothing hears that the line stands."""

@@ -27,7 +27,7 @@ def asset_json(asset: Asset) -> dict[str, Any]:
             "display_decimals": asset.display_decimals, "status": "enabled"}  # fmt: skip
 
 
-def pair_json(pair: Pair, fee_rate: Decimal) -> dict[str, Any]:
+def pair_json(pair: Pair, fee_rate: Decimal, status: str = "online") -> dict[str, Any]:
     percent = float(fee_rate * 100)
     return {
         "altname": pair.altname, "wsname": pair.wsname, "aclass_base": "currency", "base": pair.base.id,
@@ -36,7 +36,7 @@ def pair_json(pair: Pair, fee_rate: Decimal) -> dict[str, Any]:
         "leverage_buy": [], "leverage_sell": [], "fees": [[0, percent]], "fees_maker": [[0, percent]],
         "fee_volume_currency": "ZUSD", "margin_call": 80, "margin_stop": 40,
         "ordermin": f"{pair.symbol.quantity_min.normalize():f}", "costmin": f"{pair.symbol.notional_min:f}",
-        "tick_size": f"{pair.symbol.tick:f}", "status": "online",
+        "tick_size": f"{pair.symbol.tick:f}", "status": status,
     }  # fmt: skip
 
 

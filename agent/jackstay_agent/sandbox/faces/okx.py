@@ -179,6 +179,7 @@ class OkxFace:
         try:
             if route is None:
                 raise _unknown(call.method, path)
+            self._require_up(path)
             if route.permission:
                 signed(call, self.keys, route.permission)
             reply = json_answer(self._told(route, path, call, call.headers.get("expTime", "")))
@@ -188,6 +189,10 @@ class OkxFace:
             reply = self._refused(call, from_reject(reject))
         reply.executed, reply.order_id, reply.items = call.executed, call.order_id, call.items
         return reply
+
+    def _require_up(self, path: str) -> None:
+        if self.spot.exchange.trading.in_maintenance and path not in ("public/time", "system/status"):
+            raise Refusal("50001", "Service temporarily unavailable. Try again later", 503)
 
     def _refused(self, call: Call, refusal: Refusal) -> Answer:
         """A no in a 200 is noted; that an order does not exist is an answer, not a no."""
@@ -200,6 +205,7 @@ class OkxFace:
         route = ROUTES["POST", path]
         key = self.keys.get(call.key)
         try:
+            self._require_up(path)
             if key is not None:
                 require(key, route.permission)
             return self._told(route, path, call, until)
@@ -208,7 +214,7 @@ class OkxFace:
 
     def _told(self, route: Route, path: str, call: Call, until: str) -> dict[str, Any]:
         for item in call.items:
-            item.now, item.hidden_ms = call.now, call.hidden_ms
+            item.now = call.now
         self._pace(route, path, call)
         _not_expired(until, call.now)
         told = route.handler(self, call)
@@ -247,6 +253,8 @@ class OkxFace:
     def expire(self) -> bool:
         """Fire the dead-man switches that ran out: plain orders die, waiting algo orders stay."""
         now, fired = self.clock(), False
+        if self.spot.exchange.trading.in_maintenance:
+            return False
         for (account, tag), at in list(self._switches.items()):
             if at > now:
                 continue
@@ -257,6 +265,19 @@ class OkxFace:
                     if order.is_open and trade.is_plain(order) and tag in ("", views.shown_tag(order)):
                         each.venue.exchange.cancel(account, each.name, order.id)
         return fired
+
+    def hasten(self) -> int:
+        self._switches = dict.fromkeys(self._switches, self.clock())
+        return len(self._switches)
+
+    def going_down(self, after_s: float) -> int:
+        """Notice 64008, a minute ahead at the venue; the connections end after that."""
+        for talk in list(self.conversations):
+            talk.give_notice(after_s)
+        return len(self.conversations)
+
+    def mode_changed(self) -> None:
+        self.streams.tell_status()
 
     def rebuilt(self) -> None:
         self._switches.clear()

@@ -20,6 +20,11 @@ REJECTS: dict[str, tuple[str, str]] = {
         "Order failed because you don't have any positions in this direction for this contract to reduce or close.",
     ),
     "market_closed": ("51022", "Contract suspended."),
+    "cancel_only": ("51022", "Contract suspended."),
+    # OKX has no such phase but its auction before a listing; these are its words for an order a market does not take
+    "post_only": ("51022", "Contract suspended."),
+    "limit_only": ("51022", "Contract suspended."),
+    "maintenance": ("50001", "Service temporarily unavailable. Try again later"),
     "unknown_order": ("51603", "Order does not exist"),
 }
 FILTERS: dict[str, tuple[str, str]] = {

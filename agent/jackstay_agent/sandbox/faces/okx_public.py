@@ -26,8 +26,15 @@ def server_time(face: OkxFace, call: Call) -> list[Any]:
 
 
 def status(face: OkxFace, call: Call) -> list[Any]:
-    """Nothing is planned and nothing is going on."""
-    return []
+    """What is going on; nothing is ever planned ahead here."""
+    return [status_json(face)] if face.spot.exchange.trading.in_maintenance else []
+
+
+def status_json(face: OkxFace) -> dict[str, Any]:
+    """The one maintenance that is going on, as system/status and the status channel show it."""
+    return {"title": "Sandbox maintenance", "state": "ongoing", "begin": str(face.clock()), "end": "", "href": "",
+            "preOpenBegin": "", "scheDesc": "", "serviceType": "5", "system": "unified", "env": "1",
+            "maintType": "2"}  # fmt: skip
 
 
 def instruments(face: OkxFace, call: Call) -> list[Any]:

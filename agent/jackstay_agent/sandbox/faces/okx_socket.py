@@ -5,6 +5,7 @@ A connection on which nothing was sent or received for 30 s is closed, as OKX do
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 FRAME_MAX_BYTES = 64 * 1024
 IDLE_MAX_MS = 30_000
 DOORS = frozenset({"/ws/v5/public", "/ws/v5/private", "/ws/v5/business"})
+CLOSE_UPGRADE = close_frame(1001, "service upgrade")
 CLOSE_IDLE = close_frame(4004, "No data received in 30s.")
 # operation -> the REST path whose work it does
 OPERATIONS = {
@@ -51,6 +53,16 @@ class Conversation:
 
     def say(self, value: dict[str, Any]) -> None:
         self.listener.send(text_frame(orjson.dumps(value)))
+
+    def give_notice(self, after_s: float) -> None:
+        """The connection is about to end for an upgrade of the service."""
+        self.say({"event": "notice", "code": "64008", "connId": self._id,
+                  "msg": "The connection will soon be closed for a service upgrade. Please reconnect."})  # fmt: skip
+        asyncio.get_running_loop().call_later(after_s, self._end)
+
+    def _end(self) -> None:
+        self.listener.send(CLOSE_UPGRADE)
+        self.listener.transport.close()
 
     def close_if_idle(self, now: int) -> None:
         if self.listener.sent != self._sent_seen:

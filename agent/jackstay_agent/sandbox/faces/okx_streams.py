@@ -56,6 +56,14 @@ class OkxStreams:
             if self._hub.wanted(stream):
                 self._hub.publish(stream, self._book(stream, fresh, None))
 
+    def tell_status(self) -> None:
+        """The status channel: maintenance that is going on, or that has just ended."""
+        row = public.status_json(self._face)
+        if not self._face.spot.exchange.trading.in_maintenance:
+            row |= {"state": "completed", "end": str(self._face.clock())}
+        if self._hub.wanted("okx/status"):
+            self._hub.publish("okx/status", self._message("okx/status", [row]))
+
     # subscribing -------------------------------------------------------------------------------------------------
 
     def stream_of(self, arg: Arg, account: str) -> str:

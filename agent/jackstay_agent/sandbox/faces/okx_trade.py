@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..answers import Call
 from ..engine.model import ZERO, Order, Reject
 from . import okx_views as views
-from .face import hidden, note_touched
+from .face import note_touched
 from .instruments import Instrument
 from .okx_errors import ItemRefusal, Refusal, from_reject, missing, results, wrong
 from .okx_params import number, order_request
@@ -137,9 +137,7 @@ def amend(face: OkxFace, item: Call) -> Order:
 
 
 def visible(call: Call, order: Order) -> bool:
-    """False while a fault hides young orders, and for what OKX has forgotten."""
-    if hidden(call, order):
-        return False
+    """False for what OKX has forgotten."""
     return bool(order.is_open or order.filled) or order.updated_at > call.now - FORGOTTEN_MS
 
 

@@ -43,7 +43,7 @@ def instrument_json(each: Instrument) -> dict[str, Any]:
         "lotSz": plain(each.size(symbol.step)), "minSz": plain(each.size(symbol.quantity_min)), "ruleType": "normal",
         "maxLmtSz": plain(each.size(symbol.quantity_max)), "maxMktSz": plain(each.size(symbol.market_quantity_max)),
         "maxLmtAmt": "20000000", "maxMktAmt": "1000000", "maxTwapSz": "", "maxIcebergSz": "", "maxTriggerSz": "",
-        "maxStopSz": "", "state": "live",
+        "maxStopSz": "", "state": "live" if each.takes_orders else "suspend",
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from ..answers import Answer, Call
+from ..bending import BENDING_KINDS, Bend
 from ..faults import Fault
 from ..ledger import Row
 from ..streams import Listener, text_frame
@@ -53,14 +54,21 @@ class SocketOrders:
 
     def _execute(self, call: Call, row: Row, process: Process, status: int | str) -> dict[str, Any]:
         call.now = self._server.venue.clock()
-        told = process()
+        with self._server.bent(call):
+            told = process()
         self._server.decide(row, status, Answer(200, b"", [], call.order_id, call.executed, call.items))
         return told
 
     def _strike(self, fault: Fault, call: Call, row: Row, process: Process, wrap: Wrap) -> None:
         """Kinds that only make sense on HTTP bytes act as a stall."""
         server = self._server
-        if fault.kind == "reset_before":
+        if fault.kind in BENDING_KINDS:
+            call.bend = Bend(fault, row.lane, call.now)
+            self._send(self._execute(call, row, process, 200))
+        elif fault.kind == "half_open":
+            server.decide(row, "none", None)
+            self._listener.fall_silent()
+        elif fault.kind == "reset_before":
             server.decide(row, "reset", None)
             reset(self._request)
         elif fault.kind == "reset_after":

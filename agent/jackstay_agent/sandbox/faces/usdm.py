@@ -61,6 +61,8 @@ CODES: dict[str, tuple[int, str]] = {
     "would_trigger": (-2021, "Order would immediately trigger."),
     "would_match": (-5022, "Due to the order could not be executed as maker, the Post Only order will be rejected."),
     "duplicate_client_id": (-4116, "ClientOrderId is duplicated."),
+    "market_closed": (-4140, "Invalid symbol status for opening position."),
+    "cancel_only": (-4140, "Invalid symbol status for opening position."),
     "duplicate_algo_id": (-20132, "The client algo id is duplicated"),
 }
 FILTERS: dict[str, tuple[int, str]] = {

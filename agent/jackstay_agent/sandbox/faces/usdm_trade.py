@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..answers import Call
-from ..engine.model import Order, Reject
+from ..engine.model import Reject
 from ..venue import Venue
 from . import binance_public as public
 from . import binance_trade as spot_trade
@@ -27,7 +27,10 @@ def exchange_info(venue: Venue, call: Call) -> dict[str, Any]:
             {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": limits.weight_max},
             {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": limits.orders_10s_max},
         ],
-        "symbols": [views.symbol_json(market.symbol) for market in venue.exchange.markets.values()],
+        "symbols": [
+            views.symbol_json(market.symbol, "SETTLING" if public.status_of(venue, name, call.now) != "TRADING" else "")
+            for name, market in venue.exchange.markets.items()
+        ],
     }  # fmt: skip
 
 
@@ -65,15 +68,13 @@ def _held(venue: Venue, call: Call, symbol: str, side: str) -> Any:
 
 def query(venue: Venue, call: Call) -> dict[str, Any]:
     order = spot_trade.find(venue, call)
-    if not spot_trade.visible(call, order):
-        raise Refusal(-2013, "Order does not exist.")
     call.order_id = order.id
     return views.order_json(order)
 
 
 def open_order(venue: Venue, call: Call) -> dict[str, Any]:
     order = spot_trade.find(venue, call)
-    if not order.is_open or not spot_trade.visible(call, order):
+    if not order.is_open:
         raise Refusal(-2013, "Order does not exist.")
     return views.order_json(order)
 
@@ -108,22 +109,18 @@ def amend(venue: Venue, call: Call) -> dict[str, Any]:
     return views.order_json(amended)
 
 
-def _visible(venue: Venue, call: Call, orders: list[Order]) -> list[dict[str, Any]]:
-    return [views.order_json(order) for order in orders if spot_trade.visible(call, order)]
-
-
 def open_orders(venue: Venue, call: Call) -> list[Any]:
     symbol = symbol_of(call.params) if call.params.get("symbol") else None
     if symbol:
         venue.exchange.market(symbol)
-    return _visible(venue, call, venue.exchange.orders.open_of(call.account, symbol))
+    return [views.order_json(order) for order in venue.exchange.orders.open_of(call.account, symbol)]
 
 
 def all_orders(venue: Venue, call: Call) -> list[Any]:
     symbol, first = symbol_of(call.params), whole(call.params, "orderId") or 0
     venue.exchange.market(symbol)
     found = [order for order in venue.exchange.orders.all_of(call.account, symbol) if order.id >= first]
-    return _visible(venue, call, found)[-min(whole(call.params, "limit") or 500, 1000) :]
+    return [views.order_json(order) for order in found][-min(whole(call.params, "limit") or 500, 1000) :]
 
 
 def cancel_all(venue: Venue, call: Call) -> dict[str, Any]:

@@ -20,11 +20,12 @@ def _digits(step: Decimal) -> int:
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
-def symbol_json(symbol: Symbol) -> dict[str, Any]:
+def symbol_json(symbol: Symbol, status: str = "") -> dict[str, Any]:
     lot = {"minQty": plain(symbol.quantity_min), "stepSize": plain(symbol.step)}
     return {
         "symbol": symbol.name, "pair": symbol.name, "contractType": "PERPETUAL", "deliveryDate": 4133404800000,
-        "onboardDate": 1569398400000, "status": "TRADING", "baseAsset": symbol.base, "quoteAsset": symbol.quote,
+        "onboardDate": 1569398400000, "status": status or "TRADING",
+        "baseAsset": symbol.base, "quoteAsset": symbol.quote,
         "marginAsset": symbol.quote, "pricePrecision": _digits(symbol.tick), "quantityPrecision": _digits(symbol.step),
         "baseAssetPrecision": 8, "quotePrecision": 8, "underlyingType": "COIN", "triggerProtect": "0.0500",
         "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000",
