@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import Executor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,10 @@ from .kept import Keeper, Kept
 from .logs import write_event
 from .order_desk import OrderDesk
 from .outbox import Outbox, Settled
+from .outbox.runner import loop_runner
 from .outward import Outward
 from .pipeline import Pipeline
-from .ports import Ports, Worker
+from .ports import Ports
 from .recording import Recording
 from .resolver import Resolver
 from .state_desk import StateDesk
@@ -158,7 +160,7 @@ class Agent:
     def _build_orders(self) -> None:
         """What is written down of orders, asked about and queued."""
         config, ports = self.config, self._ports
-        self._worker: Worker | None = None
+        self._executor: Executor | None = None
         self._pulse: asyncio.TimerHandle | None = None
         self.recording = Recording(
             config,
@@ -352,7 +354,7 @@ class Agent:
         own = folder.is_relative_to(self.paths.runtime)
         self.decisions.open(folder, self.paths.runtime.parent if own else folder.parent)
         ports = self._ports
-        self._worker = ports.open_worker("outbox")
+        self._executor = ports.open_executor("outbox")
         self.intents.attach(
             Outbox.open(
                 folder / "outbox.sqlite",
@@ -360,7 +362,7 @@ class Agent:
                 clock=ports.clock,
                 wall=ports.wall,
                 boot_id=ports.boot_id,
-                run_blocking=self._worker.run,
+                run_blocking=loop_runner(ports.loop, self._executor),
                 on_event=self.event,
                 on_settled=self._settled,
                 on_free=self.dispatch.kick,
@@ -484,8 +486,8 @@ class Agent:
         if self._pulse is not None:
             self._pulse.cancel()
             self.intents.outbox.close()
-        if self._worker is not None:
-            self._worker.close()
+        if self._executor is not None:
+            self._executor.shutdown()
         await self.recording.close()
         self._lock.release()
 

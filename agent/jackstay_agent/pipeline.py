@@ -382,6 +382,7 @@ class Pipeline:
         if doubted is not verdict and doubted.cause != verdict.cause and isinstance(result, HttpAnswer):
             way.upstream.pool.distrust(result.connection_id)
         return doubted
+
     def _finished(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str) -> Verdict:
         """Written down. A batch of which every order is known is answered: each order's own answer stands in it."""
         known = self._intents.finish(begun, verdict, result, table)

@@ -12,6 +12,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,8 +25,6 @@ from jackstay_protocols.clock import boot_id, boot_s
 from .core.liveness import Process
 from .gateway.door import Door, DoorLike
 from .logs import make_logger
-from .outbox.runner import ThreadWorker
-from .outbox.store import RunBlocking
 from .transport.dial import dial, resolve
 from .transport.websocket import ws_connect
 
@@ -45,15 +44,6 @@ class OpenDoor(Protocol):
     ) -> DoorLike: ...
 
 
-class Worker(Protocol):
-    """One thread, or its stand-in: work runs in the order it was given, answers come back on the loop."""
-
-    run: RunBlocking
-
-    def close(self) -> None:
-        """Wait for what was given; nothing is taken afterwards."""
-
-
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Everything impure the agent touches."""
@@ -69,7 +59,7 @@ class Ports:
     open_door: OpenDoor
     store: Callable[..., sqlite3.Connection]
     run_blocking: Callable[..., Awaitable[Any]]
-    open_worker: Callable[[str], Worker]  # by the name of its thread
+    open_executor: Callable[[str], Executor]  # one thread of that name: work is done in the order it is given
     make_token: Callable[[], str]  # an unguessable word for a session
     process_gone: Callable[[int], bool]
     pid: int
@@ -176,7 +166,7 @@ def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
         open_door=open_door,
         store=sqlite3.connect,
         run_blocking=run_blocking,
-        open_worker=lambda name: ThreadWorker(loop, name),
+        open_executor=lambda name: ThreadPoolExecutor(1, thread_name_prefix=name),
         make_token=lambda: secrets.token_hex(16),
         process_gone=process_gone,
         pid=os.getpid(),

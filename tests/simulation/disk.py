@@ -11,7 +11,9 @@ import asyncio
 import errno
 import shutil
 import sqlite3
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -66,40 +68,57 @@ class Connection(sqlite3.Connection):
         self.uncommitted.clear()
 
 
-class SlowWorker:
-    """The journal's thread: work is done a little later, and told a little later than that."""
+class SlowExecutor(Executor):
+    """One thread's stand-in: work is done a little later, in order; who waits for a result has it at once."""
 
     def __init__(self, disk: Disk, process: Process) -> None:
         self._disk = disk
         self._process = process
         self._free_at = 0.0
-        self._left: list[tuple[Callable[[], None], Callable[[BaseException | None], None]]] = []
+        self._left: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
 
-    def run(self, work: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+    def submit(self, work: Any, /, *args: Any, **options: Any) -> Future[Any]:
         took_s = 0.0005
         if self._disk.weather.hits("disk_slow"):
             took_s = self._disk.weather.dice("disk_slow").uniform(0.001, 1.5)
         world = self._disk.world
         self._free_at = max(self._free_at, world.now) + took_s
-        job = (work, done)
-        self._left.append(job)
-        world.at(self._process, self._free_at, self._do, (job,))
+        future = Awaited(self)
+        self._left.append((future, lambda: work(*args, **options)))
+        world.at(self._process, self._free_at, self._do)
+        return future
 
-    def _do(self, job: tuple[Callable[[], None], Callable[[BaseException | None], None]]) -> None:
-        if job not in self._left:
+    def _do(self) -> None:
+        if not self._left:
             return
-        self._left.remove(job)
-        work, done = job
-        error: BaseException | None = None
+        future, work = self._left.popleft()
+        if not future.set_running_or_notify_cancel():
+            return
         try:
-            work()
-        except Exception as caught:
-            error = caught
-        self._disk.world.at(self._process, self._disk.world.now, done, (error,))
+            done = work()
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_result(done)
 
-    def close(self) -> None:
-        for job in list(self._left):
-            self._do(job)
+    def finish(self) -> None:
+        while self._left:
+            self._do()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self.finish()
+
+
+class Awaited(Future[Any]):
+    """A result that can be waited for where nothing can wait."""
+
+    def __init__(self, executor: SlowExecutor) -> None:
+        super().__init__()
+        self._executor = executor
+
+    def result(self, timeout: float | None = None) -> Any:
+        self._executor.finish()
+        return super().result(timeout)
 
 
 class Disk:
@@ -123,8 +142,8 @@ class Disk:
         self._open.append(conn)
         return conn
 
-    def worker(self, process: Process) -> SlowWorker:
-        return SlowWorker(self, process)
+    def executor(self, process: Process) -> SlowExecutor:
+        return SlowExecutor(self, process)
 
     async def run_blocking(self, process: Process, function: Callable[..., Any], *args: Any) -> Any:
         """Blocking work on some thread: a little later."""

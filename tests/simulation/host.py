@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -10,9 +11,8 @@ from typing import Any
 from jackstay_agent.app import Agent, build
 from jackstay_agent.config import Config
 from jackstay_agent.ports import Ports
-from jackstay_agent.transport.dial import DialError
 from jackstay_protocols.endpoints import AgentPaths
-from jackstay_protocols.errors import Reason
+from jackstay_protocols.errors import ExchangeError, Reason
 
 from .disk import Disk
 from .doors import FakeDoor, Switchboard
@@ -96,7 +96,7 @@ class Host:
             return FakeDoor(self.switchboard, process, path, on_frame)
 
         async def no_feeds(*_args: Any, **_options: Any) -> Any:
-            raise DialError(Reason.REFUSED, "the simulated venue has no streams")
+            raise ExchangeError("the simulated venue has no streams", reason=Reason.REFUSED)
 
         return Ports(
             loop=process.loop,
@@ -110,7 +110,7 @@ class Host:
             open_door=open_door,
             store=lambda path, **options: self.disk.connect(process, path, **options),
             run_blocking=lambda function, *args: self.disk.run_blocking(process, function, *args),
-            open_worker=lambda name: self.disk.worker(process),
+            open_executor=lambda name: self.disk.executor(process),
             make_token=lambda: f"{tokens.getrandbits(64):016x}",
             process_gone=self.gone,
             pid=process.pid,
@@ -146,6 +146,7 @@ class Host:
             await agent.run_until_stopped()
         except Exception as error:
             if not process.dead:
+                self.world.note(process.name, "traceback", traceback.format_exc())
                 self.observer.violation(self.world, f"the agent's start or stop broke: {type(error).__name__}: {error}")
         process.kill("ended by itself")
 

@@ -70,7 +70,9 @@ def _same_id_elsewhere(intention: Intention, attempt: Attempt) -> bool:
 def _journal(sim: Simulation, say: Any, by_id: dict[str, Any]) -> None:
     """Everything written to the wire is in the journal with the venue's truth, and its bot knows it."""
     agent = sim.host.agent
-    if agent is None or agent._pulse is None:
+    process = sim.host.agent_process
+    if agent is None or agent._pulse is None or process is None or process.dead:
+        say("the agent is not up at the end")
         return
     readers = {bot.name for bot in sim.bots if bot.reads}
     stories: dict[str, list[dict[str, Any]]] = {}

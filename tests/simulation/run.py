@@ -118,6 +118,7 @@ class Simulation:
         self.host.change_agent = lambda agent: mutant(agent, self)
         self.host.disk.on_journaled = self._journaled
         self.observer.is_aside = self.host.disk.is_aside
+        self.observer.folder = str(self.folder)
         self.observer.boot_s = self.host.boot_s
         self.observer.world = self.world
         self.outside = outside

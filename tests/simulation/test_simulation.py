@@ -12,7 +12,7 @@ from simulation.campaign import campaign, replay_command
 from simulation.mutants import MUTANTS
 from simulation.run import run
 
-SEEDS = int(os.environ.get("SEEDS", "120"))
+SEEDS = int(os.environ.get("SEEDS", "60"))
 
 #: Seeds that found a bug once, with what they found; all bugs are fixed.
 KEPT = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 
 from .store import RunBlocking
@@ -23,14 +23,3 @@ def loop_runner(loop: asyncio.AbstractEventLoop, executor: Executor) -> RunBlock
         executor.submit(work).add_done_callback(answered)
 
     return run
-
-
-class ThreadWorker:
-    """One thread of its own for blocking work in order."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self.run: RunBlocking = loop_runner(loop, self._executor)
-
-    def close(self) -> None:
-        self._executor.shutdown()
