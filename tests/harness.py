@@ -137,6 +137,8 @@ def child_env() -> dict[str, str]:
         "SANDBOX_KEY": "sandbox-key",
         "SANDBOX_SECRET": "sandbox-secret",
         "SANDBOX_PASSPHRASE": "sandbox-passphrase",
+        "KRAKEN_KEY": "agent-key",  # of its own: a venue's nonces rise per key
+        "KRAKEN_SECRET": "c2FuZGJveC1zZWNyZXQ=",
     }  # for `keys.env = "SANDBOX"`
     return env | {"PYTHONPATH": os.pathsep.join(filter(None, (path, env.get("PYTHONPATH", ""))))}
 

@@ -66,7 +66,7 @@ class Admission:
         """Leave, or why not. ``loop_key``: of an order, what makes it equal to others."""
         ticket: Wait | None = None
         while True:
-            no = self._forbidden(way, judgement, intents, loop_key) or await self._stand(call, way, intents)
+            no = self._forbidden(way, judgement, door, intents, loop_key) or await self._stand(call, way, intents)
             if no is None and self._clock() >= call.deadline_at:
                 no = Refusal(Reason.EXPIRED, f"{way.upstream.host}: its deadline was over before it could leave")
             if no is not None:
@@ -96,6 +96,7 @@ class Admission:
         self,
         way: Way,
         judgement: Judgement,
+        door: Door,
         intents: tuple[Intent, ...],
         loop_key: Callable[[], tuple[str, ...]] | None,
     ) -> Refusal | None:
@@ -105,7 +106,7 @@ class Admission:
             if held is not None:
                 return Refusal(Reason.MODE, held[0], held[1])
         if loop_key is not None:
-            looping = judgement.loop_refusal(loop_key)
+            looping = judgement.loop_refusal(door.account, loop_key)
             if looping is not None:
                 return Refusal(Reason.LOOP_STOPPED, looping[0], looping[1])
         return None

@@ -15,26 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from jackstay_protocols.endpoints import AgentPaths, state_folder
-from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, Message
 from jackstay_protocols.session import BotSession
 
 from .config import Config, class_rules_of, profiles_of
+from .connection_desk import ConnectionDesk
 from .core.modes import Mode
 from .decisions import Decisions
 from .dispatch import Dispatch
 from .error_desk import ErrorDesk
 from .feeds import FeedManager
+from .flight import landing
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike, PeerCredentials
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
-from .guardian import Guardian
 from .http_service import HttpService
 from .instance_lock import InstanceLock
 from .intents import Intents
-from .kept import Keeper, Kept
 from .logs import write_event
 from .order_desk import OrderDesk
 from .outbox import Outbox, Settled
@@ -42,6 +41,7 @@ from .outbox.runner import loop_runner
 from .outward import Outward
 from .pipeline import Pipeline
 from .ports import Ports
+from .protection_room import ProtectionRoom
 from .recording import Recording
 from .resolver import Resolver
 from .state_desk import StateDesk
@@ -54,14 +54,11 @@ from .user_streams import UserStreams
 from .venue_access import VenueAccess
 from .venue_modes import EVERYWHERE
 from .venues.outgoing import OutgoingRequest
-from .watch_desk import WatchDesk
-from .watchdog import Watchdog
 from .witness import Witness
 
 TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
 SWEEP_EVERY_TICKS = 40
-KEEP_WATCH_EVERY_TICKS = 240
 STOP_AFTER_ANSWER_S = 0.1
 OUTBOX_PULSE_S = 0.02
 
@@ -103,9 +100,9 @@ class Agent:
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
         self.errors = ErrorDesk(config, clock=ports.clock, on_event=self.event)
-        self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
-        self.outward = Outward(config, ports, guarded=self.decisions.guarded, on_event=self.event)
         self.hours = TradingHours(config.hours, ports.wall)
+        self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
+        self.outward = Outward(config, ports, hours=self.hours, guarded=self.decisions.guarded, on_event=self.event)
         self.upstreams = Upstreams(
             profiles=profiles_of(config),
             allow_hosts=config.agent.allow_hosts,
@@ -142,7 +139,6 @@ class Agent:
         )
         self.decisions.of(self.upstreams, self.access.reading, self.pipeline.ask)
         self._build_state()
-        self._build_doors(own_uid, allow_uids)
         self.http = HttpService(
             config,
             ports,
@@ -156,6 +152,7 @@ class Agent:
         )
         self._build_feeds(own_uid, allow_uids)
         self._build_user_streams()
+        self._build_doors(own_uid, allow_uids)
 
     def _build_orders(self) -> None:
         """What is written down of orders, asked about and queued."""
@@ -188,6 +185,7 @@ class Agent:
             operations=self.access.asking,
             ask=self._ask_venue,
             clock=ports.clock,
+            wall=ports.wall,
             on_answer=self.access.answered,
             on_event=self.event,
         )
@@ -215,9 +213,14 @@ class Agent:
             tell=self._tell_bot,
             bots=lambda: [each.bot_id for each in self.bots.primaries()],
             halt=self._halt,
+            distrust=self._distrust,
             on_event=self.event,
         )
         self.telling.listen(self.state.intake)
+
+    def _distrust(self, venue: str, why: str) -> None:
+        """The user stream was silent about something: another connection may hear more."""
+        self.user_streams.replace(venue, why)
 
     def _halt(self, venue: str, why: str) -> None:
         """The state monitor's policy: stop orders there until an operator releases it."""
@@ -250,25 +253,30 @@ class Agent:
             unheard=self.intents.unheard,
             telling=self.telling,
         )
-        self.watchdog = Watchdog(
-            config.watching(),
+        self.protection = ProtectionRoom(
+            config,
+            ports,
+            bots=self.bots,
             sessions=self._sessions,
-            probe=ports.watch_process,
-            guard=Guardian(lambda: self.intents.outbox, on_event=self.event),
-            clock=ports.clock,
-            wall=ports.wall,
+            state=self.state,
+            access=self.access,
+            upstreams=self.upstreams,
+            outbox=lambda: self.intents.outbox,
+            ask=self._ask_venue,
             on_event=self.event,
         )
-        desk = WatchDesk(self.watchdog, sessions=self._sessions, wall=ports.wall, on_event=self.event)
         self.control = ControlDoor(
             {
-                **desk.verbs(),
+                **self.protection.verbs(),
                 "status": self._verb_status,
                 "ping": self._verb_ping,
                 "stop": self._verb_stop,
                 "reset": self._verb_reset,
                 **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
                 **self.decisions.verbs(),
+                **ConnectionDesk(
+                    self.upstreams, self.feeds, self.user_streams, readers=self.feed_door.snapshot, on_event=self.event
+                ).verbs(),
                 **self.errors.verbs(),
                 **OrderDesk(
                     lambda: self.intents.outbox, clock=ports.clock, on_event=self.event, on_release=self.dispatch.kick
@@ -316,7 +324,7 @@ class Agent:
             clock=ports.clock,
             random=ports.random.random,
             ws_dial=self.outward.ws_dial,
-            ask=self._ask_venue,
+            ask=lambda *question: landing(self._ask_venue(*question), ports.loop),
             on_event=self.event,
         )
 
@@ -348,7 +356,7 @@ class Agent:
     def _open_outbox(self) -> None:
         folder = state_folder(self.paths, os.environ)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._resume_watch(Kept(folder, "watchdog"))
+        self.protection.open(folder)
         self.access.open(folder)
         self.recording.open(folder)
         own = folder.is_relative_to(self.paths.runtime)
@@ -378,33 +386,9 @@ class Agent:
             self.dispatch.ended(settled.seq)
             self.dispatch.kick()
 
-    def _resume_watch(self, kept: Kept) -> None:
-        """What an operator armed stays armed, and bots that were here are expected again."""
-        ports = self._ports
-        found, wrong = kept.read()
-        if found is not None:
-            try:
-                self.bots.adopt(self.watchdog.restore(found, same_boot=found.get("boot") == ports.boot_id))
-            except ValidationError as error:
-                wrong = kept.set_aside(str(error))
-        if wrong:
-            self.event("watchdog.forgot", {"file": str(kept.path), "why": wrong, "preset": "observe"})
-        self._watch_keeper = Keeper(
-            kept,
-            snapshot=lambda: self.watchdog.snapshot() | {"boot": ports.boot_id},
-            run_blocking=ports.run_blocking,
-            on_event=self.event,
-        )
-
     def _sessions(self) -> list[BotSession]:
+        """The bots of all doors."""
         return self.http.watched(self.bots.primaries())
-
-    def _watch(self) -> None:
-        """Look at the bots; write down what a restart has to know, and now and then the history of silences."""
-        self.watchdog.tick()
-        if self._watch_keeper and (self.watchdog.changed or self._ticks % KEEP_WATCH_EVERY_TICKS == 0):
-            self.watchdog.changed = False
-            self._watch_keeper.write()
 
     def _beat_outbox(self) -> None:
         """The outbox's and the resolver's pulse: batched outcomes, expiry, checkpoints, questions that are due."""
@@ -438,6 +422,7 @@ class Agent:
             await self.feeds.start()
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
+            self.outward.warm(self.upstreams)
         except BaseException:
             await self.stop()
             raise
@@ -468,6 +453,7 @@ class Agent:
         self._stopped = True
         self.bots.draining = True
         await self._drain()
+        await self.protection.leave()
         if self._ticker is not None:
             self._ticker.cancel()
         self.feed_door.close()
@@ -480,9 +466,7 @@ class Agent:
         for door in reversed(self._doors):
             door.close()
         await self.decisions.close()
-        if self._watch_keeper is not None:
-            self._watch_keeper.write()
-            await self._watch_keeper.close()
+        await self.protection.close()
         if self._pulse is not None:
             self._pulse.cancel()
             self.intents.outbox.close()
@@ -515,9 +499,9 @@ class Agent:
             self.lag_worst_s = max(self.lag_worst_s, late_s)
             self.bots.excuse(late_s)
             self.http.excuse(late_s)
-            self.watchdog.excuse(late_s)
+            self.protection.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
-        self._watch()
+        self.protection.tick()
         self.access.tick()
         self.decisions.tick()
         self._ticks += 1
@@ -548,8 +532,8 @@ class Agent:
             "uptime_s": round(self._ports.clock() - self._started_at, 3),
             "state": "draining" if self.bots.draining else "running",
             "grade": self.access.grade,
-            "preset": str(self.watchdog.armed.preset),
-            "watchdog": self.watchdog.status(),
+            "preset": self.protection.preset,
+            **self.protection.status(),
             "runtime_dir": str(self.paths.runtime),
             "bots": self.bots.bots(),
             "requests": dict(self.pipeline.counters),

@@ -106,6 +106,7 @@ class CircuitBreaker:
         self._lock = Lock()
         self._breaker = Breaker(settings, name=name, open_duration_s=open_duration_s)
         self._pending = self._breaker.pending
+        self._timed = self._breaker.timed
 
     # -- two steps ----------------------------------------------------------------------------------------------
 
@@ -169,7 +170,10 @@ class CircuitBreaker:
             later = iscoroutinefunction(func)
         if later:
             return self._call_later(func, args, kwargs)
-        permit, began = self._admit()
+        breaker = self._breaker
+        permit, began = breaker.free, 0.0
+        if permit is None or self._timed:  # else: closed, and no clock is needed to say so
+            permit, began = self._admit()
         try:
             result = func(*args, **kwargs)
         except BaseException as error:
@@ -177,7 +181,11 @@ class CircuitBreaker:
             raise
         if hasattr(result, "__await__"):  # not done yet: its end decides (a lambda around a coroutine, a future)
             return self._see_through(permit, began, result)
-        self._succeeded(permit, began)
+        if permit is breaker.free and not self._timed:
+            with self._lock:
+                breaker.success(permit, began)
+        else:
+            self._succeeded(permit, began)
         return result
 
     def _admit(self) -> tuple[Permit, float]:
@@ -199,13 +207,20 @@ class CircuitBreaker:
             self._tell()
 
     async def _call_later(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        permit, began = self._admit()
+        breaker = self._breaker
+        permit, began = breaker.free, 0.0
+        if permit is None or self._timed:
+            permit, began = self._admit()
         try:
             result = await func(*args, **kwargs)
         except BaseException as error:
             self._settle_error(CircuitPermit(self, permit, began), error)
             raise
-        self._succeeded(permit, began)
+        if permit is breaker.free and not self._timed:
+            with self._lock:
+                breaker.success(permit, began)
+        else:
+            self._succeeded(permit, began)
         return result
 
     async def _see_through(self, permit: Permit, began: float, result: Awaitable[Any]) -> Any:

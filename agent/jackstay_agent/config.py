@@ -7,6 +7,7 @@ reported at once, each with its line. `Config()` is a complete configuration of 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,6 +77,7 @@ class VenueSection(Section, frozen=True, kw_only=True):
 
     profile: str = ""  # default: the section's own name
     keys: KeySource | None = None  # the agent's own key; without one the venue is carried only
+    warm: bool = True  # connect when the agent starts, so that TLS is done before the first order
     user_stream: bool = True  # with a key: hear the account's own events, where the profile knows how
     live: bool = True  # the keys open a real account
     limits: dict[str, float] = {}  # the account's own allowances by budget name; 0 switches a budget off
@@ -185,6 +187,11 @@ class Config(Section, frozen=True, kw_only=True):
             self.watching()
         except ValidationError as error:
             problems.append(f"[watchdog] {error}")
+        if self.connections.local_address:
+            try:
+                ipaddress.ip_address(self.connections.local_address)
+            except ValueError as error:
+                problems.append(f"[connections] local_address: {error}; an address of this machine is expected")
         for host, route in self.upstreams.items():
             try:
                 self.endpoint_for(f"https://{host}")

@@ -137,8 +137,13 @@ class DecisionDesk:
                     "venue": each.venue,
                     **each.limiter.status(now),
                     "loops_stopped": [
-                        {"count": stop.count, "reason": stop.reason, "left_s": round(stop.retry_after_s, 3)}
-                        for _scope, _key, stop in each.loop_stop.stopped(now)
+                        {
+                            "account": account,
+                            "count": stop.count,
+                            "reason": stop.reason,
+                            "left_s": round(stop.retry_after_s, 3),
+                        }
+                        for account, _key, stop in each.loop_stop.stopped(now)
                     ],
                 }
                 for each in self._judgements()
@@ -168,8 +173,8 @@ class DecisionDesk:
         return {"opened": opened}
 
     def _lift_stops(self, args: dict[str, Any], who: PeerCredentials | None) -> dict[str, Any]:
-        why, now = reason(args), self._clock()
-        lifted = sum(each.loop_stop.release(now, each.name) for each in self._named(args))
+        why = reason(args)
+        lifted = sum(each.release_loops() for each in self._named(args))
         self._on_event("operator.loops_released", {"lifted": lifted, "why": why, "by": name_of(who)})
         return {"lifted": lifted}
 

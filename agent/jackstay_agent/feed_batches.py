@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from .core.book import BookSequence
 from .core.merge import Merge
@@ -50,6 +51,16 @@ class Topic:
         self.merge: Merge | None = None  # while more than one socket carries it
         self.book: BookSequence | None = None  # where the venue numbers its messages
         self.leaving: asyncio.TimerHandle | None = None
+
+    def snapshot(self) -> dict[str, Any]:
+        """What an operator sees of it."""
+        return {
+            "readers": self.readers,
+            "seq": self.seq,
+            "gaps": self.book.gaps if self.book is not None else 0,
+            "awaited": self.awaited,
+            "socket": self.socket.label if self.socket is not None else "",
+        }
 
 
 class Batcher:

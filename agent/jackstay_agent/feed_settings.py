@@ -6,6 +6,8 @@ Each default stands beside its reason. The words a venue speaks are in `core/dia
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from urllib.parse import quote
 
 import msgspec
 
@@ -16,7 +18,7 @@ from .core.dialect import DIALECTS, Dialect
 from .core.feed_rules import SocketRules
 from .core.heartbeat import HeartbeatRules
 from .core.redial import RedialRules
-from .transport.ws_url import check_headers, parse_ws_url
+from .transport.ws_url import check_headers, parse_stream_url
 
 ROTATION_SPREAD = 0.1
 
@@ -24,7 +26,8 @@ ROTATION_SPREAD = 0.1
 class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One ``[feeds.NAME]`` table. Times in seconds; 0 turns a rule off."""
 
-    url: str
+    url: str  # ws, wss; http, https: a long-lived answer, one message a line, $topics in it for what is wanted
+    topics_join: str = ","  # between the topics in the URL
     dialect: str = "raw"  # binance | bybit | okx | kraken | raw | template
     headers: dict[str, str] = {}
 
@@ -70,7 +73,10 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def check(self, name: str) -> None:
         """Raises ValidationError naming the key that is wrong."""
-        for key, look in (("url", lambda: parse_ws_url(self.url)), ("headers", lambda: check_headers(self.headers))):
+        for key, look in (
+            ("url", lambda: parse_stream_url(self.url)),
+            ("headers", lambda: check_headers(self.headers)),
+        ):
             try:
                 look()
             except ValidationError as error:
@@ -78,8 +84,14 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if self.dialect != "template" and self.dialect not in DIALECTS:
             known = ", ".join([*DIALECTS, "template"])
             raise ValidationError(f"feeds.{name}.dialect is {self.dialect!r}; one of {known} is expected")
-        if self.dialect == "template" and not (self.subscribe and self.topic_fields):
+        if self.dialect == "template" and not (self.topic_fields and (self.subscribe or self.topics_in_url)):
             raise ValidationError(f"feeds.{name}: dialect 'template' needs 'subscribe' and 'topic_fields'")
+        if self.is_http and self.dialect != "raw" and not self.topics_in_url:
+            raise ValidationError(
+                f"feeds.{name}.url: an HTTP stream is not asked by messages; put $topics into it, or use dialect 'raw'"
+            )
+        if self.topics_in_url and not self.is_http:
+            raise ValidationError(f"feeds.{name}.url: $topics is for http and https; a WebSocket is asked by messages")
         if self.sequence not in ("", "auto") and self.sequence not in RULES:
             raise ValidationError(
                 f"feeds.{name}.sequence is {self.sequence!r}; one of auto, {', '.join(RULES)} or nothing is expected"
@@ -96,9 +108,26 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 f"feeds.{name}: connect_timeout_s above 0 and backoff_max_s of at least backoff_min_s are expected"
             )
 
+    @property
+    def is_http(self) -> bool:
+        """A long-lived HTTP answer instead of a WebSocket."""
+        return self.url.startswith(("http://", "https://"))
+
+    @property
+    def topics_in_url(self) -> bool:
+        return "$topics" in self.url
+
+    def url_for(self, topics: Iterable[str]) -> str:
+        """What is dialled to get these topics."""
+        return (
+            self.url.replace("$topics", quote(self.topics_join.join(topics), safe=""))
+            if self.topics_in_url
+            else self.url
+        )
+
     def names(self) -> set[str]:
         """What ``[hours]`` may call this feed's venue."""
-        return {name for name in (self.venue, parse_ws_url(self.url).host) if name}
+        return {name for name in (self.venue, parse_stream_url(self.url).host) if name}
 
     def made_dialect(self) -> Dialect:
         """The dialect with this table's own words in it."""
@@ -146,5 +175,12 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         )
         redial = RedialRules(min_s=self.backoff_min_s, max_s=self.backoff_max_s, healthy_s=self.healthy_s)
         return SocketRules(
-            beats, redial, self.first_message_s, self.subscribes_per_s, text, closed_dial_s=self.closed_dial_s
+            beats,
+            redial,
+            self.first_message_s,
+            self.subscribes_per_s,
+            text,
+            closed_dial_s=self.closed_dial_s,
+            ping_interval_s=self.ping_interval_s,
+            topics_in_url=self.topics_in_url,
         )

@@ -19,13 +19,19 @@ from jackstay_protocols.errors import ExchangeError, Reason
 from .core.dialect import Dialect
 from .core.feed_rules import SocketRules
 from .core.feed_state import FeedMove, FeedState, move
+from .core.health import Health
 from .core.heartbeat import NEVER, Cadence, Due, FirstMessages, SocketClocks
-from .core.redial import DialBudget, Pace, Redial
+from .core.redial import Pace, Redial
+from .feed_reach import Reach
 from .transport.websocket import WsClosed
 
 LATE_S = 0.25  # a timer this late means that we did not run: not the venue's silence (DESIGN §3 rule 13)
 CONTROL_BYTES_MAX = 64 * 1024
 _EVENT_TOPICS_MAX = 8
+# Failures that every socket to the same host would have; a refused path or a bad certificate is one feed's own.
+UNREACHED = frozenset(
+    {Reason.DNS, Reason.REFUSED, Reason.RESET, Reason.TIMEOUT, Reason.RATE_LIMITED, Reason.BREAKER_OPEN}
+)
 HOURS_LOOK_S = 60.0  # the wall clock may be set: market hours are looked at this often at least
 _CROWD_S = 0.1  # sockets that waited for the same moment spread over this much
 
@@ -78,7 +84,7 @@ class FeedSocket:
         rules: SocketRules,
         dial: Dial,
         reader: Callable[[FeedSocket], Callable[[int, bytes], None]],
-        budget: DialBudget,
+        reach: Reach,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         random: Callable[[], float],
@@ -99,7 +105,7 @@ class FeedSocket:
         self._rules = rules
         self._dial = dial
         self._on_message = reader(self)  # the hot path: straight from the frame to the feed
-        self._budget = budget
+        self._reach = reach
         self._loop = loop
         self._clock = clock
         self._random = random
@@ -111,9 +117,12 @@ class FeedSocket:
         self._pace = Pace(rules.subscribes_per_s)
         self._first = FirstMessages(rules.first_message_s)
         self._cadence = Cadence(rules.heartbeat.cadence_factor, rules.heartbeat.cadence_min_s)
+        self.health = Health(rules.ping_interval_s)
+        self._heard_at = 0.0
         self._clocks: SocketClocks | None = None
         self._asked_at: float | None = None  # when the last wanted topic was asked for on this connection
         self._ws: WsLike | None = None
+        self._in_url: set[str] = set()  # what the last dial asked for, where the URL asks
         self._asked: dict[str, None] = {}
         self._asking: dict[int, list[str]] = {}
         self._renewing: dict[str, None] = {}  # to be left, and then asked for again
@@ -173,6 +182,10 @@ class FeedSocket:
     def heard_topic(self, topic: str) -> None:
         self._first.heard(topic)
 
+    def asks(self, topic: str) -> bool:
+        """Was this topic asked for on this connection?"""
+        return topic in self._asked
+
     def awaits(self, topic: str) -> bool:
         return self._first.waiting(topic)
 
@@ -180,6 +193,7 @@ class FeedSocket:
         """End for good; returns when the socket is gone, within the close wait."""
         task, self._task = self._task, None
         self.retiring = True
+        self._reach.left(self)
         if self._ws is not None:
             self._ws.close()
             with contextlib.suppress(TimeoutError):
@@ -195,6 +209,8 @@ class FeedSocket:
 
     def snapshot(self, now: float) -> dict[str, Any]:
         ws, clocks = self._ws, self._clocks
+        if ws is not None:
+            self.health.heard(max(ws.heard_at, clocks.data_at if clocks is not None else 0.0))
         return {
             "socket": self.label,
             "state": str(self.state),
@@ -207,6 +223,8 @@ class FeedSocket:
             "latency_ms": ws.latency_s * 1e3 if ws is not None and ws.latency_s is not None else None,
             "last_error": self.last_error,
             "closed": self.closed,
+            "loss": self.health.loss,
+            "quality": self.health.quality(now, connected=ws is not None and ws.is_open),
         }
 
     # ------------------------------------------------------------ the task
@@ -214,9 +232,11 @@ class FeedSocket:
     async def _live(self) -> None:
         while True:
             await self._until_wanted()
-            while (wait_s := self._budget.wait_s(self._clock())) > 0:  # others wait for the same place: look again
+            await self._reach.turn(self)
+            while (wait_s := self._reach.budget.wait_s(self._clock())) > 0:  # others wait for the same: look again
                 await self._pause(wait_s + self._random() * _CROWD_S)
             if not self.topics:
+                self._reach.left(self)
                 continue
             delay_s = await self._one_connection()
             if self.retiring:
@@ -226,6 +246,7 @@ class FeedSocket:
             if self.state is FeedState.BACKOFF:
                 await (self._rest(delay_s) if self.closed else self._pause(delay_s))
                 if not self.topics:
+                    self._reach.left(self)
                     self._move(FeedMove.UNWANTED)
 
     async def _until_wanted(self) -> None:
@@ -264,10 +285,14 @@ class FeedSocket:
     async def _one_connection(self) -> float:
         """Dial, serve until it ends; seconds to wait before the next dial."""
         self._move(FeedMove.DIAL)
-        self._budget.take(self._clock())
+        self._in_url = set(self.topics)
+        self._reach.budget.take(self._clock())
+        self._reach.attempts += 1
         try:
             ws = await self._dial(self._on_message)
         except ExchangeError as error:
+            if error.reason in UNREACHED:
+                self._reach.failed(self)
             self.failures += 1
             self.last_error = str(error)
             self._move(FeedMove.LOST)
@@ -275,6 +300,7 @@ class FeedSocket:
             fields = {"error": str(error), "reason": str(error.reason), "retry_in_s": delay_s}
             self._event("feed.dial_failed", fields)
             return delay_s
+        self._reach.succeeded()
         self._opened(ws)
         try:
             closed = await ws.wait_closed()
@@ -310,6 +336,8 @@ class FeedSocket:
         if self.lost_at is None:
             self.lost_at = now
         self.last_error = closed.detail or closed.reason or f"closed with {closed.code}"
+        if closed.reason == Reason.TIMEOUT:
+            self.health.missed()
         self._move(FeedMove.LOST)
         if self.retiring and closed.by == "us":
             return 0.0
@@ -337,6 +365,12 @@ class FeedSocket:
             ws.close(detail="no topic is wanted any more")
             return
         now = self._clock()
+        if self._rules.topics_in_url:
+            self._mark_asked([topic for topic in self.topics if topic in self._in_url], now)
+            self._plan_check()
+            if len(self._asked) < len(self.topics):
+                self._owner.socket_old(self, "its topics changed")
+            return
         if self._dialect.one_topic or not self._dialect.subscribe:
             self._mark_asked(list(self.topics), now)
             self._plan_check()
@@ -452,6 +486,9 @@ class FeedSocket:
         clocks, now = self._clocks, self._clock()
         if clocks is None or self._ws is None or not self._ws.is_open:
             return
+        if self._ws.heard_at > self._heard_at and self._ws.latency_s is not None:
+            self._heard_at = self._ws.heard_at
+            self.health.answered(now, self._ws.latency_s)  # a pong came since the last look
         late_s = now - self._check_at
         if late_s > LATE_S:
             clocks.excuse(late_s)  # first let the loop read what waits in the socket

@@ -19,6 +19,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from jackstay_protocols.errors import Reason, Refused, ValidationError
 
@@ -28,11 +29,13 @@ from .core.feed_state import FeedState
 from .core.merge import Merge
 from .core.redial import DialBudget
 from .feed_batches import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Batcher, Publish, Topic
+from .feed_reach import Reach
 from .feed_routes import FeedRoutes
 from .feed_settings import FeedSettings
 from .feed_socket import FeedSocket, WsLike
 from .trading_hours import TradingHours
 from .transport.websocket import WsClosed, WsSettings
+from .transport.ws_url import parse_stream_url
 
 __all__ = ["BATCH_BYTES_MAX", "BATCH_FRAMES_MAX", "Feed", "FeedManager", "FeedSettings", "WsDial"]
 
@@ -83,7 +86,7 @@ class Feed:
         self._manager = manager
         self._batcher = manager.batcher
         self._routes = FeedRoutes(self.dialect, manager.batcher, unrouted=self._unrouted, gap=self._gap)
-        self._budget = DialBudget(settings.dials_max, settings.dial_window_s)
+        self._reach = manager.reach_of(settings)
         self._retired: dict[str, int] = {}  # last numbers of topics that were left, so that they go on counting
         self._twins: dict[FeedSocket, FeedSocket] = {}  # both ways, in a redundant feed
         self._rotations: dict[FeedSocket, Rotation] = {}  # by the old socket
@@ -218,7 +221,7 @@ class Feed:
 
         async def dial(on_message: Callable[[int, bytes], None]) -> WsLike:
             return await manager.ws_dial(
-                settings.url,
+                settings.url_for(socket.topics),
                 on_message=on_message,
                 on_close=_ignore,
                 headers=settings.headers,
@@ -233,7 +236,7 @@ class Feed:
             rules=settings.rules(self.dialect, manager.random()),
             dial=dial,
             reader=self._routes.reader,
-            budget=self._budget,
+            reach=self._reach,
             loop=manager.loop,
             clock=manager.clock,
             random=manager.random,
@@ -280,10 +283,19 @@ class Feed:
 
     def socket_old(self, socket: FeedSocket, why: str) -> None:
         """The socket's end is near: make before break."""
-        if socket in self._twins:
+        if any(rotation.new is socket for rotation in self._rotations.values()):
+            self._manager.loop.call_later(TWIN_WAIT_S, self.socket_old, socket, why)  # it has not taken over itself
+        elif socket in self._twins:
             self._replace_twin(socket, why)
         elif socket not in self._rotations and not socket.retiring and socket.topics:
             self._rotate(socket, why)
+
+    def rotate(self, label: str) -> bool:
+        for socket in self._all_sockets():
+            if socket.label == label:
+                self.socket_old(socket, "an operator asked")
+                return True
+        return False
 
     def socket_ended(self, socket: FeedSocket) -> None:
         """A retiring socket's line ended before its successor had taken over."""
@@ -323,11 +335,14 @@ class Feed:
         rotation = self._rotations[old] = Rotation(old, new, self._manager.clock())
         topics = [self.topics[stream] for stream in old.topics]
         for topic in topics:
-            topic.merge = Merge()
-            topic.merge.join(old)
-            topic.merge.join(new)
             topic.socket = new
-            self._routes.carry(old, topic)
+            if old.asks(topic.stream):
+                topic.merge = Merge()
+                topic.merge.join(old)
+                topic.merge.join(new)
+                self._routes.carry(old, topic)
+            else:  # it never came on the old one: nothing to merge
+                self._routes.drop(old, topic)
             self._routes.carry(new, topic)
         new.add([topic.stream for topic in topics])
         fields = {"feed": self.name, "socket": old.label, "successor": new.label, "why": why, "topics": len(topics)}
@@ -405,7 +420,8 @@ class Feed:
         return {
             "feed": self.name,
             "dialect": self.dialect.name,
-            "topics": {topic.full: {"readers": topic.readers, "seq": topic.seq} for topic in self.topics.values()},
+            "url": place_of(self.settings.url),
+            "topics": {topic.full: topic.snapshot() for topic in self.topics.values()},
             "sockets": [socket.snapshot(now) for socket in self._all_sockets()],
             "rotated": self.rotated,
             "unrouted": self.unrouted,
@@ -419,6 +435,12 @@ class Feed:
             if rotation.timer is not None:
                 rotation.timer.cancel()
         await asyncio.gather(*(socket.close() for socket in self._all_sockets()), *self._closing)
+
+
+def place_of(url: str) -> str:
+    """Scheme, host and port: paths may hold secrets."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _ignore(closed: WsClosed) -> None:
@@ -447,7 +469,19 @@ class FeedManager:
         self.ws_dial = ws_dial
         self.on_event = on_event
         self.batcher = Batcher(loop=loop, clock=clock, publish=publish)
+        self._reaches: dict[str, Reach] = {}
         self._feeds = {name: Feed(name, settings, self) for name, settings in feeds.items()}
+
+    def reach_of(self, settings: FeedSettings) -> Reach:
+        """The host's, shared by its feeds; the strictest of their dial budgets holds for all of them."""
+        host = parse_stream_url(settings.url).place
+        budget = DialBudget(settings.dials_max, settings.dial_window_s)
+        reach = self._reaches.get(host)
+        if reach is None:
+            reach = self._reaches[host] = Reach(budget, self.random)
+        elif 0 < budget.per_s() < reach.budget.per_s() or reach.budget.attempts_max == 0:
+            reach.budget = budget
+        return reach
 
     def names(self) -> list[str]:
         return sorted(self._feeds)
@@ -469,6 +503,10 @@ class FeedManager:
 
     async def start(self) -> None:
         """Nothing is dialled before a reader asks; here so that the composition root starts all parts alike."""
+
+    def rotate(self, label: str) -> bool:
+        """Have a successor take over from this socket; False when there is none of that name."""
+        return any(feed.rotate(label) for feed in self._feeds.values())
 
     def status(self) -> dict[str, Any]:
         """Feed name -> its topics, sockets and counts, for status."""

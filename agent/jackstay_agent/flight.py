@@ -42,6 +42,26 @@ class Reply(Generic[T]):
         return self._value  # type: ignore[return-value]
 
 
+def landing(work: Coroutine[Any, None, T], loop: asyncio.AbstractEventLoop) -> asyncio.Future[T]:
+    """What the coroutine gives, for an asyncio task to await: a task cannot wait for a `Reply` itself.
+
+    Who cancels the future no longer hears of it; the coroutine goes on to its end.
+    """
+    landed: asyncio.Future[T] = loop.create_future()
+
+    async def fly() -> None:
+        value = await work
+        if not landed.done():
+            landed.set_result(value)
+
+    def fail(error: BaseException) -> None:
+        if not landed.done():
+            landed.set_exception(error)
+
+    Flight(fly(), fail).step()
+    return landed
+
+
 class Flight:
     """A coroutine under way. ``failed`` hears of an exception that escaped it; it is a bug in the pipeline."""
 

@@ -1,30 +1,99 @@
 """Acts on a bot's orders in its stead, within what the operator armed: the watchdog's hands (DESIGN §5 Protection).
 
-Holds queued entries in the outbox and lets them go again. Refuses to know why; the watchdog says when.
+Holds queued entries in the outbox; cancels open orders one by one, nearest the market first, through the de-risking
+lane. What is open is asked of the venue; where it does not answer, what the evidence shows as open is cancelled all the
+same, because a cancel by id harms nothing. It goes on until the venue shows none of these classes any more, looks again
+while the bot stays as it is (an order under way may arrive late), and stops when the watchdog says so.
+
+Touches only what is proved to be the bot's own (`OwnOrders`), and nothing of the classes that protection never reaches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from jackstay_protocols.errors import Lane
 from jackstay_protocols.types import OrderClass
 
 from .core.intent import State
-from .core.protection import HoldScope
+from .core.protection import HoldScope, OpenOrder, choose
+from .flight import Flight, Reply
 from .outbox import Outbox
 
 EventSink = Callable[[str, dict[str, Any]], None]
+AT_ONCE_MAX = 8  # cancels under way at once: a storm is paced by the venue's limits, not by a burst of ours
+CONFIRM_AFTER_S = 0.1  # lists lag behind cancels
+RETRY_FIRST_S = 0.25
+RETRY_MAX_S = 5.0
+LOOK_AGAIN_S = 10.0
+NAMES_MAX = 200  # in one event
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A bot's open orders; ``silent``: venues that did not answer, with the reason. Theirs are from the evidence."""
+
+    orders: list[OpenOrder]
+    silent: dict[str, str] = field(default_factory=dict)
+
+
+class OwnOrders(Protocol):
+    """Which open orders are proved to be a bot's, and the way to cancel one (own_orders.py)."""
+
+    async def find(self, bot_id: str) -> Found:
+        """Asked of every venue where the agent can."""
+
+    async def cancel(self, order: OpenOrder) -> str:
+        """Why not; "" when the venue took it, or has nothing open under that id."""
+
+    def known(self, bot_id: str) -> list[OpenOrder]:
+        """Open as far as the evidence shows, without asking."""
+
+
+@dataclass(slots=True)
+class Job:
+    """The cancelling for one bot; ``rung`` is what it waits for between two looks."""
+
+    bot_id: str
+    classes: frozenset[OrderClass]
+    why: str
+    began_at: float
+    stopped: bool = False
+    rung: Reply[None] | None = None
+    cancelled: dict[tuple[str, str, str, str], OpenOrder] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    told: bool = False
+
+    def stop(self) -> None:
+        """It is no longer wanted: what is not cancelled yet stays."""
+        self.stopped = True
+        if self.rung is not None:
+            self.rung.set(None)
 
 
 class Guardian:
-    """`watchdog.Guard` over the outbox."""
+    """`watchdog.Guard` over the outbox and the bots' own orders. ``wake(seconds, callback)`` gives a timer."""
 
-    def __init__(self, outbox: Callable[[], Outbox], *, on_event: EventSink) -> None:
+    def __init__(
+        self,
+        outbox: Callable[[], Outbox],
+        own: OwnOrders,
+        *,
+        clock: Callable[[], float],
+        wake: Callable[[float, Callable[[], None]], Any],
+        on_event: EventSink,
+    ) -> None:
         self._outbox = outbox
+        self._own = own
+        self._clock = clock
+        self._wake = wake
         self._on_event = on_event
         self._held: dict[str, set[int]] = {}
+        self._jobs: dict[str, Job] = {}
+
+    # ---- holding
 
     def hold(self, bot_id: str, scope: HoldScope, why: str) -> None:
         """Its queued entries stay where they are; what reduces risk goes on."""
@@ -42,13 +111,156 @@ class Guardian:
         released = [seq for seq in held if self._outbox().hold(seq, False)]
         self._on_event("protect.released", {"bot": bot_id, "entries": len(released)})
 
+    def open_orders(self, bot_id: str) -> dict[OrderClass, int]:
+        counts: dict[OrderClass, int] = {}
+        for each in self._own.known(bot_id):
+            counts[each.order_class] = counts.get(each.order_class, 0) + 1
+        return counts
+
+    # ---- cancelling
+
     def cancel(self, bot_id: str, classes: frozenset[OrderClass], why: str, *, act: bool) -> None:
-        """Not armed in this version: only told."""
-        self._on_event("would.cancel", {"bot": bot_id, "classes": sorted(map(str, classes)), "why": why})
+        """Begin, or go on with other classes; ``act`` False: look once and tell what it would be."""
+        self.stop_cancelling(bot_id)
+        job = Job(bot_id, classes, why, self._clock())
+        if act:
+            self._jobs[bot_id] = job
+            self._fly(self._cancelling(job), job)
+        else:
+            self._fly(self._would_cancel(job), job)
 
     def stop_cancelling(self, bot_id: str) -> None:
-        """Nothing is under way."""
+        job = self._jobs.pop(bot_id, None)
+        if job is not None:
+            job.stop()
 
-    def open_orders(self, bot_id: str) -> dict[OrderClass, int]:
-        """Orders that are journaled and whose end is not known here."""
-        return {}
+    def status(self) -> dict[str, Any]:
+        """What is under way, by bot."""
+        return {
+            bot_id: {
+                "classes": sorted(map(str, job.classes)),
+                "cancelled": len(job.cancelled),
+                "refused": dict(job.refused),
+                "for_s": round(self._clock() - job.began_at, 3),
+            }
+            for bot_id, job in self._jobs.items()
+        }
+
+    async def _would_cancel(self, job: Job) -> None:
+        found = await self._own.find(job.bot_id)
+        chosen = choose(found.orders, job.classes)
+        self._on_event(
+            "would.cancel",
+            {
+                "bot": job.bot_id,
+                "why": job.why,
+                "ids": _names(chosen.cancel),
+                "listed": _names(chosen.listed),
+                "silent": found.silent,
+            },
+        )
+
+    async def _cancelling(self, job: Job) -> None:
+        pause_s = RETRY_FIRST_S
+        while not job.stopped:
+            found = await self._own.find(job.bot_id)
+            chosen = choose(found.orders, job.classes)
+            if job.stopped:
+                break
+            if chosen.cancel:
+                job.told = False
+                self._tell_plan(job, chosen.cancel, chosen.listed, found)
+                await self._cancel_each(job, chosen.cancel)
+            elif not found.silent and not job.told:
+                self._tell_done(job, chosen.listed)
+            if found.silent or job.refused:
+                await self._pause(job, pause_s)
+                pause_s = min(2 * pause_s, RETRY_MAX_S)
+            else:
+                pause_s = RETRY_FIRST_S
+                await self._pause(job, CONFIRM_AFTER_S if chosen.cancel else LOOK_AGAIN_S)
+        if job.cancelled and not job.told:  # the bot is back before it was done: what it no longer has
+            self._on_event("protect.stopped", {"bot": job.bot_id, "cancelled": _names(job.cancelled.values())})
+
+    async def _cancel_each(self, job: Job, orders: tuple[OpenOrder, ...]) -> None:
+        """A few at a time, in order; ends when each has its answer or the job is stopped."""
+        waiting, under_way, all_done = list(reversed(orders)), [0], Reply[None]()
+        job.refused.clear()
+
+        async def one(order: OpenOrder) -> None:
+            no = await self._own.cancel(order)
+            under_way[0] -= 1
+            if no:
+                job.refused[order.name] = no
+            else:
+                job.cancelled[order.key] = order
+            fill()
+
+        def fill() -> None:
+            while waiting and under_way[0] < AT_ONCE_MAX and not job.stopped:
+                under_way[0] += 1
+                self._fly(one(waiting.pop()), job)
+            if not under_way[0] and (not waiting or job.stopped):
+                all_done.set(None)
+
+        fill()
+        await all_done
+        if job.refused and not job.stopped:
+            self._on_event("protect.refused", {"bot": job.bot_id, "orders": dict(list(job.refused.items())[:20])})
+
+    def _tell_plan(self, job: Job, going: tuple[OpenOrder, ...], listed: tuple[OpenOrder, ...], found: Found) -> None:
+        new = [each for each in going if each.key not in job.cancelled]
+        if not new:
+            return  # asked again because the list still shows them
+        self._on_event(
+            "protect.cancelling",
+            {
+                "bot": job.bot_id,
+                "why": job.why,
+                "ids": _names(new),
+                "listed": _names(listed),
+                "silent": found.silent,
+            },
+        )
+
+    def _tell_done(self, job: Job, listed: tuple[OpenOrder, ...]) -> None:
+        """The venue itself shows none of these classes any more."""
+        job.told = True
+        self._on_event(
+            "protect.done",
+            {
+                "bot": job.bot_id,
+                "cancelled": _names(job.cancelled.values()),
+                "count": len(job.cancelled),
+                "listed": _names(listed),
+                "took_s": round(self._clock() - job.began_at, 3),
+            },
+        )
+
+    # ---- inside
+
+    async def _pause(self, job: Job, seconds: float) -> None:
+        """So long, or until the job is stopped."""
+        if job.stopped:
+            return
+        rung = job.rung = Reply()
+        timer = self._wake(seconds, lambda: rung.set(None))
+        await rung
+        job.rung = None
+        timer.cancel()
+
+    def _fly(self, work: Coroutine[Any, Any, None], job: Job) -> None:
+        Flight(work, lambda error: self._broken(job, error)).step()
+
+    def _broken(self, job: Job, error: BaseException) -> None:
+        """A fault of ours: told, and tried again: the bot's orders are still there."""
+        self._on_event("protect.broken", {"bot": job.bot_id, "error": f"{type(error).__name__}: {error}"})
+        if self._jobs.get(job.bot_id) is job:
+            job.stop()
+            again = Job(job.bot_id, job.classes, job.why, self._clock())
+            self._jobs[job.bot_id] = again
+            self._wake(RETRY_MAX_S, lambda: None if again.stopped else self._fly(self._cancelling(again), again))
+
+
+def _names(orders: Any) -> list[str]:
+    return [each.name for each in orders][:NAMES_MAX]

@@ -60,6 +60,7 @@ class Door(NamedTuple):
 
     ask: Ask
     breaker: Breaker
+    account: str  # the alias of its API key
 
 
 class Judgement:
@@ -138,7 +139,7 @@ class Judgement:
                 if (route.orders if counts_orders else route.weight)
             ]
             ask = Ask(route.lane, tuple(charges), tuple(gates))
-            found = self._doors[place] = Door(ask, self.breakers[breaker or breaker_class(route, key)])
+            found = self._doors[place] = Door(ask, self.breakers[breaker or breaker_class(route, key)], key)
         return found
 
     def acquire(self, door: Door, route: Route) -> Permit | BreakerRefusal:
@@ -175,11 +176,14 @@ class Judgement:
             fields.append(repr(body[:2048]))
         return (path, *sorted(fields))
 
-    def loop_refusal(self, key: Callable[[], tuple[str, ...]]) -> tuple[str, float] | None:
-        """(message, retry after) when this very order was refused too often; ``key`` is made only if needed."""
+    def loop_refusal(self, account: str, key: Callable[[], tuple[str, ...]]) -> tuple[str, float] | None:
+        """(message, retry after) when this very order was refused too often; ``key`` is made only if needed.
+
+        ``account``: the alias of the API key; what another account does right changes nothing for this one.
+        """
         if not self._rejects_seen:
             return None
-        stopped = self.loop_stop.refusal(self._clock(), self.name, key())
+        stopped = self.loop_stop.refusal(self._clock(), account, key())
         if stopped is None:
             return None
         message = (
@@ -233,16 +237,22 @@ class Judgement:
             )
         self.tell()
 
-    def order_answered(self, key: tuple[str, ...], verdict: Verdict, *, rejected: bool) -> None:
+    def order_answered(self, account: str, key: tuple[str, ...], verdict: Verdict, *, rejected: bool) -> None:
         """Feed the loop stop: an equal reject counts, anything accepted clears."""
         now = self._clock()
         if rejected:
             self._rejects_seen = True
-            if self.loop_stop.rejected(now, self.name, key, verdict.code or verdict.cause):
+            if self.loop_stop.rejected(now, account, key, verdict.code or verdict.cause):
                 self._on_event("loop.stopped", {"upstream": self.name, "reason": verdict.code or verdict.cause})
         elif self._rejects_seen:
-            self.loop_stop.succeeded(now, self.name)
-            self._rejects_seen = False
+            self.loop_stop.succeeded(now, account)
+            self._rejects_seen = not self.loop_stop.idle
+
+    def release_loops(self) -> int:
+        """An operator's word for every account: how many stops it lifted."""
+        now = self._clock()
+        accounts = {scope for scope, _key, _stop in self.loop_stop.stopped(now)}
+        return sum(self.loop_stop.release(now, account) for account in accounts)
 
     def give_back(self, door: Door, permit: Permit, room: Admit) -> None:
         """Admitted and not sent: neither success nor failure (DESIGN §3 rule 12)."""
@@ -306,7 +316,7 @@ class Judgement:
         for breaker in self.breakers.values():
             if breaker.state is not BreakerState.CLOSED:
                 breaker.force(BreakerState.CLOSED, now, why="reset by an operator")
-        released = self.loop_stop.release(now, self.name)
+        released = self.release_loops()
         self.tell()
         return {"breakers_were": before, "gates_opened": opened, "loops_released": released}
 

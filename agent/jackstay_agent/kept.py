@@ -79,6 +79,7 @@ class Keeper:
         self._on_event = on_event
         self._task: asyncio.Future[Any] | None = None
         self._again = False
+        self._waiting: list[asyncio.Future[str]] = []
         self.fault = ""  # why the last write failed; the next call tries again
 
     def write(self) -> None:
@@ -89,6 +90,13 @@ class Keeper:
         self._again = False
         self._task = asyncio.ensure_future(self._run_blocking(self.kept.write, self._snapshot()))
         self._task.add_done_callback(self._written)
+
+    def on_disk(self) -> asyncio.Future[str]:
+        """Write, and hear when the disk has the state of now: "", or why it has not."""
+        waiter: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self.write()
+        return waiter
 
     async def close(self) -> None:
         """The last state is on the disk, or cannot be."""
@@ -106,3 +114,8 @@ class Keeper:
         self.fault = "" if error is None else str(error)
         if self._again and error is None:
             self.write()
+            return
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(self.fault)

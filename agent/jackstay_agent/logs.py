@@ -62,10 +62,26 @@ WARNINGS = frozenset(
         "bot.dead",
         "would.cancel",
         "watchdog.forgot",
+        "protect.cancelling",
+        "protect.refused",
+        "deadman.will_fire",
+        "deadman.lapsed",
+        "deadman.renewal_failed",
+        "deadman.forgot",
         "state.unwritten",
     }
 )
-ERRORS = frozenset({"request.broken", "resolver.broken", "queue.broken", "state.broken", "agent.stop_timeout"})
+ERRORS = frozenset(
+    {
+        "protect.broken",
+        "deadman.broken",
+        "request.broken",
+        "resolver.broken",
+        "queue.broken",
+        "state.broken",
+        "agent.stop_timeout",
+    }
+)
 
 
 def make_logger(level: str, form: str) -> Any:

@@ -158,7 +158,7 @@ class Pipeline:
                     self._answer_refusal(call, wire_refusal(written, way.upstream.host))
                     return
                 begun = written
-            self._telling.admitted(call.asked, () if begun is None else begun.seqs)
+            self._telling.admitted(call.asked, () if begun is None else begun.seqs, intents)
             started_at = self._clock()
             result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
@@ -174,7 +174,7 @@ class Pipeline:
             self.counters["retries"] += 1
             state = again.state
             await self._admission.until(again.at)
-        self._learn(judgement, way, call, verdict)
+        self._learn(judgement, door, way, call, verdict)
         response = response_of(result, verdict, self._clock() - call.arrived_at, state.attempts)
         if begun is not None:
             if verdict.outcome is Outcome.UNKNOWN:
@@ -265,12 +265,12 @@ class Pipeline:
         own.asked = self._telling.asked(
             request, way, intent.bot_id, int(intent.request_id), started_at, account=key, operations=reading
         )
-        self._telling.admitted(own.asked, begun.seqs)
+        self._telling.admitted(own.asked, begun.seqs, begun.intents)
         result = await self._send(own, way, started_at + answer_within_s, signer)
         verdict = self._classify(way, result)
         self._record(judgement, door, leave, way, own, key, verdict, started_at, result)
         self._witnessed(way, request, result, started_at)
-        self._learn(judgement, way, own, verdict)
+        self._learn(judgement, door, way, own, verdict)
         return Carried(verdict, result, begun)
 
     # ---- the agent's own questions
@@ -428,12 +428,12 @@ class Pipeline:
         asked = _outgoing(way, request)
         self._witness.heard(self._access.reading(venue), venue, asked, result, asked_at)
 
-    def _learn(self, judgement: Judgement, way: Way, call: Call | Own, verdict: Verdict) -> None:
+    def _learn(self, judgement: Judgement, door: Door, way: Way, call: Call | Own, verdict: Verdict) -> None:
         """Equal business rejects in a row are a loop (DESIGN §3 rule 9)."""
         if way.route.is_order and verdict.outcome in (Outcome.REJECTED, Outcome.OK):
             rejected = verdict.outcome is Outcome.REJECTED
             order = _order_key(judgement, way, call) if rejected else ()
-            judgement.order_answered(order, verdict, rejected=rejected)
+            judgement.order_answered(door.account, order, verdict, rejected=rejected)
 
     # ---- 11
 

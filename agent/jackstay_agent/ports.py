@@ -26,6 +26,7 @@ from .core.liveness import Process
 from .gateway.door import Door, DoorLike
 from .logs import make_logger
 from .transport.dial import dial, resolve
+from .transport.line_stream import line_stream_connect
 from .transport.websocket import ws_connect
 
 
@@ -65,6 +66,7 @@ class Ports:
     pid: int
     make_logger: Callable[[str, str], Any] = make_logger  # by level and format
     listen: Callable[..., Awaitable[Any]] | None = None  # stream sockets; None: this world has no http.sock
+    line_dial: Callable[..., Awaitable[Any]] = line_stream_connect  # long-lived HTTP answers
     close: Callable[[], None] = lambda: None
     watch_process: Callable[[int], Callable[[], Process]] = lambda _pid: lambda: Process.INVISIBLE
 

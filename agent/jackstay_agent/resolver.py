@@ -19,13 +19,14 @@ from .core.classify import Cause, Verdict
 from .core.evidence import Evidence, Finding, Source, countable_at
 from .core.verdict import unknown_of
 from .flight import Flight
+from .list_search import ListSearch, context_of
 from .outbox import Intent, Outbox, Unknown
 from .transport.http import HttpAnswer, HttpFailure
 from .venues.answers import NotFound, OrderState
 from .venues.operations import Lookup, Operations
 from .venues.outgoing import OutgoingRequest
 
-Told = tuple[Evidence, "HttpAnswer | None"]
+Told = tuple[Evidence, "OrderState | None"]
 Ask = Callable[[str, OutgoingRequest, float], Awaitable["HttpAnswer | HttpFailure | None"]]
 
 FIRST_S = 0.15  # after it became unknown: most replies that were lost belong to orders that are there already
@@ -45,6 +46,7 @@ class Resolver:
         operations: Callable[[str], Operations | None],
         ask: Ask,
         clock: Callable[[], float],
+        wall: Callable[[], float],
         on_answer: Callable[[str, object], None],
         on_event: Callable[[str, dict[str, Any]], None],
     ) -> None:
@@ -54,18 +56,18 @@ class Resolver:
         self._clock = clock
         self._on_answer = on_answer
         self._on_event = on_event
+        self._lists = ListSearch(outbox, ask=ask, clock=clock, wall=wall, on_answer=on_answer)
         self._next: dict[int, tuple[float, float]] = {}  # seq -> (when to ask next, the pause after that)
         self._asking: set[int] = set()
         self.asked = 0
 
     def can_ask(self, intent: Intent) -> bool:
-        """Whether the venue can be asked about this one: a key is here, the profile says how, the order has an id."""
+        """Whether the venue can be asked about this one: a key is here, and the profile says how it is found."""
         operations = self._operations(intent.venue)
-        return (
-            operations is not None
-            and bool(intent.client_order_id)
-            and operations.lookup(intent.family).how == "by_client_id"
-        )
+        if operations is None:
+            return False
+        lookup = operations.lookup(intent.family)
+        return by_id(intent, lookup) or by_lists(intent, lookup)
 
     def doubted(
         self, intent: Intent, verdict: Verdict, result: HttpAnswer | HttpFailure, operations: Operations | None
@@ -120,8 +122,11 @@ class Resolver:
 
     async def _question(self, unknown: Unknown, operations: Operations, lookup: Lookup) -> None:
         try:
-            evidence, answer = await self._asked_all(unknown, operations, lookup.ask)
-            status, reply = (answer.status, answer.body) if answer is not None else (None, b"")
+            if by_id(unknown.intent, lookup):
+                evidence, order = await self._asked_all(unknown, operations, lookup.ask)
+            else:
+                evidence, order = await self._lists.search(unknown, operations, lookup)
+            status, reply = (200, operations.as_placed(order)) if order is not None else (None, b"")
             settled = self._outbox().resolve(unknown.seq, evidence, lookup.patience, status=status, reply=reply)
             if settled is None or settled.final:
                 self._next.pop(unknown.seq, None)
@@ -134,16 +139,16 @@ class Resolver:
         """One round: it exists if any place has it, and is not found only if every place says so."""
         told: list[Evidence] = []
         for name in names:
-            evidence, answer = await self._asked(unknown, operations, name)
+            evidence, order = await self._asked(unknown, operations, name)
             if evidence.finding is Finding.EXISTS:
-                return evidence, answer
+                return evidence, order
             told.append(evidence)
         return next((each for each in told if each.finding is Finding.NO_ANSWER), told[0]), None
 
     async def _asked(self, unknown: Unknown, operations: Operations, name: str) -> Told:
         intent, asked_at = unknown.intent, self._clock()
         nothing = Evidence(Source.QUERY, Finding.NO_ANSWER, asked_at, intent.family)
-        wanted = {"symbol": intent.symbol, "client_id": intent.client_order_id}
+        wanted = {**context_of(intent), "symbol": intent.symbol, "client_id": intent.client_order_id}
         try:
             question = operations.request(name, family=intent.family, **wanted)
         except ValidationError as error:
@@ -167,7 +172,7 @@ class Resolver:
                 status=str(answer.status),
                 created_at=created_at,
             )
-            return evidence, result
+            return evidence, answer
         if isinstance(answer, NotFound):
             return Evidence(Source.QUERY, Finding.NOT_FOUND, asked_at, intent.family), None
         self._on_answer(intent.venue, answer)
@@ -186,3 +191,13 @@ class Resolver:
         self._asking.discard(seq)
         self._next[seq] = (self._clock() + PAUSE_MAX_S, PAUSE_MAX_S)
         self._on_event("resolver.broken", {"seq": seq, "error": f"{type(error).__name__}: {error}"})
+
+
+def by_id(intent: Intent, lookup: Lookup) -> bool:
+    """It is found by the id it was sent with."""
+    return bool(intent.client_order_id) and lookup.how == "by_client_id"
+
+
+def by_lists(intent: Intent, lookup: Lookup) -> bool:
+    """It can only be recognised among those the venue lists: it has no id, or the venue is not asked by one."""
+    return bool(intent.fields) and bool(lookup.lists) and lookup.how != "none"

@@ -74,6 +74,7 @@ class Checks:
         self.foreign: dict[str, int] = {}
         self._strangers: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self.learned = 0
+        self._named = False
 
     # ---- orders and fills
 
@@ -86,14 +87,18 @@ class Checks:
         listed = await p.pulling.open_orders(operations)
         if isinstance(listed, Silence):
             return [unverifiable("orders", venue, listed.why)]
-        own, suspects = await self._sorted_out(operations, listed)
+        own, suspects = await self.sort_out(operations, listed)
         fills = await self.pull_fills(operations)
         known = {id(each): each for each in p.books.live(venue)}
         known |= {id(each): each for shown in own if (each := p.books.find(shown)) is not None}
         in_doubt = doubts(known.values(), own, look)
         if in_doubt or suspects or p.fills.waiting:
             await p.pause(p.settings.settle_s)
+        self._named = False
         found = await self._settled(operations, in_doubt, look)
+        if self._named and not fills:  # trades of an order whose id was not known could not be called its own
+            fills = await self.pull_fills(operations)
+            await p.pause(p.settings.settle_s)
         found += await self._orphans(operations, suspects)
         found += await p.fills.judge()
         found += fills
@@ -104,7 +109,7 @@ class Checks:
             stream.complete = True
         return found
 
-    async def _sorted_out(self, operations: Operations, listed: list[Order]) -> tuple[list[Order], list[Order]]:
+    async def sort_out(self, operations: Operations, listed: list[Order]) -> tuple[list[Order], list[Order]]:
         """The venue's open orders: those we know, and those that look like ours and that nobody knows."""
         p, venue = self._p, operations.profile.name
         own: list[Order] = []
@@ -160,6 +165,7 @@ class Checks:
             if isinstance(answer, Silence):
                 found.append(unverifiable("orders", operations.profile.name, answer.why, subject=now_known.name))
                 continue
+            self._named = p.books.identify(answer) or self._named
             settled = settle(doubt, p.books.find(doubt.known), answer, look)
             if settled.learn is not None:
                 self.learned += 1

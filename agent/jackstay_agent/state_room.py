@@ -26,7 +26,7 @@ from .config import Config, profiles_of
 from .core.account import Order
 from .core.check_schedule import CheckSchedule
 from .core.discrepancy import Discrepancy, Kind
-from .flight import Flight
+from .flight import landing
 from .outbox import Outbox
 from .ports import Ports
 from .state_check import Checks, Parts, unverifiable
@@ -44,6 +44,7 @@ RESEND_EVERY_S = 30.0
 COMPACT_EVERY_S = 3_600.0
 ROWS_PER_LOOK = 5_000
 HISTORY_LOADED = 500
+UNTOLD = (Kind.STATUS, Kind.QUANTITY, Kind.FILL_MISSING)  # what a stream that lives would have told
 VENUE_PARTS = ("orders", "positions", "balances")
 
 
@@ -61,12 +62,14 @@ class StateRoom:
         tell: Callable[[str, Message], bool],
         bots: Callable[[], Sequence[str]],
         halt: Callable[[str, str], None],
+        distrust: Callable[[str, str], None],
         on_event: EventSink,
     ) -> None:
         self._config, self._access, self._outbox, self._ask = config, access, outbox, ask
         clock, wall = ports.clock, ports.wall
         self._clock, self._wall, self._random, self._loop = clock, wall, ports.random.random, ports.loop
         self._store, self._on_event, self._bots = ports.store, on_event, bots
+        self._distrust = distrust
         self._profiles = profiles_of(config)
         self._venues = list(dict.fromkeys(section.profile or name for name, section in config.venues.items()))
         self._executor: Executor | None = None
@@ -99,7 +102,9 @@ class StateRoom:
             over_max=settings.orders_over_max,
             settle_s=settings.settle_s,
         )
-        self.views = BotViews(clock=clock, wall=wall, venues=lambda: self._venues, symbol=self._symbol)
+        self.views = BotViews(
+            clock=clock, wall=wall, venues=lambda: self._venues, symbol=self._symbol, asset=self._asset
+        )
         self.fills = Fills(
             self.books,
             lambda: self._file,
@@ -172,17 +177,27 @@ class StateRoom:
         for each in self._outbox().open_intents():
             intent = each.intent
             if intent.client_order_id and intent.fields:
-                order = Order(intent.venue, intent.symbol, intent.client_order_id, "", intent.family, intent.side)
+                order = Order(
+                    intent.venue,
+                    intent.symbol,
+                    intent.client_order_id,
+                    "",
+                    intent.family,
+                    intent.side,
+                    order_class=str(intent.order_class),
+                )
                 if self.books.find(order) is None:
                     self.books.request(self.intake.expected(order, intent.bot_id))
 
     def _plan(self) -> None:
         settings, now = self._config.state, self._clock()
         for venue in self._venues:
-            if self._access.asking(venue) is None:
+            operations = self._access.asking(venue)
+            if operations is None:
                 continue
             for part in VENUE_PARTS:
-                if part in settings.components:
+                told = part != "balances" or self._config.account.exclusive
+                if part in settings.components and told and (part == "orders" or operations.has(part)):
                     every = (settings.check_every_s, settings.check_every_streamed_s)
                     self.schedule.add((venue, part), now, *every, self._random())
             self.schedule.add((venue, "fills"), now, settings.fills_every_s, settings.fills_every_streamed_s, 0.5)
@@ -242,7 +257,11 @@ class StateRoom:
         except KeyError:
             pass  # asked for by hand, not on the schedule
         if part == "orders":
-            return await self.checks.orders(operations)
+            found = await self.checks.orders(operations)
+            untold = [each for each in found if each.kind in UNTOLD and each.whose == "agent"]
+            if untold and self.intake.told(venue):
+                self._distrust(venue, f"{untold[0].kind} of {untold[0].subject} was not told")
+            return found
         return await self.checks.holdings("balance" if part == "balances" else "position", operations)
 
     async def next_due(self) -> str:
@@ -390,6 +409,10 @@ class StateRoom:
         profile = self._profiles.get(venue)
         return name if profile is None else profile.symbol(name)
 
+    def _asset(self, venue: str, name: str) -> str:
+        profile = self._profiles.get(venue)
+        return name if profile is None else profile.asset(name)
+
     def _prefixes(self, operations: Operations) -> tuple[str, ...]:
         """Client ids that are provably of this agent's bots; the minted prefix only where nobody else mints."""
         own = list(self._config.account.client_id_prefixes)
@@ -420,20 +443,7 @@ class StateRoom:
     async def _carry(
         self, origin: str, question: OutgoingRequest, deadline_at: float
     ) -> HttpAnswer | HttpFailure | None:
-        """The pipeline's coroutine is run by callbacks; this one waits for it in a task."""
-        answered: asyncio.Future[HttpAnswer | HttpFailure | None] = self._loop.create_future()
-
-        async def asked() -> None:
-            result = await self._ask(origin, question, deadline_at)
-            if not answered.done():
-                answered.set_result(result)
-
-        def failed(error: BaseException) -> None:
-            if not answered.done():
-                answered.set_exception(error)
-
-        Flight(asked(), failed).step()
-        return await answered
+        return await landing(self._ask(origin, question, deadline_at), self._loop)
 
     async def wait(self, future: Future[Any], otherwise: Any = None) -> Any:
         """What the file's thread answers; ``otherwise`` where the disk refused, which is said once."""

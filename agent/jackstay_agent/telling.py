@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jackstay_protocols.messages import Accepted, Post, Refusal, Request, Response
+from jackstay_protocols.types import OrderClass
 
 from .core.verdict import Verdict
 from .core.wire_secrets import strip_body, strip_target
@@ -37,7 +38,8 @@ class Asked:
     """One request, as it may be told. Facts are plain; what must be read out of the request is read when asked for.
 
     ``account`` is the alias of the key it was made with, ``own`` marks the agent's own questions, ``arrived_at`` is
-    boot-time seconds. ``seqs`` are the outbox's numbers, once the request was journaled.
+    boot-time seconds. ``seqs`` are the outbox's
+    numbers and ``classes`` what each order is for, once the request was journaled.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Asked:
         self.method = request.method
         self.admitted = False
         self.seqs: tuple[int, ...] = ()
+        self.classes: tuple[OrderClass, ...] = ()
         self.operations = operations
         self.attempt: Attempt | None = None  # the last one, once there was one
         self._request = request
@@ -180,11 +183,12 @@ class Telling:
             return None
         return Asked(request, way, bot=bot, request_id=request_id, arrived_at=arrived_at, **more)
 
-    def admitted(self, asked: Asked | None, seqs: tuple[int, ...] = ()) -> None:
+    def admitted(self, asked: Asked | None, seqs: tuple[int, ...] = (), intents: tuple[Intent, ...] = ()) -> None:
         """Once per request: a second attempt is no second decision."""
         if asked is None or asked.admitted:
             return
         asked.admitted, asked.seqs = True, seqs
+        asked.classes = tuple(each.order_class for each in intents)
         for each in self.listeners:
             self._tell(each.decided, asked, None)
 

@@ -52,7 +52,7 @@ class Upstreams:
         allow_hosts: list[str],
         upstreams_max: int,
         make_endpoint: Callable[[str], Endpoint],
-        make_pool: Callable[[Endpoint], HttpPool],
+        make_pool: Callable[[Endpoint, Profile], HttpPool],
         make_judgement: Callable[[str, str, Profile], Judgement],
     ) -> None:
         self._profiles = profiles
@@ -137,7 +137,11 @@ class Upstreams:
             )
         profile = self._by_host.get(endpoint.host, GENERIC)
         upstream = Upstream(
-            origin, endpoint, profile, self._make_pool(endpoint), self._make_judgement(origin, endpoint.host, profile)
+            origin,
+            endpoint,
+            profile,
+            self._make_pool(endpoint, profile),
+            self._make_judgement(origin, endpoint.host, profile),
         )
         self._met[origin] = upstream
         return upstream

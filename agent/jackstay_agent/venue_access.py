@@ -92,6 +92,10 @@ class VenueAccess:
         operations = self.reading(venue)
         return operations if operations is not None and operations.has_keys else None
 
+    def askable(self) -> list[Operations]:
+        """Of every venue where the agent has a key of its own."""
+        return [found for venue in self._sections if (found := self.asking(venue)) is not None]
+
     def signing(self, venue: str) -> Operations:
         """Raises ValidationError (no_signer) where the agent cannot sign."""
         operations = self.asking(venue)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from jackstay_agent.flight import Flight, Reply
+from jackstay_agent.flight import Flight, Reply, landing
 
 
 def test_runs_to_the_end_without_a_loop() -> None:
@@ -104,3 +104,25 @@ async def test_asyncio_futures_can_be_awaited_too() -> None:
     loop.call_soon(future.set_result, 5)
     await done.wait()
     assert seen == [5]
+
+
+@pytest.mark.asyncio
+async def test_a_task_waits_for_a_journey_by_its_landing() -> None:
+    """A task cannot await a reply itself: values and errors arrive as a future's do; one that left does no harm."""
+    loop = asyncio.get_running_loop()
+    replies: list[Reply[int]] = [Reply(), Reply(), Reply()]
+
+    async def journey(number: int) -> int:
+        value = await replies[number]
+        if value < 0:
+            raise ValueError(str(value))
+        return value
+
+    landings = [landing(journey(number), loop) for number in range(3)]
+    landings[2].cancel()
+    for number, value in enumerate((5, -1, 7)):
+        loop.call_soon(replies[number].set, value)
+    assert await landings[0] == 5
+    with pytest.raises(ValueError, match="-1"):
+        await landings[1]
+    assert replies[2].done

@@ -51,7 +51,8 @@ def test_a_write_that_fails_leaves_the_last_one(tmp_path: Path) -> None:
 @pytest.mark.asyncio
 async def test_a_keeper_writes_the_last_state_and_tells_of_a_sick_disk_once(tmp_path: Path) -> None:
     """However often it is asked meanwhile, what stands at the end is what was last; a fault is an event, not an end."""
-    value, events = {"n": 0}, []
+    value: dict[str, Any] = {"n": 0}
+    events: list[str] = []
 
     async def run(function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.to_thread(function, *args)
@@ -74,5 +75,9 @@ async def test_a_keeper_writes_the_last_state_and_tells_of_a_sick_disk_once(tmp_
     assert events == ["state.unwritten"]
     os.rmdir(tmp_path / "k.new")
     keeper.write()
-    await keeper.close()
+    value["n"] = 7
+    keeper.write()
+    value["n"] = 8
+    assert await keeper.on_disk() == ""
+    assert Kept(tmp_path, "k").read() == ({"n": 8}, "")
     assert keeper.fault == ""

@@ -43,6 +43,8 @@ ROUNDS, CALLS = 60, 1_000  # many short rounds: the best of them is the one that
 TARGETS = {
     "breaker: success": 1000,
     "breaker: open rejection as a value": 1000,
+    "CircuitBreaker.call, sync": 1000,
+    "CircuitBreaker.call, async": 1000,
     "admission in all: mode, loop stop, breaker, three budgets, four gates": 10_000,
 }
 Row = dict[str, Any]

@@ -483,11 +483,11 @@ BUILT_SECTIONS = [
     "account",
     "state",
     "watchdog",
+    "audit",
 ]
 SECTIONS_TO_COME = {
     "recovery": SCENARIOS,
     "analytics": PATTERNS,
-    "audit": PATTERNS,
     "metrics": OPERATING,
 }
 

@@ -110,6 +110,9 @@ class Books:
     def entries(self) -> list[Entry]:
         return list(self._entries.values())
 
+    def venues(self) -> set[str]:
+        return {each.order.venue for each in self._entries.values()}
+
     def symbols(self, venue: str) -> set[str]:
         return {each.order.symbol for each in self._entries.values() if each.order.venue == venue}
 
@@ -164,6 +167,16 @@ class Books:
                 self.hear(alien, entry)
             return
         self._take(entry, told)
+
+    def identify(self, told: Order) -> bool:
+        """The venue's id of an order that was known without one; nothing else of the picture is taken."""
+        entry = self.entry(told)
+        if entry is None or entry.order.venue_id or not told.venue_id:
+            return False
+        entry.order = replace(entry.order, venue_id=told.venue_id, family=entry.order.family or told.family)
+        self._index(entry)
+        self._touch(entry)
+        return True
 
     def recall(self, order: Order) -> None:
         """An order that was long over, back from the file because somebody speaks of it."""

@@ -166,9 +166,9 @@ class Intake(Listener):
     # ---- reading
 
     def _requested(self, asked: Asked) -> None:
-        for placed in asked.orders:
+        for item, placed in enumerate(asked.orders):
             if placed.client_id:
-                self._books.request(_asked_for(asked.venue, asked.bot, placed, self._clock()))
+                self._books.request(_asked_for(asked, item, placed, self._clock()))
 
     def _read(self, asked: Asked, attempt: Attempt) -> Awaitable[None] | None:
         operations = asked.operations or self._reading(asked.venue)
@@ -189,7 +189,7 @@ class Intake(Listener):
             if isinstance(told, OrderState):
                 order = order_of(operations, told, attempt.ended_at, Heard.REPLY, placed[0].family, {})
                 if self._books.entry(order) is None:  # the bot gave it no id of its own
-                    self._books.adopt(replace(order, bot_id=asked.bot))
+                    self._books.adopt(replace(order, bot_id=asked.bot, order_class=_class_of(asked, 0)))
                 self._show(order)
         elif len(placed) > 1 and attempt.verdict.outcome is Outcome.OK:
             self._read_batch(placed, attempt, operations)
@@ -295,9 +295,13 @@ class Intake(Listener):
             await self._fills.streamed(each)
 
 
-def _asked_for(venue: str, bot: str, placed: PlacedOrder, at: float) -> Order:
+def _class_of(asked: Asked, item: int) -> str:
+    return str(asked.classes[item]) if item < len(asked.classes) else ""
+
+
+def _asked_for(asked: Asked, item: int, placed: PlacedOrder, at: float) -> Order:
     return Order(
-        venue,
+        asked.venue,
         placed.symbol,
         placed.client_id,
         "",
@@ -310,6 +314,7 @@ def _asked_for(venue: str, bot: str, placed: PlacedOrder, at: float) -> Order:
         None,
         at,
         Heard.REQUEST,
-        bot,
+        asked.bot,
         context=placed.context,
+        order_class=_class_of(asked, item),
     )

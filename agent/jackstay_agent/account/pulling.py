@@ -117,7 +117,7 @@ class Pulling:
 
     async def positions(self, operations: Operations) -> list[Holding] | Silence:
         found: list[Holding] = []
-        for sweep in operations.sweeps:
+        for sweep in operations.sweeps_of("", "positions"):
             seen_at = self._clock()
             listed = await self._list(operations, "positions", "", dict(sweep))
             if isinstance(listed, Silence):
@@ -126,11 +126,13 @@ class Pulling:
         return [each for each in found if each.total]
 
     async def cancel(self, operations: Operations, order: Order) -> Silence | None:
-        """Cancel one order by its id; None: the venue took it (which proves nothing yet)."""
+        """Cancel one order by its id; None: the venue took it, or has nothing open there (no proof of its end)."""
         given: dict[str, str | int] = {**order.context, "symbol": order.symbol}
         given |= {"client_id": order.client_id} if order.client_id else {"venue_id": order.venue_id}
         answer = await self._ask(operations, "cancel", order.family, given)
-        return answer if isinstance(answer, Silence) else None
+        if isinstance(answer, Silence | answers.Done | answers.NotOpen | NotFound):
+            return answer if isinstance(answer, Silence) else None
+        return Silence(_words(answer))
 
     # ---- inside
 
@@ -232,7 +234,9 @@ def balance_of(operations: Operations, told: answers.Balance, at: float) -> Hold
     total = told.total if told.total is not None else told.free
     if total is None:
         return None
-    return Holding("balance", operations.profile.name, told.asset, total, told.free, seen_at=at)
+    return Holding(
+        "balance", operations.profile.name, operations.profile.asset(told.asset), total, told.free, seen_at=at
+    )
 
 
 def position_of(operations: Operations, told: answers.Position, at: float) -> Holding:

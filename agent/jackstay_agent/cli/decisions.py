@@ -148,9 +148,8 @@ def limits(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_js
         for ramp in each["ramps"]:
             click.echo(f"  slow return {ramp['scope']} {ramp['whose']}: {shown(ramp['left_s'])} left")
         for stop in each["loops_stopped"]:
-            click.echo(
-                f"  loop stopped after {stop['count']} equal rejects ({stop['reason']}): {shown(stop['left_s'])}"
-            )
+            whose, left = stop["account"] or "no key", shown(stop["left_s"])
+            click.echo(f"  loop of {whose} stopped after {stop['count']} equal rejects ({stop['reason']}): {left} left")
     if facts["book"]:
         why = f", not usable: {facts['book']['degraded']}" if facts["book"]["degraded"] else ""
         click.echo(f"host's book: {facts['book']['file']}{why}")

@@ -31,7 +31,11 @@ _COMMANDS = {
     "why": ("jackstay_agent.cli.orders", "why"),
     "bot": ("jackstay_agent.cli.bots", "bot"),
     "arm": ("jackstay_agent.cli.bots", "arm"),
+    "deadman": ("jackstay_agent.cli.deadman", "deadman"),
+    "cancel": ("jackstay_agent.cli.cancel", "cancel"),
     "watchdog": ("jackstay_agent.cli.bots", "watchdog"),
+    "connections": ("jackstay_agent.cli.connections", "connections"),
+    "feeds": ("jackstay_agent.cli.feeds", "feeds"),
     "config": ("jackstay_agent.cli.config", "config"),
     "version": ("jackstay_agent.cli.status", "version"),
 }

@@ -70,6 +70,7 @@ class Order:
     bot_id: str = ""
     changed_at: float = 0.0
     context: Mapping[str, str] = field(default_factory=dict)
+    order_class: str = ""  # what it is for (core/order_class), by its request; "": not known
 
     @property
     def live(self) -> bool:
@@ -94,12 +95,14 @@ class Order:
             at_ms=older.at_ms if self.at_ms is None else self.at_ms,
             bot_id=self.bot_id or older.bot_id,
             context={**older.context, **self.context},
+            order_class=self.order_class or older.order_class,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One trade of one order; ``trade_id`` is the venue's and unique within venue and symbol."""
+    """One trade of one order. ``trade_id`` is the venue's and unique within venue and symbol, for each of its orders:
+    an account that trades with itself has one trade twice."""
 
     venue: str
     symbol: str
@@ -116,8 +119,8 @@ class Fill:
     bot_id: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.venue, self.symbol, self.trade_id
+    def key(self) -> tuple[str, str, str, str]:
+        return self.venue, self.symbol, self.trade_id, self.venue_id
 
 
 @dataclass(frozen=True, slots=True)

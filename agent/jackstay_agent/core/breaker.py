@@ -31,8 +31,8 @@ class Breaker(BreakerMachine):
 
     def acquire(self, now: float, *, derisk: bool = False) -> Permit | Refusal:
         """Leave or refusal, at once. The de-risking lane is never refused (DESIGN §3 rule 4)."""
-        if self._free is not None:
-            return self._free
+        if self.free is not None:
+            return self.free
         until = self.until
         if self._shut and not derisk and (until is None or now < until):
             self._refused += 1
@@ -42,8 +42,8 @@ class Breaker(BreakerMachine):
 
     def _acquire_rarely(self, now: float, derisk: bool) -> Permit | Refusal:
         self.advance(now)
-        if self._free is not None:
-            return self._free
+        if self.free is not None:
+            return self.free
         if derisk and (self._shut or self.state is HALF_OPEN):
             self._counts["bypassed"] += 1
             return Permit(self._generation, 0.0, True)
@@ -61,7 +61,7 @@ class Breaker(BreakerMachine):
 
     def success(self, permit: Permit, now: float, duration_s: float = 0.0) -> None:
         """The call worked; a slow success still counts in the slow rate."""
-        if permit is self._free:
+        if permit is self.free:
             self._ok += 1
             self._consecutive = 0
             window = self._window

@@ -35,6 +35,7 @@ class BreakerMachine:
         windowed = s.failure_rate is not None or s.slow_rate is not None
         kind = CountWindow if s.window == "count" else TimeWindow
         self._window: CountWindow | TimeWindow | None = kind(s.window_size) if windowed else None
+        self.timed = windowed  # how long a call took matters
         self._events: EventLog[BreakerEvent] = EventLog()
         self._counts = dict.fromkeys(("failed", "ignored", "late", "bypassed"), 0)
         self._ok = self._refused = 0  # the hottest counters are plain attributes
@@ -47,7 +48,8 @@ class BreakerMachine:
         self._slow_call_s = s.slow_call_s
         self._probes = Probes(s.half_open_permits, s.probe_lease_s)
         self._shut = False  # open or forced open
-        self._free: Permit | None = Permit(0, 0.0, False)  # the shared permit of the closed state
+        #: The shared permit of the closed state, which may be used without asking; None: ask `acquire`.
+        self.free: Permit | None = Permit(0, 0.0, False)
 
     def advance(self, now: float) -> None:
         """Let time pass: open ends, operator modes end, lost probes give their places back (`acquire` does it too)."""
@@ -109,7 +111,7 @@ class BreakerMachine:
         self._shut = to in SHUT
         self._probes.clear()
         self._forget()
-        self._free = Permit(self._generation, 0.0, False) if to is CLOSED else None
+        self.free = Permit(self._generation, 0.0, False) if to is CLOSED else None
         if to is CLOSED:
             self.opens_in_a_row = 0
 

@@ -132,16 +132,15 @@ class Switch:
             return Advice(Step.NOTHING)
         if now >= self.fires_at:
             return self._once(Step.TELL_LAPSED, self.fires_at, "its window went by without a renewal")
-        gated = gate_until is not None and gate_until > now
-        if gated and gate_until is not None and gate_until >= self.fires_at:
+        if gate_until is not None and gate_until >= self.fires_at:
             return self._once(Step.TELL_WILL_FIRE, self.fires_at, "a gate of the venue outlasts its window")
-        if not fresh:
-            return self._once(Step.TELL_WILL_FIRE, self.fires_at, why_not_fresh or "the bot is not well")
         due_at = self.renewed_at + self.window_s / RENEWALS_PER_WINDOW
         if self._tried_at is not None:
             due_at = max(due_at, self._tried_at + self.window_s / RETRY_PER_WINDOW)
-        if gated or now < due_at:
+        if now < due_at or (gate_until is not None and gate_until > now):
             return Advice(Step.NOTHING)
+        if not fresh:
+            return self._once(Step.TELL_WILL_FIRE, self.fires_at, why_not_fresh or "the bot is not well")
         return Advice(Step.RENEW)
 
     def next_at(self) -> float | None:

@@ -16,3 +16,5 @@ class SocketRules:
     subscribes_per_s: float
     heartbeat_text: str
     closed_dial_s: float = 60.0  # between dials outside trading hours, about
+    ping_interval_s: float = 0.0
+    topics_in_url: bool = False  # asked for with the dial; others need another dial

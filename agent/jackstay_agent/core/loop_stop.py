@@ -100,6 +100,11 @@ class LoopStop:
         if self._runs:
             self.release(now, scope)
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is counted, so nobody has to be asked about."""
+        return not self._runs
+
     def release(self, now: float, scope: str, key: Hashable | None = None) -> int:
         """An operator's word, for one key or a whole scope; says how many stops it lifted."""
         lifted = 0

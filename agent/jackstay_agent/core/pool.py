@@ -61,7 +61,9 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     dial_window_s: float = 10.0
     healthy_after_s: float = 5.0  # a connection that lived this long resets the backoff
     idle_s: float = 30.0  # retired before servers (commonly 60 s and more) close it under a request
-    lifetime_s: float = 3600.0
+    lifetime_s: float = 3600.0  # replaced ahead of it, before the old one goes
+    probe_s: float = 15.0  # one kept open and idle for this long is asked the profile's harmless question; 0: never
+    resolve_interval_s: float = 60.0  # names are looked up again; connections to addresses that left are replaced
     headers_max: int = 256
     header_bytes_max: int = 64 * 1024
     body_bytes_max: int = 48 * 1024 * 1024
@@ -80,6 +82,9 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         need(1 <= self.dials_per_window_max <= 10_000, "dials_per_window_max: 1 to 10000 is expected")
         need(0 < self.dial_window_s <= 3600, "dial_window_s: above 0 and up to 3600 is expected")
         need(self.idle_s > 0 and self.lifetime_s > 0, "idle_s and lifetime_s: above 0 is expected")
+        need(
+            self.probe_s >= 0 and self.resolve_interval_s >= 0, "probe_s and resolve_interval_s: 0 or more is expected"
+        )
         need(1 <= self.headers_max <= 10_000 and self.header_bytes_max >= 1024, "header bounds: at least 1 and 1024")
         need(0 < self.body_bytes_max <= 1 << 31, "body_bytes_max: above 0 and up to 2 GiB is expected")
 
@@ -102,12 +107,16 @@ class DialPlan:
     def failures(self) -> int:
         return self._failures
 
-    def wanted(self, *, live: int, connecting: int, waiting: int) -> int:
-        """How many dials to start now, bounds of time aside: one per waiter nobody else is being dialled for."""
+    def wanted(self, *, live: int, connecting: int, waiting: int, minimum: int | None = None) -> int:
+        """How many dials to start now, bounds of time aside: one per waiter nobody else is being dialled for.
+
+        ``minimum``: how many are kept open just now (default: connections_min).
+        """
         settings = self._settings
+        least = settings.connections_min if minimum is None else minimum
         need = waiting - connecting
-        if live + connecting + max(0, need) < settings.connections_min and (self.ever_up or waiting):
-            need = settings.connections_min - live - connecting
+        if live + connecting + max(0, need) < least and (self.ever_up or waiting):
+            need = least - live - connecting
         return max(0, min(need, settings.connections_max - live - connecting))
 
     def wait_s(self, now: float) -> float:

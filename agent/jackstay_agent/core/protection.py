@@ -9,8 +9,8 @@ Refuses to know which orders are this bot's (ownership is evidence, found elsewh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
@@ -105,21 +105,28 @@ def on_goodbye(orders: str, preset: Preset) -> Measures:
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
-    """An order of this bot at the venue, proved by journal or client-id prefix. ``distance``: of its price from the
-    market, as a share of it; None where no market price is known.
+    """An order of this bot at the venue, proved by journal or client-id prefix. ``price`` None: it has none, or none
+    is known. ``context``: what questions about it need (account/pulling).
     """
 
     venue: str
     family: str
     symbol: str
+    side: str
     client_id: str
     venue_id: str
     order_class: OrderClass
-    distance: Decimal | None = None
+    price: Decimal | None = None
+    context: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return self.client_id or self.venue_id
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """The same order again, whatever the list it was found in."""
+        return self.venue, self.family, self.symbol, self.venue_id or self.client_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +138,25 @@ class Chosen:
 
 
 def choose(orders: Iterable[OpenOrder], classes: frozenset[OrderClass]) -> Chosen:
-    """Those of the classes, the most likely to be filled first: nearest the market, unknown distance before all."""
+    """Those of the classes, the most likely to be filled first."""
     going = classes - NEVER_CANCELLED
-    cancel = [each for each in orders if each.order_class in going]
-    listed = [each for each in orders if each.order_class not in going]
-    cancel.sort(key=lambda each: (each.distance is not None, each.distance or Decimal(0), each.name))
-    return Chosen(tuple(cancel), tuple(listed))
+    found = list(orders)
+    cancel = [each for each in found if each.order_class in going]
+    listed = [each for each in found if each.order_class not in going]
+    return Chosen(tuple(nearest_first(cancel)), tuple(listed))
+
+
+def nearest_first(orders: Iterable[OpenOrder]) -> list[OpenOrder]:
+    """Nearest the market first, without asking for its price: of one side of one book the highest bid and the lowest
+    offer are nearest; between books, rank by rank. What has no price may be nearest of all.
+    """
+    sides: dict[tuple[str, str, str], list[OpenOrder]] = {}
+    for each in orders:
+        sides.setdefault((each.venue, each.symbol, each.side), []).append(each)
+    ranked: list[tuple[int, str, OpenOrder]] = []
+    for (_venue, _symbol, side), book in sides.items():
+        sign = -1 if side == "buy" else 1
+        book.sort(key=lambda each: (each.price is not None, sign * (each.price or Decimal(0)), each.name))
+        ranked += [(rank, each.name, each) for rank, each in enumerate(book)]
+    ranked.sort(key=lambda row: row[:2])
+    return [each for _rank, _name, each in ranked]

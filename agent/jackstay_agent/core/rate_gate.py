@@ -156,6 +156,12 @@ class Gates:
             if key in self._ramps:
                 self._ramps[key].give_back()
 
+    def restore_ramp(self, key: GateKey, now: float, left_s: float) -> None:
+        """A return that was under way goes on from its slow beginning, for what was left of it."""
+        if left_s > 0.0 and key not in self.closed and len(self._ramps) < GATES_MAX:
+            self._ramps[key] = Ramp(now, left_s, self._settings)
+            self._plan()
+
     def ramping(self) -> dict[GateKey, float]:
         """Key -> when its ramp ends."""
         return {key: ramp.ends_at for key, ramp in self._ramps.items()}

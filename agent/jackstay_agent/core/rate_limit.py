@@ -86,6 +86,12 @@ class Limiter:
         until = now if derisk else self._gates.ramp_next_at(ask.gates, now)
         return until, Reason.RATE_LIMITED, "slow return after a gate"
 
+    def gated_until(self, now: float, ask: Ask) -> float | None:
+        """The venue's own "not before" for such a request; None: no gate stands in its way."""
+        self.advance(now)
+        gate = self._gates.gate_over(ask.gates, ask.lane is Lane.DERISK)
+        return None if gate is None else gate.until
+
     def _later(
         self, now: float, ask: Ask, until: float, reason: Reason, why: str, deadline_at: float | None, old: Wait | None
     ) -> Wait | Refuse:

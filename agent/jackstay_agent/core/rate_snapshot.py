@@ -27,6 +27,7 @@ def snapshot(limiter: Limiter, now: float) -> dict[str, Any]:
             [scope.value, whose, gate.until - now, gate.why, gate.ban]
             for (scope, whose), gate in limiter._gates.closed.items()
         ],
+        "ramps": [[scope.value, whose, ends_at - now] for (scope, whose), ends_at in limiter._gates.ramping().items()],
     }
 
 
@@ -41,8 +42,13 @@ def restore(limiter: Limiter, data: dict[str, Any], now: float, elapsed_s: float
                 limiter._budget(rule, str(whose)).load(rows, now)
         for scope, whose, left_s, why, ban in data["gates"]:
             check_number(own, "gate left_s", left_s, 0.0, LONGEST_S)
+            key = (GateScope(scope), str(whose))
             if left_s > elapsed_s:
-                key = (GateScope(scope), str(whose))
                 limiter._gates.close(key, now + left_s - elapsed_s, now, str(why)[:200], bool(ban))
+            elif key[0] in (GateScope.IP, GateScope.KEY):  # it opened while nobody looked: no stampede all the same
+                limiter._gates.restore_ramp(key, now, limiter.settings.ramp.ramp_s + left_s - elapsed_s)
+        for scope, whose, left_s in data.get("ramps", ()):
+            check_number(own, "ramp left_s", left_s, 0.0, LONGEST_S)
+            limiter._gates.restore_ramp((GateScope(scope), str(whose)), now, left_s - elapsed_s)
     except (KeyError, TypeError, ValueError) as error:
         raise ValidationError(f"{own} is damaged ({type(error).__name__}): start without it") from error

@@ -68,6 +68,10 @@ class DialBudget:
     window_s: float
     _taken: deque[float] = field(default_factory=deque)
 
+    def per_s(self) -> float:
+        """Attempts a second in the long run; 0: no limit."""
+        return self.attempts_max / self.window_s if self.attempts_max > 0 else 0.0
+
     def wait_s(self, now: float) -> float:
         """Seconds until an attempt is allowed; 0 means now."""
         if self.attempts_max <= 0:

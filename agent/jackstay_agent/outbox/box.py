@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from jackstay_protocols.errors import Outcome, Reason
 from .journal import Journal, Kept
 from .records import Admitted, Duplicate, Ending, Intent, OpenIntent, Refusal, Settled, Uncollected, Unknown, Wait
 from .recovery import stale
-from .rows import read_ending, read_payload
+from .rows import read_ending, read_payload, tells_of
 from .schema import Connect, StoreFault
 from .sending import Sending
 from .settings import OutboxSettings
@@ -280,6 +280,37 @@ class Outbox(Sending):
     def queued(self) -> dict[str, int]:
         """How many wait, by connection."""
         return self._waiting.depths()
+
+    def other_equals(self, seq: int) -> int:
+        """How many other equal orders are under way or unknown: lists cannot tell them apart."""
+        entry = self._shelf.get(seq)
+        if entry is None:
+            return 0
+        i, print_ = entry.intent, fingerprint(entry.intent.fields)
+        return sum(
+            each.seq != seq
+            and each.state is not State.RECORDED
+            and (each.intent.venue, each.intent.symbol, each.intent.side) == (i.venue, i.symbol, i.side)
+            and fingerprint(each.intent.fields) == print_
+            for each in self._shelf.open_entries()
+        )
+
+    def knows_order(self, seq: int, venue_id: str, client_id: str, keys: Collection[str]) -> bool:
+        """Whether the venue's order ``venue_id`` is another intent's than ``seq``: by what was found or answered.
+
+        ``keys``: under which names the venue's ids stand in its answers. In doubt (a cut reply) it is another's.
+        """
+        self._journal.flush()
+        if client_id and any(each != seq for each in self.search(client_id)):
+            return True
+        try:
+            rows = self._journal.read(
+                "SELECT outcome FROM intents WHERE seq != ? AND instr(outcome, ?) > 0 ORDER BY seq DESC LIMIT 64",
+                (seq, venue_id.encode()),
+            )
+        except StoreFault:
+            return True
+        return any(tells_of(read_ending(raw), venue_id, keys) for (raw,) in rows)
 
     @property
     def youngest(self) -> int:

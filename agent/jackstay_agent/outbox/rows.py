@@ -6,8 +6,9 @@ one, and an outcome that changes afterwards is uncollected again without a furth
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from struct import Struct
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -130,3 +131,23 @@ def from_row(row: Row) -> tuple[Entry, bool]:
     except Exception as error:  # any type in any column: the file may hold anything
         raise DamagedRow(f"row {seq!r}: {type(error).__name__}") from error
     return entry, acked == total
+
+
+def tells_of(ending: Ending, venue_id: str, keys: Collection[str]) -> bool:
+    """Whether this outcome is that of the venue's order ``venue_id``; in doubt it is."""
+    if ending.venue_order_id:
+        return ending.venue_order_id == venue_id
+    if not ending.reply:
+        return False
+    try:
+        return _has(msgspec.json.decode(ending.reply), venue_id, keys, "")
+    except (ValueError, RecursionError):
+        return ending.reply_cut
+
+
+def _has(value: Any, venue_id: str, keys: Collection[str], key: str) -> bool:
+    if isinstance(value, dict):
+        return any(_has(each, venue_id, keys, name) for name, each in value.items())
+    if isinstance(value, list):
+        return any(_has(each, venue_id, keys, key) for each in value)
+    return key in keys and str(value) == venue_id

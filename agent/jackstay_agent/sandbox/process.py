@@ -201,10 +201,12 @@ class SandboxProcess:
         return self._end(signal.SIGKILL)
 
     def restart(self, keep_state: bool = True) -> None:
-        """Kill it and start it again on the same port; without `keep_state` the state file is removed first."""
+        """Kill it and start it again on the same port; without `keep_state` its files are removed first."""
         self.kill()
         if not keep_state and self.state is not None:
-            self.state.unlink(missing_ok=True)
+            # the markets beside the first keep files of their own
+            for suffix in ("", ".usdm", ".kraken"):
+                self.state.with_suffix(self.state.suffix + suffix).unlink(missing_ok=True)
         self.start()
 
     def _end(self, number: int) -> int:

@@ -36,6 +36,8 @@ from .faces.okx import OkxFace
 from .faces.usdm_user import UsdmUserStreams
 from .fault_effects import answer_bytes, strike
 from .faults import Fault, FaultBox
+from .futures_state import FuturesNotes
+from .futures_state import restore as restore_futures
 from .incidents import Incidents
 from .ledger import Row
 from .lifetimes import Doorkeeper
@@ -90,6 +92,11 @@ class SandboxServer:
         self.usdm = Venue(
             kind="usdm", seed=venue.seed, clock=venue.clock, enforce_limits=venue.limits.enforced, beside=venue
         )
+        self._usdm_notes = FuturesNotes()
+        self.usdm_state: StateFile | None = None
+        if state is not None:
+            beside = state.path.with_suffix(state.path.suffix + ".usdm")
+            self.usdm_state = StateFile(beside, self.usdm, ledger=False, notes=self._noted_usdm)
         self.usdm_hub = StreamHub(self.faults, self.log)
         self.usdm_streams = BinanceStreams(self.usdm, self.usdm_hub)
         self.usdm_users = UsdmUserStreams(self.usdm, self.usdm_hub)
@@ -116,6 +123,9 @@ class SandboxServer:
         self.half_open: list[web.BaseRequest] = []
         venue.on_event += [self.streams.event, self._tell_owner]
 
+    def _noted_usdm(self) -> dict[str, Any]:
+        return self._usdm_notes(self.usdm.futures)
+
     def mount(self, face: Face) -> None:
         """Serve one more face on this port; it hears both engines."""
         self.faces.append(face)
@@ -140,6 +150,8 @@ class SandboxServer:
         """Listen and begin to tick; returns the port. Over ``unix`` a stock client keeps its https URLs."""
         if self.state is not None:
             self.state.load()
+        if self.usdm_state is not None and self.usdm_state.load():
+            restore_futures(self.usdm.futures, self.usdm_state.noted or {})
         for market in self.markets:
             market.load()
         self.venue.open_books()
@@ -166,8 +178,9 @@ class SandboxServer:
         self.saved()
         for market in self.markets:
             market.close()
-        if self.state is not None:
-            self.state.close()
+        for each in (self.state, self.usdm_state):
+            if each is not None:
+                each.close()
 
     def saved(self) -> None:
         """Publish what happened and put it into the state file, before anybody is answered."""
@@ -179,7 +192,10 @@ class SandboxServer:
         for face in self.faces:
             face.after_batch()
         self.usdm_users.after_batch()
-        self.usdm.forget_changes(ledger=False)
+        if self.usdm_state is not None:
+            self.usdm_state.flush()
+        else:
+            self.usdm.forget_changes(ledger=False)
         if self.state is not None:
             self.state.flush()
         else:
@@ -204,8 +220,9 @@ class SandboxServer:
         self.usdm_streams.rebuilt()
         for face in self.faces:
             face.rebuilt()
-        if self.state is not None:
-            self.state.save()
+        for each in (self.state, self.usdm_state):
+            if each is not None:
+                each.save()
 
     def reset_streams(self, connection: int = 0) -> int:
         """Reset every stream connection (or the one of this number) now; returns how many there were."""

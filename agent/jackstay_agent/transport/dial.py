@@ -15,6 +15,10 @@ from jackstay_protocols.errors import Reason
 
 Address = tuple[int, str, int]  # family, address, port
 
+# An idle line whose peer is gone is found within 10 + 3 * 5 s (the system's default is two hours), one on which sent
+# bytes are not acknowledged within 20 s.
+_KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 20_000}
+
 
 class DialError(Exception):
     """A connection could not be made; nothing was sent."""
@@ -97,3 +101,6 @@ def tune(transport: Any) -> None:
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):  # not all of them exist everywhere
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -17,21 +17,24 @@ import asyncio
 import random as chance
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from jackstay_protocols.errors import Reason
 
-from ..core.pool import ConnState, DialPlan, PoolSettings, move, retire
+from ..core.health import Health
+from ..core.pool import ConnState, DialPlan, PoolSettings, move
 from .dial import DialError
 from .endpoint import Endpoint
+from .http_care import PoolCare
 from .http_connection import HttpConnection
 from .http_request import serialise
 
 EARLY_S = 0.001  # uvloop timers may fire this much early: look at the clock again
-HOUSEKEEPING_S = 1.0
-LATENCIES_KEPT = 512
-EWMA_WEIGHT = 0.1
+_COUNTERS = (
+    *("requests", "answers", "failures", "timeouts", "repeats", "abandoned"),
+    *("dials", "dial_failures", "replaced", "probes", "dns_stale"),
+)
 
 
 class HttpAnswer:
@@ -131,6 +134,8 @@ class HttpPool:
         resolve: Callable[..., Awaitable[Any]],
         ssl_context: ssl.SSLContext | None = None,
         on_event: Callable[[str, dict[str, Any]], None] = lambda name, fields: None,
+        probe_path: str = "",
+        is_open: Callable[[], bool] = lambda: True,
     ) -> None:
         self.endpoint = endpoint
         self.settings = settings
@@ -138,7 +143,7 @@ class HttpPool:
         self._loop = loop
         self._random = random
         self._dial = dial
-        self._resolve = resolve
+        self.resolve = resolve
         self._ssl_context = ssl_context
         self._on_event = on_event
         self._plan = DialPlan(settings)
@@ -150,20 +155,21 @@ class HttpPool:
         self._in_flight: set[Ticket] = set()
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._dial_timer: asyncio.TimerHandle | None = None
-        self._housekeeping: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._serial = 0
         self._last_dial_error: DialError | None = None
         self._up = False
         self.answered_at = -float("inf")  # when the last whole answer came
-        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
-        self._latency_ewma_s = 0.0
-        self.counters = dict.fromkeys(
-            ("requests", "answers", "failures", "timeouts", "repeats", "dials", "dial_failures", "abandoned"), 0
-        )
+        self.probe_target = b""  # the bytes of a harmless request, for connections that are kept open
+        if probe_path and settings.probe_s > 0:
+            self.probe_target = serialise(b"GET", probe_path.encode(), self._host_header, [], b"")[0]
+        self.is_open = is_open
+        self.health = Health(settings.probe_s if self.probe_target else 0.0)
+        self.counters = dict.fromkeys(_COUNTERS, 0)
         self._last_error = ""
         self._idle: asyncio.Future[None] | None = None  # close() waits here
+        self.care = PoolCare(self, loop)
 
     # ------------------------------------------------------------ submit
 
@@ -247,8 +253,7 @@ class HttpPool:
         took_s = now - ticket.submitted_at
         self.counters["answers"] += 1
         self.answered_at = now
-        self._latencies.append(took_s)
-        self._latency_ewma_s += EWMA_WEIGHT * (took_s - self._latency_ewma_s) if self._latency_ewma_s else took_s
+        self.health.answered(now, took_s)
         self._plan.healthy()
         if keep:
             self._give(connection)
@@ -263,6 +268,7 @@ class HttpPool:
     def failed(self, connection: HttpConnection, ticket: Ticket, cause: Reason, detail: str, *, any_byte: bool) -> None:
         """The connection ended under a written request."""
         self._land(ticket)
+        self.health.missed()
         self._last_error = detail
         may_repeat = ticket.idempotent and not ticket.repeated and not any_byte and connection.served > 0
         if may_repeat and ticket.done is not None and not self._draining and self.clock() < ticket.deadline_at:
@@ -355,6 +361,7 @@ class HttpPool:
         if waited:
             self._waiting = deque(ticket for ticket in self._waiting if ticket.deadline_at > now)
         for ticket in late:
+            self.health.missed()
             self.counters["timeouts"] += 1
             self._in_flight.discard(ticket)
             if ticket.connection is not None:
@@ -386,18 +393,19 @@ class HttpPool:
             return
         live = len(self._live)
         waiting = max(wanted_at_least, len(self._waiting))
-        wanted = self._plan.wanted(live=live, connecting=self._connecting, waiting=waiting)
+        wanted = self._plan.wanted(live=live, connecting=self._connecting, waiting=waiting, minimum=self.minimum)
         for _ in range(wanted):
             wait_s = self._plan.wait_s(self.clock())
             if wait_s > 0:
                 self._dial_timer = self._loop.call_later(wait_s + EARLY_S, self._dial_timer_due)
                 return
-            self._plan.started(self.clock())
-            self.counters["dials"] += 1
-            self._connecting += 1
-            task = self._loop.create_task(self._dial_one())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start_dial()
+
+    def _start_dial(self) -> None:
+        self._plan.started(self.clock())
+        self.counters["dials"] += 1
+        self._connecting += 1
+        self.task(self._dial_one())
 
     def _dial_timer_due(self) -> None:
         self._dial_timer = None
@@ -409,7 +417,7 @@ class HttpPool:
         connection: HttpConnection | None = None
         endpoint = self.endpoint
         try:
-            addresses = await self._resolve(endpoint.dial_host, endpoint.dial_port)
+            addresses = await self.care.resolve()
             _transport, connection = await self._dial(
                 lambda: HttpConnection(self, number),
                 addresses,
@@ -444,8 +452,8 @@ class HttpPool:
             self._up = True
             self._on_event("pool.up", {"host": self.endpoint.host, "after_failures": self._plan.failures})
         self._last_dial_error = None
+        self.care.connected(connection)
         self._give(connection)
-        self._keep_house()
         self._dial_as_needed()
 
     def _dial_failed(self, error: DialError) -> None:
@@ -465,60 +473,92 @@ class HttpPool:
             for ticket in waiting:
                 self._finish_failed(ticket, error.cause, error.detail, sent=ticket.repeated)
             return
-        wanted = self._waiting or self._plan.wanted(live=len(self._live), connecting=self._connecting, waiting=0)
+        wanted = self._waiting or self._plan.wanted(
+            live=len(self._live), connecting=self._connecting, waiting=0, minimum=self.minimum
+        )
         if wanted and self._dial_timer is None:
             self._dial_timer = self._loop.call_later(pause_s + EARLY_S, self._dial_timer_due)
 
-    # ------------------------------------------------------------ housekeeping, status, end
+    # ------------------------------------------------------------ what its care needs (http_care.py)
 
-    def _keep_house(self) -> None:
-        if self._housekeeping is None and not self._draining:
-            self._housekeeping = self._loop.call_later(HOUSEKEEPING_S, self._housekeeping_due)
+    @property
+    def minimum(self) -> int:
+        """How many are kept open: none outside the market's hours."""
+        return self.settings.connections_min if self.is_open() else 0
 
-    def _housekeeping_due(self) -> None:
-        self._housekeeping = None
-        now = self.clock()
-        spare = len(self._live) - self.settings.connections_min
-        for connection in list(self._ready):
-            old = retire(
-                now,
-                opened_at=connection.opened_at,
-                used_at=connection.used_at,
-                settings=self.settings,
-                keep=spare <= 0,
-                hint_s=connection.keep_alive_hint_s,
-            )
-            if old:
-                spare -= 1
-                self._ready.remove(connection)
-                connection.close()
-        if self._live or self._waiting:
-            self._keep_house()
+    @property
+    def live(self) -> set[HttpConnection]:
+        return self._live
+
+    @property
+    def ready(self) -> list[HttpConnection]:
+        return self._ready
+
+    @property
+    def waits(self) -> bool:
+        return bool(self._waiting)
+
+    def random(self) -> float:
+        return self._random.random()
+
+    def let_go(self, connection: HttpConnection) -> None:
+        """Close one that nobody uses."""
+        if connection in self._ready:
+            self._ready.remove(connection)
+        connection.close()
+
+    def dial_ahead(self, count: int) -> None:
+        """Dial although nobody waits, within the bounds of time and number."""
+        room = self.settings.connections_max + self.settings.connections_min - len(self._live) - self._connecting
+        for _ in range(min(count - self._connecting, room)):
+            if self._draining or self._plan.wait_s(self.clock()) > 0:
+                return
+            self._start_dial()
+
+    def ask_on(self, connection: HttpConnection, data: bytes, deadline_at: float, done: Done) -> None:
+        """One question on this very connection, which is ready."""
+        self._ready.remove(connection)
+        ticket = Ticket(self, data, deadline_at, done, idempotent=False, head=False, decode=False)
+        self._in_flight.add(ticket)
+        self._watch_deadline(deadline_at)
+        connection.send(ticket)
+
+    def drain(self) -> int:
+        """Close what is open, each once its request is through; the minimum is dialled anew. How many there were."""
+        live = list(self._live)
+        for connection in live:
+            self.care.let_finish(connection)
+        return len(live)
+
+    def task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settled(self) -> None:
+        """Until every dial that is under way is through."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def warm(self) -> None:
         """Open the minimum ahead of the first request; waits until one try each is through."""
-        for _ in range(self.settings.connections_min - len(self._live) - self._connecting):
-            self._plan.started(self.clock())
-            self.counters["dials"] += 1
-            self._connecting += 1
-            task = self._loop.create_task(self._dial_one())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.care.warm()
+
+    # ------------------------------------------------------------ status, end
 
     def status(self) -> dict[str, Any]:
         """Counts by state, latencies in milliseconds, counters; plain values."""
-        ordered = sorted(self._latencies)
-        at = len(ordered)
+        health = self.health
         return {
             "live": len(self._live),
             "ready": len(self._ready),
             "busy": len(self._in_flight),
             "connecting": self._connecting,
             "waiting": len(self._waiting),
-            "latency_ewma_ms": round(self._latency_ewma_s * 1000, 3),
-            "latency_p50_ms": round(ordered[at // 2] * 1000, 3) if at else 0.0,
-            "latency_p99_ms": round(ordered[int(at * 0.99)] * 1000, 3) if at else 0.0,
+            "latency_ewma_ms": round(health.latency_s * 1000, 3),
+            "latency_p50_ms": round(health.percentile_s(0.5) * 1000, 3),
+            "latency_p99_ms": round(health.percentile_s(0.99) * 1000, 3),
+            "loss": round(health.loss, 4),
+            "quality": round(health.quality(self.clock(), connected=bool(self._live)), 4),
             "routed_to": f"{self.endpoint.dial_scheme}://{self.endpoint.dial_host}:{self.endpoint.dial_port}"
             if self.endpoint.routed_elsewhere
             else "",
@@ -529,9 +569,9 @@ class HttpPool:
     async def close(self, timeout_s: float) -> None:
         """Refuse, let what is in flight finish for ``timeout_s``, then fail the rest and close everything."""
         self._draining = True
-        for timer in (self._dial_timer, self._housekeeping):
-            if timer is not None:
-                timer.cancel()
+        self.care.stop()
+        if self._dial_timer is not None:
+            self._dial_timer.cancel()
         for ticket in self._waiting:
             self._finish_failed(ticket, Reason.DRAINING, "the agent is stopping", sent=ticket.repeated)
         self._waiting.clear()

@@ -35,6 +35,8 @@ class HttpConnection(asyncio.Protocol):
         self.opened_at = 0.0
         self.used_at = 0.0
         self.keep_alive_hint_s = 0.0
+        self.replace_at = float("inf")
+        self.peer_address = ""
         self.served = 0
         self.writable = True
         self._transport: Any = None
@@ -67,6 +69,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self.opened_at = self.used_at = self.pool.clock()
+        peer = transport.get_extra_info("peername")
+        self.peer_address = str(peer[0]) if isinstance(peer, tuple) else ""
 
     def pause_writing(self) -> None:
         self.writable = False

@@ -53,6 +53,14 @@ def parse_ws_url(url: str) -> WsUrl:
     return WsUrl(url, parts.hostname, port or (443 if secure else 80), secure, resource)
 
 
+def parse_stream_url(url: str) -> WsUrl:
+    """The same for what a feed may read: ws, wss, and http or https for a long-lived answer ($topics may be in it)."""
+    for http, ws in (("https://", "wss://"), ("http://", "ws://")):
+        if isinstance(url, str) and url.startswith(http):
+            return parse_ws_url(ws + url.removeprefix(http).replace("$topics", "topics"))
+    return parse_ws_url(url)
+
+
 def check_headers(headers: Mapping[str, str]) -> None:
     """Raises ValidationError for a header that could break the upgrade request."""
     size = 0

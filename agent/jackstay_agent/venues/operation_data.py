@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from ..core.order_class import MARKS
+from .outgoing import json_document
 from .signing import SIGNERS
 
 #: Operation names and what their answers are. `probe.*` are harmless reads, one per breaker class.
@@ -102,7 +103,8 @@ class OperationData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``body``: query, form, json or json_list (default: query for GET and DELETE, form else).
     ``at``: JMESPath from the document to the value or the list. ``keyed``: what stands there is an object of items;
     each gets its key under this name. ``next``: JMESPath to what ``from_id`` has to be for the next page, nothing on
-    the last; ``next_without``: what is not to be given with it. ``codes_absent``: codes that mean "there is no such
+    the last; ``next_without``: what is not to be given with it. ``sweeps``: placeholder sets that together show a whole
+    account, where they are not the profile's. ``codes_absent``: codes that mean "there is no such
     order"; ``codes_closed``: "nothing is open under that id", which says nothing about its end.
     """
 
@@ -119,6 +121,7 @@ class OperationData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     next_without: list[str] = []
     reader: str = ""
     empty_is_absent: bool = False
+    sweeps: list[dict[str, str]] = []
     codes_absent: list[str] = []
     codes_closed: list[str] = []
 
@@ -183,6 +186,8 @@ class FamilyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     only if all say so an order is absent; ``lists``: those in which an order without an id is looked for.
     ``ttl_s``: how long after signing the venue may still take a request (recvWindow); none: nothing bounds it.
     ``ttl_ms_at``: the parameter, or "header: NAME", in which a request gives that itself, in milliseconds.
+    ``placed_as``: how the venue answers a placing request, as JSON with "{venue_id}", "{client_id}" and "{order}" (the
+    order as it was listed): what a caller gets whose answer was lost. Empty: the order as it was listed.
     ``sweeps``: placeholder sets that together show all open orders of the family (default: the profile's).
     ``marks``: what a placing request shows of an order (core/order_class.MARKS) -> parameter -> its values; "*" is any
     that says something, a mark without parameters holds for all. ``post_only = { timeInForce = ["GTX"] }``.
@@ -204,6 +209,7 @@ class FamilyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     codes_closed: list[str] = []
     ttl_s: float | None = None
     ttl_ms_at: str = ""
+    placed_as: str = ""
     sweeps: list[dict[str, str]] = []
     operations: dict[str, OperationData] = {}
 
@@ -329,6 +335,10 @@ def check_family(where: tuple[str, ...], family: FamilyData, operations: Iterabl
             complain((*where, name), f"{getattr(family, name)}; seconds from 0 to a day are expected")
     if family.ttl_s is not None and not 0 < family.ttl_s < 86_400:
         complain((*where, "ttl_s"), f"{family.ttl_s}; seconds above 0 up to a day are expected")
+    try:
+        json_document((family.placed_as or "null").encode())
+    except ValueError:
+        complain((*where, "placed_as"), "no JSON document; the venue's answer to a placing request is expected")
     if family.client_id is not None:
         _check_client_id((*where, "client_id"), family.client_id, complain)
 

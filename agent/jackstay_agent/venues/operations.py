@@ -36,7 +36,7 @@ from .answers import (
 )
 from .credentials import Credentials
 from .operation_data import OPERATIONS, PLACEHOLDER, READS, FamilyData, OperationData, nearest
-from .outgoing import FORM, JSON, OutgoingRequest, encoded, json_bytes
+from .outgoing import FORM, JSON, OutgoingRequest, encoded, json_bytes, json_document
 from .placing import PlacedOrder, PlacingRoute, given_by, refuse_signed
 from .profile import Profile
 from .signing import SIGNERS, Stamp
@@ -123,9 +123,11 @@ class Operations:
         """What has to be asked to see a whole account: `open_orders` and `positions` once with each of these."""
         return [dict(each) for each in self.profile.data.sweeps] or [{}]
 
-    def sweeps_of(self, family: str) -> list[dict[str, str]]:
-        """What has to be asked to see all open orders of a family."""
-        own = self.families[family].sweeps if family in self.families else []
+    def sweeps_of(self, family: str, name: str = "open_orders") -> list[dict[str, str]]:
+        """What has to be asked to see all that an operation lists (of a family)."""
+        operation = self._find(name, family)
+        own = operation.sweeps if operation is not None else []
+        own = own or (self.families[family].sweeps if family in self.families else [])
         return [dict(each) for each in own] or self.sweeps
 
     def has(self, name: str, family: str = "") -> bool:
@@ -230,6 +232,20 @@ class Operations:
             return self._values_of(operation, name, family, document, asked)
         except Broken as error:
             return Unreadable(str(error))
+
+    def as_placed(self, order: OrderState) -> bytes:
+        """An order that was found, in the words in which the venue answers a placing request (`placed_as`)."""
+        family = self.families.get(order.family)
+        if family is None or not family.placed_as:
+            return json_bytes(order.raw)
+        return json_bytes(_placed_as(json_document(family.placed_as.encode()), order))
+
+    def venue_id_keys(self, family: str) -> frozenset[str]:
+        """Under which names the venue's own order ids stand, in lists and in answers to placing requests."""
+        names = [*self.lookup(family).lists, *self.lookup(family).ask]
+        readers = {found.reader for name in names if (found := self._find(name, family)) is not None}
+        paths = [self.profile.data.readers[each].fields.get("venue_id", "") for each in readers if each]
+        return frozenset(path.strip().rpartition(".")[2] for each in paths for path in each.split("||"))
 
     def next_page(
         self, name: str, body: bytes, *, family: str = "", given: Mapping[str, str | int]
@@ -397,6 +413,15 @@ class Operations:
         if name not in self._readers:
             self._readers[name] = Reader(self.profile.data.readers[name], self.profile.symbol)
         return self._readers[name]
+
+
+def _placed_as(value: Any, order: OrderState) -> Any:
+    if isinstance(value, dict):
+        return {name: _placed_as(each, order) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_placed_as(each, order) for each in value]
+    words = {"{venue_id}": order.venue_id, "{client_id}": order.client_id, "{order}": order.raw}
+    return words.get(value, value) if isinstance(value, str) else value
 
 
 def _means(told: Told, codes: Sequence[str]) -> bool:

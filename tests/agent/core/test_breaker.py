@@ -188,6 +188,15 @@ def test_cancelled_probe_returns_its_permit():
     assert isinstance(b.acquire(31.0), Refusal)
 
 
+def test_an_unused_permit_goes_back_uncounted():
+    """What found no room elsewhere was no call: a probe's place is free, and no counter moved."""
+    b = trip(make())
+    before = dict(b.counts)
+    b.unused(b.acquire(30.0))
+    assert b.counts == before
+    assert isinstance(b.acquire(30.0), Permit)
+
+
 def test_cancellations_never_trip():
     """A thousand cancellations are neither failures nor successes."""
     b = make()

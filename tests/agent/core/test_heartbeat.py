@@ -134,6 +134,12 @@ def test_the_dial_budget_is_a_sliding_window() -> None:
     assert unlimited.wait_s(0) == 0
 
 
+def test_budgets_are_compared_by_their_rate() -> None:
+    """Attempts a second in the long run; no limit is 0."""
+    assert DialBudget(300, 300.0).per_s() == 1.0
+    assert DialBudget(0, 300.0).per_s() == 0.0
+
+
 def test_the_pace_spaces_messages() -> None:
     """So many a second, evenly; an idle time earns no burst."""
     pace = Pace(4)

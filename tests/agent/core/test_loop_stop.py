@@ -83,6 +83,18 @@ def test_it_ends_by_a_success_in_its_scope_only():
     stop.succeeded(1.0, SCOPE)
 
 
+def test_it_is_idle_until_something_was_refused_and_after_all_is_forgotten():
+    """So that an order's key need not be made."""
+    stop = LoopStop()
+    assert stop.idle
+    stop.rejected(0.0, "a", "k", "no money")
+    stop.rejected(0.0, "b", "k", "no money")
+    stop.succeeded(1.0, "a")
+    assert not stop.idle
+    stop.succeeded(1.0, "b")
+    assert stop.idle
+
+
 def test_an_operator_releases_one_key_or_a_scope():
     """It says how many stops it lifted; the rest stays."""
     stop = looped()

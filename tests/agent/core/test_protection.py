@@ -73,16 +73,22 @@ def test_a_goodbye_is_done_as_asked(preset: Preset) -> None:
     assert not asked.cancel & NEVER_CANCELLED
 
 
-def order(name: str, kind: OrderClass, distance: str | None = None) -> OpenOrder:
-    return OpenOrder("v", "plain", "BTCUSDT", name, "", kind, None if distance is None else Decimal(distance))
+def order(name: str, kind: OrderClass, price: str | None = None, side: str = "buy", symbol: str = "B") -> OpenOrder:
+    return OpenOrder("v", "plain", symbol, side, name, "", kind, None if price is None else Decimal(price))
 
 
 def test_the_nearest_to_the_market_goes_first() -> None:
-    """What may be filled next is cancelled next; an unknown distance may be the nearest of all."""
-    orders = [order("far", OrderClass.ENTRY, "0.2"), order("near", OrderClass.ENTRY, "0.001")]
-    orders += [order("odd", OrderClass.ENTRY), order("stop", OrderClass.PROTECTIVE, "0")]
-    chosen = choose(orders, frozenset({OrderClass.ENTRY}))
-    assert [each.name for each in chosen.cancel] == ["odd", "near", "far"]
+    """Highest bid and lowest offer first, books in turn; what has no price may be the nearest of all."""
+    entry = OrderClass.ENTRY
+    orders = [order("b1", entry, "90"), order("b2", entry, "99"), order("b3", entry), order("b4", entry, "95")]
+    orders += [
+        order("s1", entry, "120", "sell"),
+        order("s2", entry, "101", "sell"),
+        order("o1", entry, "1", symbol="C"),
+    ]
+    orders += [order("stop", OrderClass.PROTECTIVE, "1")]
+    chosen = choose(orders, frozenset({entry}))
+    assert [each.name for each in chosen.cancel] == ["b3", "o1", "s2", "b2", "s1", "b4", "b1"]
     assert [each.name for each in chosen.listed] == ["stop"]
 
 
@@ -99,4 +105,5 @@ def test_whatever_is_asked_protective_hedge_and_unknown_orders_are_listed(
     assert sorted(each.name for each in chosen.cancel + chosen.listed) == sorted(each.name for each in orders)
     assert not [each for each in chosen.cancel if each.order_class in NEVER_CANCELLED]
     assert {each.order_class for each in chosen.cancel} <= classes
-    assert OpenOrder("v", "f", "s", "", "77", OrderClass.EXIT).name == "77"
+    unnamed = OpenOrder("v", "f", "s", "buy", "", "77", OrderClass.EXIT)
+    assert (unnamed.name, unnamed.key) == ("77", ("v", "f", "s", "77"))

@@ -89,6 +89,19 @@ def test_an_operator_releases_a_gate_onto_its_ramp():
     assert (g.closed, g.ramping()) == ({}, {IP: 40.0})
 
 
+def test_a_restored_ramp_steps_back_behind_a_gate():
+    """A gate of the same scope stands before it; nothing is left of one that is over."""
+    g = Gates(RampSettings())
+    g.close(IP, 100.0, 0.0, "429", False)
+    g.restore_ramp(IP, 0.0, 10.0)
+    g.restore_ramp(KEY, 0.0, 0.0)
+    assert g.ramping() == {}
+    g.restore_ramp(KEY, 0.0, 10.0)
+    assert g.ramping() == {KEY: 10.0}
+    g.advance(10.0)
+    assert g.ramping() == {}
+
+
 def test_the_ramp_lets_one_through_then_ever_more():
     """The n-th request waits for the curve; a request given back is no request; other keys do not wait."""
     g = Gates(RampSettings(ramp_s=10.0, start_per_s=1.0, end_per_s=9.0))

@@ -326,6 +326,21 @@ def test_a_shared_budget_is_refilled_from_outside():
         limiter.leased("own", "ip")
 
 
+def test_a_shared_budget_is_never_the_one_to_be_forgotten():
+    """What the host has granted would be lost; own budgets go, or nothing does."""
+    rules = [BudgetRule("shared", 100, 60, "leased"), BudgetRule("own", 5, 1)]
+    limiter = Limiter(rules, LimitSettings(budgets_max=2))
+    limiter.leased("shared", "ip").grant(3, 10.0)
+    for n in range(5):
+        limiter.admit(0.0, Ask(Lane.ORDER, (("own", str(n), 1),)))
+    shown = [(b["whose"], b["shared"]) for b in limiter.status(0.0)["budgets"]]
+    assert shown == [("ip", True), ("4", False)]
+    alone = Limiter(rules, LimitSettings(budgets_max=1))
+    alone.leased("shared", "ip").grant(3, 10.0)
+    alone.admit(0.0, Ask(Lane.ORDER, (("own", "x", 1),)))
+    assert alone.leased("shared", "ip").left(0.0) == 3
+
+
 # -- the model ------------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,22 @@ def test_budgets_and_gates_go_on():
     assert reborn(limiter, 11.0, 0.0, elapsed_s=90.0).status(0.0)["gates"] == []
 
 
+def test_a_slow_return_goes_on():
+    """Under way when the agent ended, or begun while none ran: the next one does not stampede."""
+    limiter = Limiter(RULES)
+    limiter.gate(0.0, GateScope.IP, "ip", retry_after_s=30.0, why="429")
+    limiter.gate(0.0, GateScope.ENDPOINT, "e", retry_after_s=30.0, why="429")
+    assert reborn(limiter, 10.0, 500.0, elapsed_s=25.0).status(500.0)["ramps"][0]["left_s"] == 25.0
+    assert reborn(limiter, 10.0, 500.0, elapsed_s=60.0).status(500.0)["ramps"] == []
+    limiter.advance(40.0)
+    new = reborn(limiter, 40.0, 500.0, elapsed_s=5.0)
+    (ramp,) = new.status(500.0)["ramps"]
+    assert (ramp["scope"], ramp["left_s"]) == ("ip", 15.0)
+    assert isinstance(new.admit(500.0, ASK), Admit)
+    assert isinstance(new.admit(500.0, ASK), Wait)
+    assert reborn(limiter, 40.0, 500.0, elapsed_s=20.0).status(500.0)["ramps"] == []
+
+
 def test_rules_that_are_gone_are_left_out():
     """A changed profile does not refuse its old snapshot."""
     limiter = Limiter(RULES)
@@ -50,6 +66,7 @@ def test_rules_that_are_gone_are_left_out():
         {"version": 1, "budgets": [], "gates": [["moon", "ip", 5.0, "", False]]},
         {"version": 1, "budgets": [], "gates": [["ip", "ip", math.nan, "", False]]},
         {"version": 1, "budgets": [], "gates": 5},
+        {"version": 1, "budgets": [], "gates": [], "ramps": [["ip", "ip", math.inf]]},
     ],
     ids=str,
 )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 import time
 
-from jackstay_agent.sandbox import SandboxProcess
+from jackstay_agent.sandbox import SandboxProcess, checks
+from jackstay_agent.sandbox.answers import Call, form
+from jackstay_agent.sandbox.faces import usdm
+from jackstay_agent.sandbox.ledger import Row
+from jackstay_agent.sandbox.venue import Venue
 from sandbox_client import Plain, limit_order
 
 
@@ -73,3 +78,30 @@ def test_protective_and_foreign_cancels() -> None:
         order = one.call("POST", "/api/v3/order", stop)[1]
         two.call("DELETE", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": order["orderId"]})
         assert found(sandbox) == {"foreign_order_touched", "protective_order_cancelled"}
+
+
+def test_position_enlarged() -> None:
+    """A reduce-only order that enlarged a position is found. The venue's engine never lets one: here it is broken."""
+    venue = Venue(kind="usdm", beside=Venue())
+    venue.open_books()
+    venue.futures.positions.room_to_reduce = lambda order: order.remaining  # type: ignore[method-assign]
+    now = venue.clock()
+    query = f"symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01&reduceOnly=true&timestamp={now}"
+    query += "&signature=" + hmac.digest(b"sandbox-secret", query.encode(), "sha256").hex()
+    call = Call("POST", "/fapi/v1/order", query, b"", {"X-MBX-APIKEY": "sandbox-key"}, form(query), now)
+    assert usdm.answer(venue, call).status == 200
+    row = Row(1, 0.0, 0.0, 1, "POST", "/fapi/v1/order", "x", "BTCUSDT", "sandbox-key", "trade", notes=call.notes)
+    assert [found["client_order_id"] for found in checks.run([row])["position_enlarged"]] == ["x"]
+
+
+def test_the_algo_family_is_judged_too(sandbox: SandboxProcess) -> None:
+    """A stop sent twice, and an equal stop under another name while the first one's fate is open, are found."""
+    plain = Plain(sandbox)
+    stop = {"algoType": "CONDITIONAL", "symbol": "BTCUSDT", "side": "SELL", "type": "STOP_MARKET",
+            "triggerPrice": "45000", "quantity": "0.01"}  # fmt: skip
+    sandbox.admin.fault("answer", route="POST /fapi/v1/algoOrder", count=1, status=504, execute=True)
+    plain.call("POST", "/fapi/v1/algoOrder", stop | {"clientAlgoId": "a"})
+    plain.call("POST", "/fapi/v1/algoOrder", stop | {"clientAlgoId": "b"})
+    assert found(sandbox) == {"equal_while_unknown"}
+    plain.call("POST", "/fapi/v1/algoOrder", stop | {"clientAlgoId": "b"})
+    assert found(sandbox) == {"equal_while_unknown", "sent_twice"}

@@ -54,6 +54,48 @@ def test_state_survives_a_kill(tmp_path: Path) -> None:
         assert plain.place("next")["orderId"] > gone["orderId"]
 
 
+def test_futures_outlive_a_kill(tmp_path: Path) -> None:
+    """Positions, margin, leverage, algo orders and the armed switch of the futures market are there again; the switch
+    fires when its time is over, and without the state nothing is left."""
+    with SandboxProcess(quiet=True, state=tmp_path / "state") as sandbox:
+        plain = Plain(sandbox)
+        limit = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01",
+                 "price": "40000", "newClientOrderId": "kept"}  # fmt: skip
+        stop = {"algoType": "CONDITIONAL", "symbol": "BTCUSDT", "side": "SELL", "type": "STOP_MARKET",
+                "triggerPrice": "45000", "closePosition": "true", "clientAlgoId": "guard"}  # fmt: skip
+        plain.call("POST", "/fapi/v1/leverage", {"symbol": "BTCUSDT", "leverage": 7})
+        plain.call("POST", "/fapi/v1/order", limit)
+        plain.call("POST", "/fapi/v1/order", {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.1"})
+        plain.call("POST", "/fapi/v1/algoOrder", stop)
+
+        def seen() -> list[object]:
+            account = plain.call("GET", "/fapi/v3/account")[1]
+            return [
+                [row | {"updateTime": 0} for row in account.pop("assets")],
+                account,
+                plain.call("GET", "/fapi/v3/positionRisk")[1],
+                plain.call("GET", "/fapi/v1/openOrders")[1],
+                plain.call("GET", "/fapi/v1/openAlgoOrders")[1],
+            ]
+
+        before = seen()
+        plain.call("POST", "/fapi/v1/countdownCancelAll", {"symbol": "BTCUSDT", "countdownTime": 1_500})
+        sandbox.restart()
+        assert plain.call("GET", "/fapi/v1/openAlgoOrders")[1][0]["clientAlgoId"] == "guard"
+        while plain.call("GET", "/fapi/v1/openOrders")[1]:
+            pass
+        plain.call("POST", "/fapi/v1/order", limit)
+        after = seen()
+        assert after[:3] == before[:3]
+        assert after[4] == before[4]
+        sandbox.admin.price("BTCUSDT", "44000")
+        plain.call("POST", "/fapi/v1/order", {"symbol": "BTCUSDT", "side": "SELL", "type": "MARKET", "quantity": "0.1",
+                                              "reduceOnly": "true"})  # fmt: skip
+        assert plain.call("GET", "/fapi/v3/positionRisk")[1] == []
+        sandbox.restart(keep_state=False)
+        assert seen()[2:] == [[], [], []]
+
+
 def test_restart_without_state(tmp_path: Path) -> None:
     """Without its state it comes back as on the first day."""
     with SandboxProcess(quiet=True, state=tmp_path / "state") as sandbox:

@@ -48,6 +48,8 @@ class AlgoTable:
     algos: dict[int, Algo] = field(default_factory=dict)
     next_id: int = 1
     changes: list[AlgoChange] = field(default_factory=list)
+    # counts every change, so that who keeps a copy knows when it is old
+    version: int = 0
 
     def place(self, request: OrderRequest, last_price: Decimal, now: int) -> Algo:
         """Reject("would_trigger") when the price is already there, ("duplicate_algo_id") for a client id in use."""
@@ -100,6 +102,7 @@ class AlgoTable:
 
     def changed(self, algo: Algo, status: str, now: int) -> None:
         algo.status, algo.updated_at = status, now
+        self.version += 1
         self.changes.append(AlgoChange(algo, status, now))
 
 

@@ -316,6 +316,8 @@ class Exchange:
         if taker.stp in ("EXPIRE_MAKER", "EXPIRE_BOTH"):
             self._remove(market, maker, "EXPIRED_IN_MATCH")
             maker.prevented = quantity
+            if maker.list_id >= 0:
+                self._end_partner(market, maker, "EXPIRED")
         if taker.stp in ("EXPIRE_TAKER", "EXPIRE_BOTH"):
             self._finish(market, taker, "EXPIRED_IN_MATCH")
             taker.prevented = quantity
@@ -401,9 +403,10 @@ class Exchange:
             return self.cancel(order.account, order.symbol, order.id)
         if not order.working:
             triggers.check(request, market.last_price)
+        # the order leaves its place only once the new terms are known to stand: a refusal must not cost it its turn
         before = (order.price, order.quantity, order.stop_price)
-        self._set_aside(market, order)
-        order.price, order.quantity, order.stop_price, order.updated_at = price, quantity, stop, self.clock()
+        self.settlement.release(order, market.symbol)
+        order.price, order.quantity, order.stop_price = price, quantity, stop
         try:
             if order.type == "LIMIT_MAKER" and self._crosses(market, order):
                 raise Reject("would_match")
@@ -411,8 +414,10 @@ class Exchange:
         except Reject:
             order.price, order.quantity, order.stop_price = before
             self.settlement.reserve(order, market.symbol, ZERO)
-            self._set_back(market, order)
             raise
+        order.price, order.quantity, order.stop_price = before
+        self._set_aside(market, order)
+        order.price, order.quantity, order.stop_price, order.updated_at = price, quantity, stop, self.clock()
         self._changed("AMENDMENT", order)
         if order.working:
             self._execute(market, order)
@@ -445,7 +450,6 @@ class Exchange:
             self._level(market, order, market.book.side(order.side).remove(order))
         else:
             market.triggers.remove(order)
-        self.settlement.release(order, market.symbol)
 
     def _set_back(self, market: Market, order: Order) -> None:
         if order.working:

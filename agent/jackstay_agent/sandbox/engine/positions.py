@@ -45,6 +45,8 @@ class FuturesSettlement:
         self._leverage: dict[tuple[str, str], int] = {}
         self.hedged: set[str] = set()
         self.touched: set[tuple[str, str, str]] = set()
+        # counts every change of positions, leverage and modes
+        self.version = 0
 
     # looking -----------------------------------------------------------------------------------------------------
 
@@ -59,7 +61,28 @@ class FuturesSettlement:
         return self._leverage.get((account, symbol), LEVERAGE_DEFAULT)
 
     def set_leverage(self, account: str, symbol: str, leverage: int) -> None:
+        self.version += 1
         self._leverage[account, symbol] = leverage
+
+    def set_hedged(self, account: str, *, hedged: bool) -> None:
+        self.version += 1
+        (self.hedged.add if hedged else self.hedged.discard)(account)
+
+    # keeping -----------------------------------------------------------------------------------------------------
+
+    def every(self) -> list[Position]:
+        """Everybody's positions, the background market's included: only all together they add up to zero."""
+        return [each for each in self._positions.values() if each.quantity]
+
+    def put(self, position: Position) -> None:
+        self._positions[position.account, position.symbol, position.side] = position
+
+    def leverages(self) -> list[tuple[tuple[str, str], int]]:
+        return list(self._leverage.items())
+
+    def hold(self, account: str, margin: Decimal) -> None:
+        """An open order from an earlier life holds this margin."""
+        self._held[account] = self._held.get(account, ZERO) + margin
 
     def profit(self, account: str) -> Decimal:
         """Unrealised profit of all positions."""
@@ -126,6 +149,7 @@ class FuturesSettlement:
     def _move(self, order: Order, symbol: Symbol, signed: Decimal, price: Decimal) -> None:
         position = self.position(order.account, symbol.name, order.position_side)
         self.touched.add((order.account, symbol.name, order.position_side))
+        self.version += 1
         held = position.quantity
         if held and (held > 0) != (signed > 0):
             closed = min(abs(held), abs(signed))

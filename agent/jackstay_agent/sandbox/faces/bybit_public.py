@@ -210,7 +210,7 @@ def switch_mode(face: BybitFace, call: Call) -> dict[str, Any]:
         raise Refusal(110025, "Position mode is not modified")
     if futures.positions(call.account) or face.linear.exchange.orders.open_of(call.account):
         raise Refusal(110024, "You have an existing position, so position mode cannot be switched")
-    (futures.hedged.add if mode == "3" else futures.hedged.discard)(call.account)
+    futures.set_hedged(call.account, hedged=mode == "3")
     return {}
 
 

@@ -181,7 +181,7 @@ def set_position_mode(face: OkxFace, call: Call) -> list[Any]:
     futures = face.linear.futures.positions
     if futures.positions(call.account) or face.linear.exchange.orders.open_of(call.account):
         raise Refusal("59000", "Setting failed. Cancel any open orders, close positions, and stop trading bots first.")
-    (futures.hedged.add if mode == "long_short_mode" else futures.hedged.discard)(call.account)
+    futures.set_hedged(call.account, hedged=mode == "long_short_mode")
     return [{"posMode": mode}]
 
 

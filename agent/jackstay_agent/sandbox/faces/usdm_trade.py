@@ -199,7 +199,7 @@ def set_position_mode(venue: Venue, call: Call) -> dict[str, Any]:
         raise Refusal(-4068, "Position side cannot be changed if there exists position.")
     if venue.exchange.orders.open_of(call.account):
         raise Refusal(-4067, "Position side cannot be changed if there exists open orders.")
-    (positions.hedged.add if wanted else positions.hedged.discard)(call.account)
+    positions.set_hedged(call.account, hedged=wanted)
     return {"code": 200, "msg": "success"}
 
 

@@ -1,0 +1,197 @@
+"""The protection's room in the agent: it joins watchdog, guardian and dead-man switches, and keeps what restarts need.
+
+Started before the first bot is let in, so that switches which an earlier agent armed are adopted before anything else.
+What a bot's state makes of its orders is core/protection's table; whose orders are whose is the state room's evidence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jackstay_protocols.errors import ValidationError
+from jackstay_protocols.session import BotSession
+
+from .cancel_desk import CancelDesk
+from .config import Config, class_rules_of
+from .deadman import Carry, Deadman, limits_of
+from .deadman_desk import DeadmanDesk
+from .flight import Flight
+from .gateway.bot_door import BotDoor
+from .gateway.control_door import Verb
+from .guardian import Guardian
+from .kept import Keeper, Kept
+from .outbox import Outbox
+from .own_orders import AccountOrders
+from .ports import Ports
+from .state_room import StateRoom
+from .upstreams import Upstreams
+from .venue_access import VenueAccess
+from .watch_desk import WatchDesk
+from .watchdog import Watchdog
+
+EventSink = Callable[[str, dict[str, Any]], None]
+KEEP_EVERY_S = 60.0  # the history of silences; what an operator or a bot changed is written at once
+LEAVE_WITHIN_S = 5.0
+
+
+class ProtectionRoom:
+    """``sessions()``: the bots of all doors; ``bots``: the door where they say hello. ``ask`` carries a signed question
+    (run by callbacks, flight.py).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        ports: Ports,
+        *,
+        bots: BotDoor,
+        sessions: Callable[[], list[BotSession]],
+        state: StateRoom,
+        access: VenueAccess,
+        upstreams: Upstreams,
+        outbox: Callable[[], Outbox],
+        ask: Carry,
+        on_event: EventSink,
+    ) -> None:
+        self._ports = ports
+        self._bots = bots
+        self._sessions = sessions
+        self._on_event = on_event
+        self._watch_keeper: Keeper | None = None
+        self._deadman_keeper: Keeper | None = None
+        self._kept_at = ports.clock()
+        self.own_orders = AccountOrders(
+            state.books,
+            state.pulling,
+            loop=ports.loop,
+            venues=access.askable,
+            sort_out=state.checks.sort_out,
+            class_rules=class_rules_of(config),
+            only_bot=self._only_bot,
+        )
+        self.guardian = Guardian(
+            outbox, self.own_orders, clock=ports.clock, wake=ports.loop.call_later, on_event=on_event
+        )
+        self.watchdog = Watchdog(
+            config.watching(),
+            sessions=sessions,
+            probe=ports.watch_process,
+            guard=self.guardian,
+            clock=ports.clock,
+            wall=ports.wall,
+            on_event=on_event,
+        )
+        self.deadman = Deadman(
+            operations=access.asking,
+            carry=ask,
+            listed=self.own_orders.listed,
+            limits=lambda origin, request: limits_of(upstreams, origin, request, ports.clock()),
+            fresh=self.watchdog.is_fresh,
+            exclusive=config.account.exclusive,
+            clock=ports.clock,
+            wall=ports.wall,
+            keep=self._keep_switches,
+            on_event=on_event,
+        )
+
+    def verbs(self) -> dict[str, Verb]:
+        watch = WatchDesk(self.watchdog, sessions=self._sessions, wall=self._ports.wall, on_event=self._on_event)
+        return {
+            **watch.verbs(),
+            **DeadmanDesk(self.deadman, only_bot=self._only_bot).verbs(),
+            **CancelDesk(self.own_orders, bots=self._sessions, on_event=self._on_event).verbs(),
+        }
+
+    def _only_bot(self) -> str:
+        bots = self._sessions()
+        return bots[0].bot_id if len(bots) == 1 else ""
+
+    # ---- start and stop
+
+    def open(self, folder: Path) -> None:
+        """What was armed stays armed, switches are adopted, and bots that were here are expected again."""
+        self._deadman_keeper = self._resume(folder, "deadman", self._adopt_switches, self.deadman.snapshot)
+        self._watch_keeper = self._resume(folder, "watchdog", self._expect_bots, self._watch_snapshot)
+
+    def _resume(
+        self,
+        folder: Path,
+        name: str,
+        take_up: Callable[[dict[str, Any]], None],
+        snapshot: Callable[[], dict[str, Any]],
+    ) -> Keeper:
+        kept = Kept(folder, name)
+        found, wrong = kept.read()
+        if found is not None:
+            try:
+                take_up(found)
+            except ValidationError as error:
+                wrong = kept.set_aside(str(error))
+        if wrong:
+            self._on_event(f"{name}.forgot", {"file": str(kept.path), "why": wrong})
+        return Keeper(kept, snapshot=snapshot, run_blocking=self._ports.run_blocking, on_event=self._on_event)
+
+    def _adopt_switches(self, found: dict[str, Any]) -> None:
+        self.deadman.restore(found)
+
+    def _expect_bots(self, found: dict[str, Any]) -> None:
+        self._bots.adopt(self.watchdog.restore(found, same_boot=found.get("boot") == self._ports.boot_id))
+
+    def _watch_snapshot(self) -> dict[str, Any]:
+        return self.watchdog.snapshot() | {"boot": self._ports.boot_id}
+
+    async def _keep_switches(self) -> None:
+        if self._deadman_keeper is not None:
+            await self._deadman_keeper.on_disk()
+
+    async def leave(self) -> None:
+        """The agent stops: each switch gets its full window and stays armed, so that the account is covered."""
+        left: asyncio.Future[None] = self._ports.loop.create_future()
+
+        async def renew() -> None:
+            await self.deadman.at_stop()
+            if not left.done():
+                left.set_result(None)
+
+        if self.deadman.status():
+            Flight(renew(), self._leaving_failed).step()
+            await asyncio.wait([left], timeout=LEAVE_WITHIN_S)
+
+    def _leaving_failed(self, error: BaseException) -> None:
+        self._on_event("deadman.broken", {"error": f"{type(error).__name__}: {error}"})
+
+    async def close(self) -> None:
+        """What a restart needs is on the disk."""
+        if self._watch_keeper is not None:
+            self._watch_keeper.write()
+        for keeper in (self._watch_keeper, self._deadman_keeper):
+            if keeper is not None:
+                await keeper.close()
+
+    # ---- the pulse, facts
+
+    def tick(self) -> None:
+        """Look at the bots and the switches; write down what a restart has to know."""
+        self.watchdog.tick()
+        self.deadman.tick()
+        now = self._ports.clock()
+        if self._watch_keeper is not None and (self.watchdog.changed or now - self._kept_at >= KEEP_EVERY_S):
+            self.watchdog.changed, self._kept_at = False, now
+            self._watch_keeper.write()
+
+    def excuse(self, seconds: float) -> None:
+        """The agent itself did not run for so long."""
+        self.watchdog.excuse(seconds)
+
+    @property
+    def preset(self) -> str:
+        return str(self.watchdog.armed.preset)
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "watchdog": self.watchdog.status() | {"cancelling": self.guardian.status()},
+            "deadman": self.deadman.status(),
+        }

@@ -1,0 +1,55 @@
+"""Replies are lost, before and after the venue acted: no order twice, none lost, each outcome the venue's own."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import jackstay
+from intended import ORDER, Told, agent_for, by_name, place_all, sized
+from jackstay_agent.sandbox import SandboxProcess
+
+LOST_BEFORE = ("reset_before", "stall")
+LOST_AFTER = ("reset_after", "drop_reply")
+
+
+def test_lost_replies_double_nothing_and_lose_nothing(tmp_path: Path) -> None:
+    """A tenth of the orders is lost before it is processed, a tenth of the replies after: the ledger has each intended
+    order once, what was lost before is told absent, all others with their true outcome.
+    """
+    count = sized(5_000, 160)
+    names = [f"lost-{n}" for n in range(count)]
+    told = Told()
+
+    async def bot(runtime_dir: Path) -> None:
+        async with jackstay.AsyncClient("t", runtime_dir=runtime_dir, bot_id="lost") as client:
+            await place_all(client, names, told, deadline_s=4.0, at_once=64)
+            for intent, name in told.late.items():
+                news = await client.outcome(intent, 60)
+                told.outcomes[name] = f"{news.outcome}: {news.cause}" if news.outcome != "ok" else "ok"
+
+    with SandboxProcess(seed=11, quiet=True) as venue, agent_for(venue, tmp_path) as agent:
+        for kind in (*LOST_BEFORE, *LOST_AFTER):
+            venue.admin.fault(kind, route=f"POST {ORDER}", probability=0.05)
+        asyncio.run(bot(agent.runtime_dir))
+        venue.admin.clear()
+        rows = by_name(venue.admin.ledger(path=ORDER, method="POST"))
+        checks = venue.admin.checks()
+        status = agent.status()["queue"]
+
+    assert set(rows) == set(names)
+    assert {name: len(each) for name, each in rows.items() if len(each) != 1} == {}
+    assert (checks["sent_twice"], checks["executed_twice"]) == ([], [])
+    before = {name for name, (row,) in rows.items() if row["fault"] in LOST_BEFORE}
+    after = {name for name, (row,) in rows.items() if row["fault"] in LOST_AFTER}
+    executed = {name for name, (row,) in rows.items() if row["executed"]}
+    refused = set(names) - before - executed  # by the venue itself, as when its clock found a request too old
+    absent = {name for name, outcome in told.outcomes.items() if outcome == "failed: absent"}
+    assert {name for name, outcome in told.outcomes.items() if outcome == "ok"} == executed
+    assert before <= absent <= before | refused
+    assert {name for name, outcome in told.outcomes.items() if outcome == "rejected"} == refused - absent
+    assert len(before) > count / 40
+    assert len(after) > count / 40
+    assert status["open"] == {"recorded": 0, "in_flight": 0, "unknown": 0}
+    print(f"\n{count} orders: {len(before)} lost before, {len(after)} replies lost, {len(refused)} refused, none twice")
+    print(f"told late: {len(told.late)}; refused unsent and tried again: {dict(told.refused)}")
