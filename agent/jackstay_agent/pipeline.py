@@ -163,9 +163,7 @@ class Pipeline:
             result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
             if begun is not None:
-                if len(begun.intents) == 1:
-                    verdict = self._doubted(way, begun.intents[0], verdict, result)
-                verdict = self._finished(begun, verdict, result, way.upstream.profile.table)
+                verdict = self._finished(begun, verdict, result, way)
             self._record(judgement, door, leave, way, call, key, verdict, started_at, result)  # 10
             self._witnessed(way, request, result, started_at)
             again = self._again(judgement, way, state, verdict)  # 11
@@ -383,9 +381,11 @@ class Pipeline:
             way.upstream.pool.distrust(result.connection_id)
         return doubted
 
-    def _finished(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str) -> Verdict:
+    def _finished(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, way: Way) -> Verdict:
         """Written down. A batch of which every order is known is answered: each order's own answer stands in it."""
-        known = self._intents.finish(begun, verdict, result, table)
+        if len(begun.intents) == 1:
+            verdict = self._doubted(way, begun.intents[0], verdict, result)
+        known = self._intents.finish(begun, verdict, result, way.upstream.profile.table)
         return replace(verdict, outcome=Outcome.OK) if known and verdict.cause == Cause.PARTIAL_BATCH else verdict
 
     # ---- 10

@@ -84,7 +84,7 @@ def shrink(seed: str) -> frozenset[str]:
     return without
 
 
-def show(result: Result, last: int = 400) -> None:
+def show(result: Result, last: int = 20_000) -> None:
     """The trace, as a person reads it."""
     print(f"seed {result.seed}: {result.weather}")
     for at, who, what, detail in result.trace[-last:]:

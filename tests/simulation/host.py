@@ -25,6 +25,20 @@ from .weather import Weather
 BOOTED_S = 1_000.0  # boot-time clock at the start of a run
 
 
+class Log:
+    """What the agent says goes to the observer."""
+
+    def __init__(self, host: Host, process: Process) -> None:
+        self._host = host
+        self._process = process
+
+    def info(self, name: str, **fields: Any) -> None:
+        if not self._process.dead:  # what a dying process thinks of its death is no finding
+            self._host.observer.event(self._host.world, self._process.name, name, fields)
+
+    debug = warning = error = info
+
+
 class Host:
     """One machine with one agent and its bots."""
 
@@ -114,7 +128,7 @@ class Host:
             make_token=lambda: f"{tokens.getrandbits(64):016x}",
             process_gone=self.gone,
             pid=process.pid,
-            make_logger=lambda level, form: None,
+            make_logger=lambda level, form: Log(self, process),
         )
 
     def start_agent(self) -> None:
@@ -130,13 +144,6 @@ class Host:
     def _run_agent(self, process: Process) -> None:
         agent = build(self.config, self.ports(process), name="sim", paths=self.paths)
         self.agent = agent
-        sink = agent.event
-
-        def event(name: str, fields: dict[str, Any]) -> None:
-            self.observer.event(self.world, process.name, name, fields)
-            sink(name, fields)
-
-        agent.event = event  # type: ignore[method-assign]
         self.change_agent(agent)
         process.loop.create_task(self._whole_life(agent, process))
 

@@ -111,7 +111,7 @@ class Observer:
         if told.outcome in (Outcome.FAILED, Outcome.REJECTED):
             self.written.pop(attempt.client_id, None)  # its id is free again
         intent = getattr(told.message, "intent", "") if told.kind == "response" else ""
-        if intent:
+        if intent and (told.outcome is not Outcome.UNKNOWN or intent not in self.answers):
             self.answers[intent] = (attempt.client_id, told.outcome)
         self.seen[f"told {told.kind} {told.outcome}"] += 1
         if told.kind == "refusal":
