@@ -169,6 +169,7 @@ class Agent:
             modes=self.decisions.modes,
             access=self.access,
             make_pool=self.outward.pool,
+            upstreams=self.upstreams,
         )
         self.intents = Intents(
             deliver=self._tell_bot,
@@ -263,6 +264,8 @@ class Agent:
             upstreams=self.upstreams,
             outbox=lambda: self.intents.outbox,
             ask=self._ask_venue,
+            modes=self.decisions.modes,
+            telling=self.telling,
             on_event=self.event,
         )
         self.control = ControlDoor(
@@ -274,6 +277,7 @@ class Agent:
                 "reset": self._verb_reset,
                 **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
                 **self.decisions.verbs(),
+                **self.recording.verbs(),
                 **ConnectionDesk(
                     self.upstreams, self.feeds, self.user_streams, readers=self.feed_door.snapshot, on_event=self.event
                 ).verbs(),
@@ -503,6 +507,7 @@ class Agent:
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self.protection.tick()
         self.access.tick()
+        self.recording.tick()
         self.decisions.tick()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
