@@ -20,6 +20,7 @@ from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
 from .alert_settings import AlertSettings
+from .analytics_settings import AnalyticsSettings
 from .audit_settings import AuditSettings
 from .budget_settings import BudgetSettings
 from .connection_settings import ConnectionSettings
@@ -111,6 +112,7 @@ class Config(Section, frozen=True, kw_only=True):
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
     queue: OutboxSettings = OutboxSettings()
+    analytics: AnalyticsSettings = AnalyticsSettings()
     audit: AuditSettings = AuditSettings()
     alerts: AlertSettings = AlertSettings()
     account: AccountSettings = AccountSettings()
