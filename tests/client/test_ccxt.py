@@ -174,50 +174,54 @@ def test_no_answer_in_time_is_a_timeout(agent: FakeAgent, flavour: Any) -> None:
 UNREACHABLE = {"sync": ccxt.NetworkError, "async": ccxt.ExchangeNotAvailable}
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        m.Response(0, b"", [], b"", Outcome.UNKNOWN, cause="reset"),
-        m.Response(0, b"", [], b"", Outcome.FAILED, cause="refused"),
-        m.Response(0, b"", [], b"", Outcome.FAILED, cause="dns"),
-        m.Refusal(Reason.RATE_LIMITED, "later", 1.0),
-        m.Refusal(Reason.BREAKER_OPEN, "later", 1.0),
-        m.Refusal(Reason.EXPIRED, "too late"),
-        m.Refusal(Reason.DRAINING, "stopping"),
-        m.Refusal(Reason.INTERNAL, "our bug"),
-    ],
-    ids=lambda answer: getattr(answer, "cause", "") or answer.reason,
-)
-def test_what_may_work_later_is_a_network_error(agent: FakeAgent, flavour: Any, answer: m.Message) -> None:
+@pytest.mark.parametrize("cause", ["refused", "dns"])
+def test_a_way_to_the_venue_that_breaks_is_told_as_directly(agent: FakeAgent, flavour: Any, cause: str) -> None:
     """Exactly what each flavour of ccxt makes of a broken connection; bots retry on it."""
-    agent.script = venue(answer)
+    agent.script = venue(m.Response(0, b"", [], b"", Outcome.FAILED, cause=cause))
     with pytest.raises(ccxt.NetworkError) as caught:
         flavour.run("create_order", *ORDER.values())
     assert type(caught.value) is UNREACHABLE[flavour.name]
 
 
-def test_without_an_agent_it_is_a_network_error_and_never_a_direct_call(flavour: Any) -> None:
-    """Nothing falls back to the exchange."""
-    with pytest.raises(ccxt.NetworkError) as caught:
-        flavour.run("fetch_time")
-    assert type(caught.value) is UNREACHABLE[flavour.name]
+REFUSALS: list[tuple[m.Message, type[Exception]]] = [
+    (m.Refusal(Reason.BREAKER_OPEN, "words", 1.0), ccxt.ExchangeNotAvailable),
+    (m.Refusal(Reason.HALF_OPEN_FULL, "words", 1.0), ccxt.ExchangeNotAvailable),
+    (m.Refusal(Reason.QUEUE_FULL, "words"), ccxt.ExchangeNotAvailable),
+    (m.Refusal(Reason.DISK, "words"), ccxt.ExchangeNotAvailable),
+    (m.Refusal(Reason.DRAINING, "words"), ccxt.ExchangeNotAvailable),
+    (m.Refusal(Reason.EXPIRED, "words"), ccxt.ExchangeNotAvailable),
+    (m.Refusal(Reason.INTERNAL, "words"), ccxt.ExchangeNotAvailable),
+    (m.Refusal("a reason of a newer agent", "words"), ccxt.ExchangeNotAvailable),
+    (m.Response(0, b"", [], b"", Outcome.FAILED, cause="absent", detail="words"), ccxt.ExchangeNotAvailable),
+    (m.Refusal(Reason.RATE_LIMITED, "words", 1.0), ccxt.RateLimitExceeded),
+    (m.Refusal(Reason.GATED, "words", 1.0), ccxt.RateLimitExceeded),
+    (m.Refusal(Reason.MODE, "words"), ccxt.OnMaintenance),
+    (m.Refusal(Reason.EQUAL_PENDING, "words"), ccxt.InvalidOrder),
+    (m.Refusal(Reason.DUPLICATE, "words"), ccxt.InvalidOrder),
+    (m.Refusal(Reason.LOOP_STOPPED, "words"), ccxt.InvalidOrder),
+    (m.Response(0, b"", [], b"", Outcome.UNKNOWN, cause="reset", detail="words"), ccxt.RequestTimeout),
+    (m.Refusal(Reason.UPSTREAM_NOT_ALLOWED, "words"), ccxt.ExchangeError),
+    (m.Refusal(Reason.SESSION_TAKEN, "words"), ccxt.ExchangeError),
+    (m.Refusal(Reason.NO_SIGNER, "words"), ccxt.ExchangeError),
+    (m.Refusal(Reason.BAD_REQUEST, "words"), ccxt.ExchangeError),
+]
 
 
-@pytest.mark.parametrize(
-    "reason",
-    [
-        *(Reason.UPSTREAM_NOT_ALLOWED, Reason.SESSION_TAKEN, Reason.NO_SIGNER, Reason.BAD_REQUEST),
-        # a bot that tries these again would place the second order that they prevent
-        *(Reason.EQUAL_PENDING, Reason.DUPLICATE, Reason.LOOP_STOPPED),
-    ],
-)
-def test_what_retrying_does_not_cure_is_final(agent: FakeAgent, flavour: Any, reason: Reason) -> None:
-    """A plain ExchangeError, which bots do not retry, with the agent's words as its cause."""
-    agent.script = venue(m.Refusal(reason, "configure it"))
+@pytest.mark.parametrize(("answer", "told"), REFUSALS, ids=lambda value: getattr(value, "reason", "") or str(value))
+def test_the_refusal_table(agent: FakeAgent, flavour: Any, answer: m.Message, told: type[Exception]) -> None:
+    """The same in both flavours: not now, wait, maintenance, never the same again, nobody knows, fix it."""
+    agent.script = venue(answer)
     with pytest.raises(ccxt.BaseError) as caught:
         flavour.run("create_order", *ORDER.values())
-    assert type(caught.value) is ccxt.ExchangeError
-    assert "configure it" in str(caught.value.__cause__)
+    assert type(caught.value) is told
+    assert "words" in str(caught.value)
+    assert isinstance(caught.value.__cause__, jackstay.TradingBotError)
+
+
+def test_without_an_agent_it_is_not_available_and_never_a_direct_call(flavour: Any) -> None:
+    """Nothing falls back to the exchange."""
+    with pytest.raises(ccxt.ExchangeNotAvailable):
+        flavour.run("fetch_time")
 
 
 def test_a_bad_certificate_maps_as_with_each_library(agent: FakeAgent, flavour: Any) -> None:
@@ -298,7 +302,7 @@ def test_a_proxy_of_the_bots_is_refused(runtime: Path, setting: str) -> None:
 
 def test_other_objects_have_no_adapter() -> None:
     """The error names what is expected."""
-    with pytest.raises(ValidationError, match="ccxt exchange object"):
+    with pytest.raises(ValidationError, match="ccxt, requests, httpx or python-binance is expected"):
         jackstay.attach(object())
 
 
@@ -320,9 +324,9 @@ def test_without_a_client_one_per_process_is_made(
     agent: FakeAgent, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one line a bot needs: jackstay.attach(exchange)."""
-    from jackstay.adapters import ccxt as adapter
+    from jackstay.adapters import defaults
 
-    monkeypatch.setattr(adapter, "_sync_default", None)
+    monkeypatch.setattr(defaults, "_sync", None)
     monkeypatch.setenv("JACKSTAY_RUNTIME_DIR", str(runtime))
     agent.script = venue(ok(b"{}"))
     one, two = jackstay.attach(ccxt.binance(SETTINGS)), jackstay.attach(ccxt.kraken())
@@ -339,19 +343,19 @@ def test_without_a_client_one_per_process_is_made(
             await exchange.close()
 
     assert asyncio.run(run()) == asyncio.run(run()) == 123
-    assert adapter._sync_default is not None
-    adapter._sync_default[1].close()
+    assert defaults._sync is not None
+    defaults._sync[1].close()
 
 
 def test_websockets_are_not_dialled_behind_the_agents_back(runtime: Path) -> None:
-    """A clear NotYet instead."""
+    """They go to http.sock, and where there is none the library says that nothing is there."""
     import ccxt.pro
 
     async def run() -> None:
         async with jackstay.AsyncClient("fake", runtime_dir=runtime) as client:
             exchange = jackstay.attach(ccxt.pro.binance(SETTINGS), client)
-            with pytest.raises(jackstay.NotYet, match="unattached"):
-                exchange.session.ws_connect("wss://x")
+            with pytest.raises(aiohttp.ClientConnectionError, match=r"http\.sock"):
+                await exchange.session.ws_connect("wss://stream.binance.com:9443/ws")
             exchange.timeout_on_exit = 0
             await exchange.close()
 
@@ -526,10 +530,10 @@ def test_an_expired_call_was_not_sent_and_is_no_timeout() -> None:
     """Not now is not nobody knows; with an unknown outcome it is."""
     assert (
         translation.kind_of(DeadlineExceeded("", reason=Reason.EXPIRED, outcome=Outcome.FAILED))
-        is translation.Kind.CONNECTION
+        is translation.Kind.NOT_NOW
     )
     assert (
         translation.kind_of(DeadlineExceeded("", reason=Reason.TIMEOUT, outcome=Outcome.FAILED))
         is translation.Kind.TIMEOUT
     )
-    assert translation.kind_of(Refused("", reason="a reason of a newer agent")) is translation.Kind.CONNECTION
+    assert translation.kind_of(Refused("", reason="a reason of a newer agent")) is translation.Kind.NOT_NOW

@@ -10,7 +10,7 @@ from harness import AgentProcess
 #: Every name the stock clients of these tests dial, all of them the one port of the sandbox.
 HOSTS = (
     *("api.binance.com", "ws-api.binance.com", "stream.binance.com"),
-    *("fapi.binance.com", "ws-fapi.binance.com", "fstream.binance.com"),
+    *("fapi.binance.com", "dapi.binance.com", "ws-fapi.binance.com", "fstream.binance.com"),
     *("api.bybit.com", "stream.bybit.com", "www.okx.com", "ws.okx.com"),
     *("api.kraken.com", "ws.kraken.com", "ws-auth.kraken.com"),
 )

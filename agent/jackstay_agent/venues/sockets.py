@@ -124,16 +124,8 @@ def request_of(socket: SocketData, verb: str, message: dict[str, Any]) -> tuple[
         params = params[0]
     if not isinstance(params, dict | list):
         raise ValueError(f"{socket.params} of {verb} is no object")
-    if isinstance(params, dict):
-        params = {socket.rename.get(name, name): value for name, value in params.items()}
-        for name, value in params.items():
-            if isinstance(value, list) and socket.rename:
-                params[name] = [
-                    {socket.rename.get(key, key): each for key, each in item.items()}
-                    if isinstance(item, dict)
-                    else item
-                    for item in value
-                ]
+    if socket.rename:
+        params = _renamed(socket.rename, params)
     key = params.get(socket.key, "") if socket.key and isinstance(params, dict) else ""
     if not socket.form:
         return method, path, json_bytes(params), str(key)
@@ -141,6 +133,15 @@ def request_of(socket: SocketData, verb: str, message: dict[str, Any]) -> tuple[
         raise ValueError(f"{socket.params} of {verb} is no object")
     pairs = [(str(name), _as_text(value)) for name, value in params.items()]
     return method, path, urlencode(pairs).encode(), str(key)
+
+
+def _renamed(names: dict[str, str], value: Any) -> Any:
+    """Names as the REST route has them, also inside the orders of a batch."""
+    if isinstance(value, list):
+        return [_renamed(names, each) if isinstance(each, dict) else each for each in value]
+    return {
+        names.get(name, name): _renamed(names, each) if isinstance(each, list) else each for name, each in value.items()
+    }
 
 
 def _as_text(value: Any) -> str:

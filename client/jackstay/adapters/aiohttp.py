@@ -2,16 +2,21 @@
 
 It answers as aiohttp does — default headers, redirects, header dictionary, text decoding, exceptions — and nothing
 more: no cookies, no streaming. The URL's text is passed on unchanged and bodies are never re-encoded, because
-signatures cover both. WebSockets do not go through the agent here: `ws_connect` says so instead of dialling directly.
+signatures cover both. WebSockets go through the agent's http.sock, as real connections of aiohttp's own.
+
+A bot that uses aiohttp itself needs no stand-in: ``aiohttp.ClientSession(connector=connector())`` keeps everything the
+library can do, cookies and streams included, and speaks HTTP to http.sock.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
+from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.http import SERVER_SOFTWARE
@@ -20,8 +25,9 @@ from yarl import URL
 
 from jackstay.aio import AsyncClient
 from jackstay.answer import Response
-from jackstay_protocols.errors import NotYet, Reason, TradingBotError
+from jackstay_protocols.errors import TradingBotError
 
+from .defaults import bot_name, http_socket
 from .translation import Kind, deadline_s, decoded, end_to_end, kind_of, proves_nothing
 
 REDIRECTS_MAX = 10  # aiohttp's own default
@@ -127,8 +133,15 @@ class AgentSession:
 
     closed = False
 
-    def __init__(self, client: Callable[[], AsyncClient]) -> None:
+    def __init__(
+        self,
+        client: Callable[[], AsyncClient],
+        *,
+        told: Callable[[Kind, TradingBotError], Exception | None] | None = None,
+    ) -> None:
         self._client = client
+        self._told = told or (lambda _kind, _error: None)
+        self._sockets: WeakKeyDictionary[AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
         self.headers: CIMultiDict[str] = CIMultiDict()
         self.cookie_jar = aiohttp.DummyCookieJar
 
@@ -151,7 +164,9 @@ class AgentSession:
         if params:
             target = target.update_query(params)
         hops = max_redirects if allow_redirects else 0
-        return _Exchange(self._go(method.upper(), target, data, json, headers, timeout, hops))
+        return _Exchange(
+            self._go(method.upper(), target, data, json, {**self.headers, **(headers or {})}, timeout, hops)
+        )
 
     def get(self, url: str | URL, **options: Any) -> _Exchange:
         return self.request("GET", url, **options)
@@ -174,15 +189,27 @@ class AgentSession:
     def options(self, url: str | URL, **options: Any) -> _Exchange:
         return self.request("OPTIONS", url, **options)
 
-    def ws_connect(self, url: str | URL, **options: Any) -> NoReturn:
-        raise NotYet(
-            "websockets of an attached exchange do not go through the agent yet, and they are not dialled behind its"
-            " back: use a second, unattached exchange object for watch_* calls",
-            reason=Reason.NOT_YET,
-        )
+    def ws_connect(self, url: str | URL, **options: Any) -> Any:
+        """As `aiohttp.ClientSession.ws_connect`, over http.sock: its frames, pings and closes are the venue's."""
+        client = self._client()
+        headers = {**(options.pop("headers", None) or {}), "X-Jackstay-Bot": bot_name(client)}
+        for meaningless in ("proxy", "proxy_auth", "ssl", "verify_ssl", "ssl_context"):
+            options.pop(meaningless, None)
+        return self._socket_session(client).ws_connect(url, headers=headers, **options)
+
+    def _socket_session(self, client: AsyncClient) -> aiohttp.ClientSession:
+        loop = get_running_loop()
+        session = self._sockets.get(loop)
+        if session is None or session.closed:
+            session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(http_socket(client))))
+            self._sockets[loop] = session
+        return session
 
     async def close(self) -> None:
-        """The session is the agent's: it stays usable."""
+        """Its WebSockets end; otherwise the session is the agent's and stays usable."""
+        session = self._sockets.pop(get_running_loop(), None)
+        if session is not None:
+            await session.close()
 
     async def __aenter__(self) -> AgentSession:
         return self
@@ -227,7 +254,7 @@ class AgentSession:
         try:
             answer = await self._client().request(method, str(url), headers=pairs, body=body, deadline_s=limit_s)
         except TradingBotError as error:
-            raise _translated(error) from error
+            raise self._told(kind_of(error), error) or _translated(error) from error
         if proves_nothing(answer):
             raise TimeoutError(
                 f"HTTP {answer.status} without the answer that the venue promises; whether the order exists is unknown"
@@ -235,11 +262,20 @@ class AgentSession:
         return AgentResponse(method, url, answer, decoded(answer))
 
 
+def connector(client: AsyncClient | None = None, *, agent: str | None = None) -> aiohttp.UnixConnector:
+    """A connector to http.sock for a stock `aiohttp.ClientSession`; call it inside the running loop.
+
+    Of ``client``'s agent, or of ``agent``, or of the only one there is. Raises AgentGone when none can be found.
+    What the agent refuses comes as a status code there (docs/CLIENT.md, http.sock).
+    """
+    return aiohttp.UnixConnector(path=str(http_socket(client, agent=agent)))
+
+
 def _translated(error: TradingBotError) -> Exception:
     kind = kind_of(error)
     if kind is Kind.TIMEOUT:
         return TimeoutError(str(error))
-    if kind is Kind.FINAL:
+    if kind in (Kind.FINAL, Kind.SAME):
         return aiohttp.ClientError(str(error))
     return aiohttp.ClientConnectionError(str(error))
 

@@ -1,21 +1,27 @@
-"""ccxt: an unmodified exchange object, sync or async, trades through the agent (ccxt 4.4 and 4.5).
+"""ccxt: an unmodified exchange object, sync, async or pro, trades through the agent (ccxt 4.4 and 4.5).
 
 The seam is the session below ``fetch``: URLs, signing and the whole error mapping stay ccxt's own, which recognises
 its exchanges by their true URLs. The one intended difference: an order answered by a 2xx or 3xx that is not the
 promised JSON raises RequestTimeout, where plain ccxt returns an order whose id is None.
+
+What the agent refuses is said in ccxt's own exceptions (`_TOLD`). WebSockets of ccxt.pro are aiohttp's own connections
+over http.sock. Orders of venues for which ccxt makes no client order id get one, before they are signed: an order whose
+answer is lost can be asked for by it.
 
 Never falls back: the seam is put in again before every request, whatever `close()` or the bot did to the session.
 """
 
 from __future__ import annotations
 
-import os
-from asyncio import AbstractEventLoop, get_running_loop
+import functools
+import secrets
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from jackstay.client import Client
-from jackstay_protocols.errors import Reason, ValidationError
+from jackstay_protocols.errors import Reason, TradingBotError, ValidationError
+
+from .defaults import default_async_client, let_go
+from .translation import Kind
 
 if TYPE_CHECKING:
     from jackstay.aio import AsyncClient
@@ -35,8 +41,19 @@ _PROXY_SETTINGS = (
     "socks_proxy",
 )
 
-_sync_default: tuple[int, Client] | None = None
-_async_defaults: WeakKeyDictionary[AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
+#: The refusal table in ccxt's words (docs/CLIENT.md); other kinds take the way through the library below.
+_TOLD = {
+    Kind.NOT_NOW: "ExchangeNotAvailable",
+    Kind.RATE: "RateLimitExceeded",
+    Kind.MAINTENANCE: "OnMaintenance",
+    Kind.SAME: "InvalidOrder",
+    Kind.TIMEOUT: "RequestTimeout",
+    Kind.FINAL: "ExchangeError",
+}
+
+# ccxt makes client order ids itself for binance and okx (adapters.md 2.3); these venues take one and get none.
+_UNNAMED = {"bybit": ("clientOrderId", "orderLinkId"), "kraken": ("clientOrderId", "cl_ord_id", "userref")}
+_PLACING = ("create_order", "createOrder", "create_order_ws", "createOrderWs")
 
 
 def knows(target: object) -> bool:
@@ -57,6 +74,7 @@ def attach(exchange: Any, client: Client | AsyncClient | None = None) -> None:
         _attach_sync(exchange, client)
     else:
         _attach_async(exchange, client)
+    _name_orders(exchange)
 
 
 def detach(exchange: Any) -> None:
@@ -74,7 +92,7 @@ def _attach_sync(exchange: Any, client: Any) -> None:
 
     if client is not None and not isinstance(client, Client):
         raise _wrong_client(exchange, client, "jackstay.Client")
-    adapter = AgentAdapter(client or _default_client())
+    adapter = AgentAdapter(client, told=_told)
     original_fetch = exchange.fetch
     armed: list[Any] = []
 
@@ -103,13 +121,6 @@ def _attach_sync(exchange: Any, client: Any) -> None:
     arm()
 
 
-def _default_client() -> Client:
-    global _sync_default
-    if _sync_default is None or _sync_default[0] != os.getpid():
-        _sync_default = (os.getpid(), Client())
-    return _sync_default[1]
-
-
 # ---------------------------------------------------------------- async: instead of aiohttp.ClientSession
 
 
@@ -120,9 +131,9 @@ def _attach_async(exchange: Any, client: Any) -> None:
 
     if client is not None and not isinstance(client, AsyncClient):
         raise _wrong_client(exchange, client, "jackstay.AsyncClient")
-    session = AgentSession(_default_async_client if client is None else lambda: client)
+    session = AgentSession(lambda: client or default_async_client(exchange), told=_told)
     before = (exchange.session, exchange.own_session, exchange.ssl_context)
-    original_open = exchange.open
+    original_open, original_close = exchange.open, exchange.close
 
     def arm() -> None:
         exchange.session = session
@@ -134,25 +145,69 @@ def _attach_async(exchange: Any, client: Any) -> None:
         arm()
         original_open(*args, **options)
 
+    async def close_all(*args: Any, **options: Any) -> Any:
+        try:
+            return await original_close(*args, **options)
+        finally:
+            await session.close()
+            await let_go(exchange)
+
     def undo() -> None:
         exchange.__dict__.pop("open", None)
+        exchange.__dict__.pop("close", None)
         exchange.__dict__.pop("get_socks_proxy_session", None)
         exchange.session, exchange.own_session, exchange.ssl_context = before
 
     exchange.open = open_armed
+    exchange.close = close_all
     exchange.get_socks_proxy_session = lambda proxy: session
     exchange.__dict__[_MARK] = undo
     arm()
 
 
-def _default_async_client() -> AsyncClient:
-    from jackstay.aio import AsyncClient
+# ---------------------------------------------------------------- both
 
-    loop = get_running_loop()
-    client = _async_defaults.get(loop)
-    if client is None or client.closed:
-        client = _async_defaults[loop] = AsyncClient()
-    return client
+
+def _told(kind: Kind, error: TradingBotError) -> Exception | None:
+    """The refusal as ccxt would say it; None: as the library below says it."""
+    from ccxt.base import errors
+
+    name = _TOLD.get(kind)
+    return None if name is None else getattr(errors, name)(f"jackstay: {error}")
+
+
+def _name_orders(exchange: Any) -> None:
+    """Client order ids where ccxt would make none; one that the bot gives is never replaced."""
+    names = _UNNAMED.get(exchange.id)
+    if names is None:
+        return
+    originals = {verb: exchange.__dict__.get(verb) for verb in _PLACING if hasattr(exchange, verb)}
+
+    def named(place: Any) -> Any:
+        @functools.wraps(place)
+        def placing(
+            symbol: Any, type: Any, side: Any, amount: Any, price: Any = None, params: Any = None, **more: Any
+        ) -> Any:
+            given = dict(params or {})
+            if not any(given.get(name) for name in names):
+                given["clientOrderId"] = f"js{secrets.token_hex(8)}"  # 18 characters are what Kraken takes
+            return place(symbol, type, side, amount, price, given, **more)
+
+        return placing
+
+    for verb in originals:
+        setattr(exchange, verb, named(getattr(exchange, verb)))
+    undo = exchange.__dict__[_MARK]
+
+    def undo_all() -> None:
+        for verb, before in originals.items():
+            if before is None:
+                exchange.__dict__.pop(verb, None)
+            else:
+                setattr(exchange, verb, before)
+        undo()
+
+    exchange.__dict__[_MARK] = undo_all
 
 
 def _wrong_client(exchange: Any, client: object, wanted: str) -> ValidationError:

@@ -8,6 +8,7 @@ each hop through the agent.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -19,22 +20,37 @@ from jackstay.answer import Response
 from jackstay.client import Client
 from jackstay_protocols.errors import TradingBotError
 
+from .defaults import default_client
 from .translation import Kind, deadline_s, decoded, end_to_end, kind_of, proves_nothing
 
 _ERRORS: dict[Kind, type[requests.RequestException]] = {
     Kind.TIMEOUT: requests.ReadTimeout,
     Kind.CONNECTION: requests.ConnectionError,
+    Kind.NOT_NOW: requests.ConnectionError,
+    Kind.RATE: requests.ConnectionError,
+    Kind.MAINTENANCE: requests.ConnectionError,
+    Kind.SAME: requests.RequestException,
     Kind.TLS: requests.exceptions.SSLError,
     Kind.FINAL: requests.RequestException,
 }
 
 
 class AgentAdapter(BaseAdapter):
-    """Carries prepared requests through the agent."""
+    """Carries prepared requests through the agent: ``session.mount("https://", AgentAdapter())``.
 
-    def __init__(self, client: Client) -> None:
+    ``client`` defaults to one `Client` per process. ``told`` may give an exception of the caller's own for a kind.
+    """
+
+    def __init__(
+        self, client: Client | None = None, *, told: Callable[[Kind, TradingBotError], Exception | None] | None = None
+    ) -> None:
         super().__init__()
-        self.client = client
+        self._client = client
+        self._told = told or (lambda _kind, _error: None)
+
+    @property
+    def client(self) -> Client:
+        return self._client or default_client()
 
     def send(
         self,
@@ -55,7 +71,8 @@ class AgentAdapter(BaseAdapter):
                 deadline_s=deadline_s(timeout),
             )
         except TradingBotError as error:
-            raise _ERRORS[kind_of(error)](error, request=request) from error
+            kind = kind_of(error)
+            raise self._told(kind, error) or _ERRORS[kind](error, request=request) from error
         if proves_nothing(answer):
             raise requests.ReadTimeout(
                 f"HTTP {answer.status} without the answer that the venue promises; whether the order exists is unknown",
@@ -83,6 +100,17 @@ class AgentAdapter(BaseAdapter):
         response.__dict__.update(_content=body, _content_consumed=True)  # all of it is here already
         response.connection = self  # type: ignore[assignment]
         return response
+
+
+def attach(session: requests.Session, client: Client | None = None) -> None:
+    """Route a session through the agent, whatever is mounted on it."""
+    detach(session)
+    adapter = AgentAdapter(client)
+    session.__dict__["get_adapter"] = lambda url=None: adapter
+
+
+def detach(session: requests.Session) -> None:
+    session.__dict__.pop("get_adapter", None)
 
 
 def _pairs(headers: Any) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """What an HTTP library's caller has to be told when jackstay says something that the library has no word for.
 
-Pure, and the same for every adapter: the agent's errors fall into three kinds that bots already handle, headers that
+Pure, and the same for every adapter: the agent's errors fall into kinds that bots already handle, headers that
 belong to one hop stay off the next, and an order whose 2xx or 3xx proves nothing becomes a time-out, because an
 unmodified client would report it as placed (adapters.md 2.4: ccxt returns an order whose id is None).
 """
@@ -13,10 +13,13 @@ from enum import Enum
 
 from jackstay.answer import Response
 from jackstay_protocols.errors import (
+    AgentGone,
     DeadlineExceeded,
+    NotYet,
     Outcome,
     ProtocolError,
     Reason,
+    Refused,
     SecurityError,
     TradingBotError,
     ValidationError,
@@ -41,34 +44,43 @@ _HOP = frozenset(
 
 
 class Kind(Enum):
-    """What a bot does about it."""
+    """What a bot does about it: the refusal table's rows, the same for every adapter (docs/CLIENT.md)."""
 
     TIMEOUT = "timeout"  # nobody knows: ask
-    CONNECTION = "connection"  # not now: try again later
+    CONNECTION = "connection"  # the way to the venue broke, and nothing happened: try again later
+    NOT_NOW = "not now"  # the agent did not take it, or it was proved absent: try again later
+    RATE = "rate"  # too much at this time: wait
+    MAINTENANCE = "maintenance"  # a mode, a hold or the venue's maintenance: wait for its end
+    SAME = "same"  # the same order again: trying again would make the second one that this prevents
     TLS = "tls"  # the venue is not who it should be
     FINAL = "final"  # trying again changes nothing: fix the call or the agent's configuration
 
 
+_RATE = frozenset({Reason.RATE_LIMITED, Reason.GATED})
+_SAME = frozenset({Reason.EQUAL_PENDING, Reason.DUPLICATE, Reason.LOOP_STOPPED})
 _FINAL_REASONS = frozenset(
-    {
-        *(Reason.UPSTREAM_NOT_ALLOWED, Reason.NO_SIGNER, Reason.TOO_LARGE, Reason.NOT_PERMITTED, Reason.SESSION_TAKEN),
-        # a bot that answers these by trying again would make the second order they prevent
-        *(Reason.EQUAL_PENDING, Reason.DUPLICATE, Reason.LOOP_STOPPED),
-    }
+    {Reason.UPSTREAM_NOT_ALLOWED, Reason.NO_SIGNER, Reason.TOO_LARGE, Reason.NOT_PERMITTED, Reason.SESSION_TAKEN}
 )
+ABSENT = "absent"  # the cause of an order that was unknown and is proved not to exist
 
 
 def kind_of(error: TradingBotError) -> Kind:
     """The kind of one of jackstay's errors."""
-    if isinstance(error, (ValidationError, ProtocolError, SecurityError)) or error.reason in _FINAL_REASONS:
+    if error.reason in _SAME:
+        return Kind.SAME
+    if isinstance(error, (ValidationError, ProtocolError, SecurityError, NotYet)) or error.reason in _FINAL_REASONS:
         return Kind.FINAL
     if error.reason == Reason.TLS:
         return Kind.TLS
-    if isinstance(error, DeadlineExceeded) and not (
-        error.reason == Reason.EXPIRED and error.outcome is not Outcome.UNKNOWN
-    ):
-        return Kind.TIMEOUT  # an expired call was never sent: that is "not now", not "nobody knows"
-    return Kind.CONNECTION
+    if error.outcome is Outcome.UNKNOWN:
+        return Kind.TIMEOUT
+    if isinstance(error, Refused) or error.reason == Reason.EXPIRED:  # an expired call was never sent
+        if error.reason in _RATE:
+            return Kind.RATE
+        return Kind.MAINTENANCE if error.reason == Reason.MODE else Kind.NOT_NOW
+    if isinstance(error, DeadlineExceeded):
+        return Kind.TIMEOUT
+    return Kind.NOT_NOW if isinstance(error, AgentGone) or error.reason == ABSENT else Kind.CONNECTION
 
 
 def proves_nothing(response: Response) -> bool:

@@ -1,0 +1,126 @@
+"""httpx: a transport, sync and async, so that everything above it stays the library's own.
+
+    httpx.Client(transport=AgentTransport())
+    httpx.AsyncClient(transport=AsyncAgentTransport())
+
+Cookies and redirects work as before, each hop through the agent. Lost on the way, and said so: bodies are buffered in
+both directions, there is no HTTP/2 to the venue, and proxies, verify and cert mean nothing, because the agent dials.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import httpx
+
+from jackstay.aio import AsyncClient
+from jackstay.answer import Response
+from jackstay.client import Client
+from jackstay_protocols.errors import TradingBotError
+
+from .defaults import default_async_client, default_client
+from .translation import Kind, deadline_s, decoded, end_to_end, kind_of, proves_nothing
+
+_ERRORS: dict[Kind, type[httpx.TransportError]] = {
+    Kind.TIMEOUT: httpx.ReadTimeout,
+    Kind.CONNECTION: httpx.ConnectError,
+    Kind.NOT_NOW: httpx.ConnectError,
+    Kind.RATE: httpx.ConnectError,
+    Kind.MAINTENANCE: httpx.ConnectError,
+    Kind.TLS: httpx.ConnectError,
+    # httpx has no word for "never like this" but the one for a request that breaks the rules of the way
+    Kind.SAME: httpx.LocalProtocolError,
+    Kind.FINAL: httpx.LocalProtocolError,
+}
+_PACKED = ("content-encoding", "content-length", "transfer-encoding")
+
+
+class AgentTransport(httpx.BaseTransport):
+    """Carries an `httpx.Client`'s requests through the agent. ``client`` defaults to one `Client` per process."""
+
+    def __init__(self, client: Client | None = None) -> None:
+        self._client = client
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """One hop. Raises httpx's own errors, with jackstay's as their cause."""
+        body = request.read()
+        try:
+            answer = (self._client or default_client()).request(
+                request.method,
+                str(request.url),
+                headers=end_to_end(_pairs(request)),
+                body=body,
+                deadline_s=_deadline_s(request),
+            )
+        except TradingBotError as error:
+            _raise(error, request)
+        return _response(answer, request)
+
+
+class AsyncAgentTransport(httpx.AsyncBaseTransport):
+    """Carries an `httpx.AsyncClient`'s requests. ``client`` defaults to one `AsyncClient` per running loop."""
+
+    def __init__(self, client: AsyncClient | None = None) -> None:
+        self._client = client
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """One hop. Raises httpx's own errors, with jackstay's as their cause."""
+        body = await request.aread()
+        try:
+            answer = await (self._client or default_async_client()).request(
+                request.method,
+                str(request.url),
+                headers=end_to_end(_pairs(request)),
+                body=body,
+                deadline_s=_deadline_s(request),
+            )
+        except TradingBotError as error:
+            _raise(error, request)
+        return _response(answer, request)
+
+
+def attach(target: Any, client: Any = None) -> None:
+    """Route an `httpx.Client` or `httpx.AsyncClient` through the agent, its proxies' routes included."""
+    detach(target)
+    kind = AsyncAgentTransport if isinstance(target, httpx.AsyncClient) else AgentTransport
+    transport = kind(client)
+    target.__dict__["_transport_for_url"] = lambda url: transport
+
+
+def detach(target: Any) -> None:
+    target.__dict__.pop("_transport_for_url", None)
+
+
+def _pairs(request: httpx.Request) -> list[tuple[str, str]]:
+    """As they were written: httpx's own dictionary lower-cases names."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+
+
+def _deadline_s(request: httpx.Request) -> float:
+    """httpx has a limit for each phase; the agent keeps one for all of them, the longest."""
+    limits = request.extensions.get("timeout") or {}
+    return deadline_s(tuple(limits.get(phase) for phase in ("connect", "read", "write", "pool")))
+
+
+def _raise(error: TradingBotError, request: httpx.Request) -> NoReturn:
+    raise _ERRORS[kind_of(error)](str(error), request=request) from error
+
+
+def _response(answer: Response, request: httpx.Request) -> httpx.Response:
+    if proves_nothing(answer):
+        raise httpx.ReadTimeout(
+            f"HTTP {answer.status} without the answer that the venue promises; whether the order exists is unknown",
+            request=request,
+        )
+    body = decoded(answer)
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    kept = [(name, value) for name, value in pairs if name.decode("latin-1").lower() not in _PACKED]
+    kept.append((b"Content-Length", str(len(body)).encode()))
+    reason = answer.reason.encode("latin-1")
+    return httpx.Response(
+        answer.status,
+        headers=kept,
+        content=body,
+        request=request,
+        extensions={"http_version": b"HTTP/1.1", "reason_phrase": reason},
+    )
