@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 SEEDS ?= 200
 
-.PHONY: help venv demo postgresql test test-fast check bench sim soak fmt cover compat clean
+.PHONY: help venv demo postgresql test test-fast check bench sim soak prove-outbox fmt cover compat clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -72,6 +72,13 @@ sim: $(STAMP)  ## the simulation over SEEDS seeds
 soak: $(STAMP)  ## long runs under faults
 	@grep -rqs --include='test_*.py' 'mark\.soak' tests || { echo "there is no soak test yet: it comes with 'Prove it: simulation, faults, fuzz, soak'"; exit 1; }
 	$(PYTEST) -m soak -s
+
+# seconds-long versions of these are in `make test`
+PROOFS := $(addprefix tests/e2e/test_,lost_replies.py ccxt_retries.py outcome_matrix.py kills.py outage.py)
+
+prove-outbox: $(STAMP)  ## the promises of the outbox in full size (20 minutes) and what the journal costs
+	PROVE=full $(PYTEST) -s -m 'soak or not soak' --timeout 1800 $(PROOFS)
+	$(BIN)/python tests/bench/bench_outbox.py
 
 clean:  ## remove what was made, .venv included
 	rm -rf $(VENV) .compat .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -24,6 +24,10 @@ from jackstay_agent.sandbox import SandboxProcess
 from jackstay_protocols.endpoints import AgentPaths
 from sandbox_client import KEY, SECRET, Plain, limit_order
 
+QUICK = (
+    *("settle_s = 0.3", "gap_s = 0.05", "check_every_s = 3600", "check_every_streamed_s = 3600"),
+    *("fills_every_s = 3600", "fills_every_streamed_s = 3600"),
+)
 USDM = """
 [venues.binance-usdm]
 live = false
@@ -51,6 +55,8 @@ spacing_s = 0.05
 def config_text(sandbox: SandboxProcess, folder: Path, *, stream: bool, state: str, account: str, usdm: bool) -> str:
     (folder / "profiles").mkdir(exist_ok=True)
     (folder / "profiles" / "binance.toml").write_text(PROFILE, encoding="utf-8")
+    given = {line.partition(" =")[0] for line in state.splitlines()}
+    own_state = "\n".join(line for line in QUICK if line.partition(" =")[0] not in given) + "\n" + state
     return f"""
 [agent]
 log_level = "error"
@@ -65,6 +71,7 @@ profiles_dir = "{folder / "profiles"}"
 "fstream.binance.com" = "{sandbox.url}"
 [venues.binance]
 live = false
+limits = {{ weight_1m = 0, orders_10s = 0 }}
 user_stream = {str(stream).lower()}
 [venues.binance.keys]
 env = "SANDBOX"
@@ -72,13 +79,7 @@ env = "SANDBOX"
 [account]
 {account}
 [state]
-settle_s = 0.3
-gap_s = 0.05
-check_every_s = 3600
-check_every_streamed_s = 3600
-fills_every_s = 3600
-fills_every_streamed_s = 3600
-{state}
+{own_state}
 """
 
 
@@ -119,7 +120,12 @@ class StateWorld:
         if self._own is not None:
             self._own.cleanup()
 
-    async def start(self) -> None:
+    async def start_anyway(self) -> None:
+        """Start, whatever a first look would say."""
+        await self.start(anyway=True)
+
+    async def start(self, *, anyway: bool = False) -> None:
+        os.environ["XDG_STATE_HOME"] = str(self.folder / "kept")
         self.ports = real_ports(asyncio.get_running_loop())
         paths = AgentPaths("t", self.folder / "t")
         self.agent = build(self.config, self.ports, name="t", paths=paths)
@@ -138,6 +144,8 @@ class StateWorld:
         self.bot = jackstay.AsyncClient("t", runtime_dir=self.folder, bot_id=self.bot_id)
         await self.bot.status()
         await self.until(lambda: self.agent.state._file is not None, "the account's file")
+        if anyway:
+            return
         if not self.config.state.enabled:
             streams = self.agent.state.intake.streams
             await self.until(lambda: len(streams) >= self.stream, "a stream")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .error_handler import ErrorContext as ErrorContext
     from .error_handler import ErrorHandler as ErrorHandler
     from .log import get_logger as get_logger
+    from .pattern_analytics import ErrorPatternAnalytics as ErrorPatternAnalytics
+    from .pattern_analytics import ErrorTrend as ErrorTrend
     from .recovery_scenarios import RecoveryScenario as RecoveryScenario
     from .state_monitor import StateMonitor as StateMonitor
     from .state_monitor import StateValidationResult as StateValidationResult
@@ -46,6 +48,8 @@ PUBLIC = {
     "ErrorPattern": "jackstay_protocols.types",
     "ErrorSeverity": "jackstay_protocols.errors",
     "HalfOpenFullError": ".breaker",
+    "ErrorPatternAnalytics": ".pattern_analytics",
+    "ErrorTrend": ".pattern_analytics",
     "RecoveryScenario": ".recovery_scenarios",
     "StateConsistencyError": "jackstay_protocols.errors",
     "StateMonitor": ".state_monitor",

@@ -170,6 +170,7 @@ class Agent:
             modes=self.decisions.modes,
             access=self.access,
             make_pool=self.outward.pool,
+            upstreams=self.upstreams,
         )
         self.intents = Intents(
             deliver=self._tell_bot,
@@ -212,9 +213,14 @@ class Agent:
             tell=self._tell_bot,
             bots=lambda: [each.bot_id for each in self.bots.primaries()],
             halt=self._halt,
+            distrust=self._distrust,
             on_event=self.event,
         )
         self.telling.listen(self.state.intake)
+
+    def _distrust(self, venue: str, why: str) -> None:
+        """The user stream was silent about something: another connection may hear more."""
+        self.user_streams.replace(venue, why)
 
     def _halt(self, venue: str, why: str) -> None:
         """The state monitor's policy: stop orders there until an operator releases it."""
@@ -255,6 +261,8 @@ class Agent:
             upstreams=self.upstreams,
             outbox=lambda: self.intents.outbox,
             ask=self._ask_venue,
+            modes=self.decisions.modes,
+            telling=self.telling,
             on_event=self.event,
         )
         self.control = ControlDoor(
@@ -266,6 +274,7 @@ class Agent:
                 "reset": self._verb_reset,
                 **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
                 **self.decisions.verbs(),
+                **self.recording.verbs(),
                 **ConnectionDesk(
                     self.upstreams, self.feeds, self.user_streams, readers=self.feed_door.snapshot, on_event=self.event
                 ).verbs(),
@@ -495,6 +504,7 @@ class Agent:
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self.protection.tick()
         self.access.tick()
+        self.recording.tick()
         self.decisions.tick()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,9 +20,11 @@ from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
 from .alert_settings import AlertSettings
+from .analytics_settings import AnalyticsSettings
 from .audit_settings import AuditSettings
 from .budget_settings import BudgetSettings
 from .connection_settings import ConnectionSettings
+from .core.groups import Group
 from .core.liveness import WatchSettings
 from .core.order_class import ClassRules
 from .core.pool import PoolSettings
@@ -109,6 +112,7 @@ class Config(Section, frozen=True, kw_only=True):
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
     queue: OutboxSettings = OutboxSettings()
+    analytics: AnalyticsSettings = AnalyticsSettings()
     audit: AuditSettings = AuditSettings()
     alerts: AlertSettings = AlertSettings()
     account: AccountSettings = AccountSettings()
@@ -118,6 +122,7 @@ class Config(Section, frozen=True, kw_only=True):
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}
     hours: dict[str, HoursSettings] = {}
+    groups: dict[str, Group] = {}  # venues that a strategy needs together (core/groups)
 
     @classmethod
     def from_toml(cls, text: str, origin: str = "config") -> Config:
@@ -202,6 +207,11 @@ class Config(Section, frozen=True, kw_only=True):
                 feed.check(name)
             except ValidationError as error:
                 problems.append(f"[feeds.{name}] {error}")
+        for name, group in self.groups.items():
+            try:
+                group.check(name)
+            except ValidationError as error:
+                problems.append(f"[groups.{name}] {error}")
         for name, hours in self.hours.items():
             try:
                 hours.made(name)
@@ -274,6 +284,20 @@ def reachable_hosts(config: Config) -> frozenset[str]:
     """Hosts of venue profiles and of ``[upstreams]``: what http.sock reaches without another word."""
     hosts = {host for profile in profiles_of(config).values() for host in profile.hosts | profile.socket_hosts}
     return frozenset(hosts | {name.partition(":")[0] for name in config.upstreams})
+
+
+def venue_of(config: Config, profiles: Mapping[str, Profile]) -> Callable[[dict[str, Any]], str]:
+    """The venue (its profile's name) an event's fields are about, "" where they name none."""
+    by_host = {host: profile.name for profile in profiles.values() for host in profile.hosts}
+    by_feed = {
+        name: feed.venue or by_host.get(urlsplit(feed.url).hostname or "", "") for name, feed in config.feeds.items()
+    }
+
+    def venue(fields: dict[str, Any]) -> str:
+        host, feed = str(fields.get("upstream", "")), str(fields.get("feed", ""))
+        return str(fields.get("venue") or by_host.get(host) or by_feed.get(feed) or "")
+
+    return venue
 
 
 def class_rules_of(config: Config) -> Callable[[str], ClassRules]:

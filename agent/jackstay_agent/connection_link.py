@@ -42,6 +42,7 @@ class Outgoing:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     repeatable: bool = False
     message: Any = None  # as the caller gave it, for his own callback
+    seq: int = 0  # its number in the journal, if it has one
 
     @property
     def size(self) -> int:

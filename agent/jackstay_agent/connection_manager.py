@@ -15,9 +15,11 @@ import asyncio
 import random as chance
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from time import time as wall_s
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jackstay_protocols.clock import boot_s
 from jackstay_protocols.errors import ExchangeError, Reason, Refused, ValidationError
@@ -39,6 +41,9 @@ from .core.health import Health
 from .core.redial import DialBudget, Redial, RedialRules
 from .transport.websocket import check_headers
 
+if TYPE_CHECKING:
+    from .connection_journal import MessageJournal
+
 __all__ = ["ConnectionHealth", "ConnectionManager", "ConnectionSettings", "ConnectionState"]
 
 HEALTHY_QUALITY_MIN = 0.5
@@ -49,7 +54,8 @@ class ConnectionManager:
     """Named HTTP and WebSocket connections. Use it inside one event loop; `aclose` ends it.
 
     Keyword-only: ``settings`` (else ``config.connection_manager`` where the configuration has one, else defaults),
-    ``clock`` and ``wall`` (seconds), ``random`` and ``on_event(name, fields)``.
+    ``clock`` and ``wall`` (seconds), ``random`` and ``on_event(name, fields)``. ``queue_file``: queued messages
+    without headers of their own survive the process there; the next one finds them when it establishes that id again.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class ConnectionManager:
         wall: Callable[[], float] = wall_s,
         random: chance.Random | None = None,
         on_event: Callable[[str, dict[str, Any]], None] | None = None,
+        queue_file: str | Path | None = None,
     ) -> None:
         self.config = config
         found = getattr(config, "connection_manager", None)
@@ -71,6 +78,17 @@ class ConnectionManager:
         self._on_event = on_event if on_event is not None else (lambda name, fields: None)
         self._connections: dict[str, Connection] = {}
         self._budgets: dict[str, DialBudget] = {}
+        self._journal: MessageJournal | None = None
+        if queue_file is not None:
+            from .connection_journal import MessageJournal
+
+            self._journal = MessageJournal(
+                queue_file,
+                queue_max=self.settings.queue_max,
+                clock=self._clock,
+                wall=self._wall,
+                on_event=self._on_event,
+            )
 
     # ------------------------------------------------------------ the contract
 
@@ -115,6 +133,9 @@ class ConnectionManager:
         if connection is None:
             return False
         await self._end(connection)
+        if self._journal is not None:
+            for _at, out in connection.queue:
+                self._journal.forget(out.seq, "its connection was closed")
         fields = {"connection": connection_id, "queued": len(connection.queue)}
         self._on_event("connection.closed", fields)
         return True
@@ -142,7 +163,7 @@ class ConnectionManager:
         return False
 
     async def queue_message(self, connection_id: str, message: dict[str, Any]) -> bool:
-        """Keep a message until `flush_message_queue`. False for an unknown id or a full queue.
+        """Keep a message until `flush_message_queue`. False for an unknown id, a full queue or a disk that is full.
 
         WebSocket: the dict is sent as one JSON text. HTTP: {"method", "path", "headers", "body" or "json",
         "idempotent"}. Raises ValidationError for a message that could never be sent.
@@ -158,6 +179,12 @@ class ConnectionManager:
         if full or connection.queue_bytes + out.size > self.settings.queue_bytes_max:
             connection.refused += 1
             return False
+        if self._journal is not None:
+            seq = self._journal.keep(connection_id, message, connection.ttl_s)
+            if seq is None:
+                connection.refused += 1
+                return False
+            out = replace(out, seq=seq)
         connection.queue.append((self._clock(), out))
         connection.queue_bytes += out.size
         return True
@@ -234,8 +261,16 @@ class ConnectionManager:
         return True
 
     async def aclose(self) -> None:
-        """Close every connection; the manager can be used again afterwards."""
-        await asyncio.gather(*(self.close_connection(name) for name in list(self._connections)))
+        """Close every connection; the manager can be used again afterwards.
+
+        With a ``queue_file`` this is its end: what is queued stays in the file for the next process.
+        """
+        if self._journal is None:
+            await asyncio.gather(*(self.close_connection(name) for name in list(self._connections)))
+            return
+        connections, self._connections = list(self._connections.values()), {}
+        await asyncio.gather(*(self._end(each) for each in connections))
+        self._journal.close()
 
     # ------------------------------------------------------------ making one
 
@@ -263,7 +298,17 @@ class ConnectionManager:
         connection.auto_reconnect = bool(given.get("auto_reconnect", True))
         connection.link = self._link(connection, self._link_options(credentials, given, interval_s))
         self._connections[name] = connection
+        self._take_left_over(connection)
         return connection
+
+    def _take_left_over(self, connection: Connection) -> None:
+        """What an earlier process queued for this id."""
+        if self._journal is None:
+            return
+        for seq, age_s, message in self._journal.left_over(connection.name):
+            out = replace(connection.link.outgoing(message), seq=seq)
+            connection.queue.append((self._clock() - age_s, out))
+            connection.queue_bytes += out.size
 
     def _link_options(
         self, credentials: dict[str, Any] | None, given: dict[str, Any], interval_s: float
@@ -454,6 +499,8 @@ class ConnectionManager:
             _at, out = connection.queue.popleft()
             connection.queue_bytes -= out.size
             expired += 1
+            if self._journal is not None:
+                self._journal.forget(out.seq, "its time to live ended")
         if expired:
             connection.expired += expired
             self._on_event("connection.messages_expired", {"connection": connection.name, "count": expired})
@@ -467,6 +514,8 @@ class ConnectionManager:
             yield connection.queue[0][1]
 
     async def _send(self, connection: Connection, out: Outgoing) -> Fate:
+        if self._journal is not None and not self._journal.leaving(out.seq):
+            return Fate.KEPT  # not without having written it down
         entry = connection.queue.popleft()
         connection.queue_bytes -= out.size
         started = self._clock()
@@ -477,6 +526,8 @@ class ConnectionManager:
             fate = Fate.KEPT
             connection.last_error = str(error)
         finally:
+            if self._journal is not None:
+                self._journal.ended(out.seq, fate)
             if fate is Fate.KEPT:
                 connection.queue.appendleft(entry)
                 connection.queue_bytes += out.size

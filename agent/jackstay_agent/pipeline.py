@@ -261,7 +261,7 @@ class Pipeline:
         started_at = self._clock()
         reading = self._access.reading(way.upstream.profile.name)
         own.asked = self._telling.asked(
-            request, way, intent.bot_id, int(intent.request_id), started_at, account=key, operations=reading
+            request, way, intent.bot_id, int(intent.request_id or 0), started_at, account=key, operations=reading
         )
         self._telling.admitted(own.asked, begun.seqs, begun.intents)
         result = await self._send(own, way, started_at + answer_within_s, signer)

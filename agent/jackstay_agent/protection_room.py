@@ -15,20 +15,23 @@ from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.session import BotSession
 
 from .cancel_desk import CancelDesk
-from .config import Config, class_rules_of
+from .config import Config, class_rules_of, profiles_of, venue_of
 from .deadman import Carry, Deadman, limits_of
 from .deadman_desk import DeadmanDesk
 from .flight import Flight
 from .gateway.bot_door import BotDoor
 from .gateway.control_door import Verb
+from .groups import Groups
 from .guardian import Guardian
 from .kept import Keeper, Kept
 from .outbox import Outbox
 from .own_orders import AccountOrders
 from .ports import Ports
 from .state_room import StateRoom
+from .telling import Telling
 from .upstreams import Upstreams
 from .venue_access import VenueAccess
+from .venue_modes import VenueModes
 from .watch_desk import WatchDesk
 from .watchdog import Watchdog
 
@@ -54,6 +57,8 @@ class ProtectionRoom:
         upstreams: Upstreams,
         outbox: Callable[[], Outbox],
         ask: Carry,
+        modes: VenueModes,
+        telling: Telling,
         on_event: EventSink,
     ) -> None:
         self._ports = ports
@@ -97,6 +102,12 @@ class ProtectionRoom:
             on_event=on_event,
         )
 
+        self.groups = Groups(
+            config.groups, modes, venue_of=venue_of(config, profiles_of(config)), soon=ports.loop.call_soon
+        )
+        if config.groups:
+            telling.listen(self.groups)
+
     def verbs(self) -> dict[str, Verb]:
         watch = WatchDesk(self.watchdog, sessions=self._sessions, wall=self._ports.wall, on_event=self._on_event)
         return {
@@ -114,6 +125,7 @@ class ProtectionRoom:
     def open(self, folder: Path) -> None:
         """What was armed stays armed, switches are adopted, and bots that were here are expected again."""
         self._deadman_keeper = self._resume(folder, "deadman", self._adopt_switches, self.deadman.snapshot)
+        self.groups.start()
         self._watch_keeper = self._resume(folder, "watchdog", self._expect_bots, self._watch_snapshot)
 
     def _resume(
@@ -194,4 +206,5 @@ class ProtectionRoom:
         return {
             "watchdog": self.watchdog.status() | {"cancelling": self.guardian.status()},
             "deadman": self.deadman.status(),
+            "groups": self.groups.status(),
         }

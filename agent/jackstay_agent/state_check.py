@@ -74,6 +74,7 @@ class Checks:
         self.foreign: dict[str, int] = {}
         self._strangers: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self.learned = 0
+        self._named = False
 
     # ---- orders and fills
 
@@ -93,7 +94,11 @@ class Checks:
         in_doubt = doubts(known.values(), own, look)
         if in_doubt or suspects or p.fills.waiting:
             await p.pause(p.settings.settle_s)
+        self._named = False
         found = await self._settled(operations, in_doubt, look)
+        if self._named and not fills:  # trades of an order whose id was not known could not be called its own
+            fills = await self.pull_fills(operations)
+            await p.pause(p.settings.settle_s)
         found += await self._orphans(operations, suspects)
         found += await p.fills.judge()
         found += fills
@@ -160,6 +165,7 @@ class Checks:
             if isinstance(answer, Silence):
                 found.append(unverifiable("orders", operations.profile.name, answer.why, subject=now_known.name))
                 continue
+            self._named = p.books.identify(answer) or self._named
             settled = settle(doubt, p.books.find(doubt.known), answer, look)
             if settled.learn is not None:
                 self.learned += 1

@@ -143,6 +143,7 @@ class StateMonitor:
                 "checked_at": last.validation_time.isoformat(),
             }
             for name, last in self._last.items()
+            if name != "all"
         }
         standing = [
             {**each.to_dict(), "since_s": round(max(0.0, now - since), 3)} for each, since in self._standing.values()
@@ -178,6 +179,10 @@ class StateMonitor:
         changed = self._changes(self._components(component), found, at)
         before = self._last.get(component)
         self._last[component] = result
+        for part in self._components(component):
+            own = [one for one in found if one.component == part]
+            plain = [one.to_dict() for one in own]
+            self._last[part] = StateValidationResult(not own, plain, result.validation_time, part, loudest(own).value)
         self._history.append(result)
         if changed or before is None or before.is_consistent != result.is_consistent:
             if self._room is not None:

@@ -44,6 +44,7 @@ RESEND_EVERY_S = 30.0
 COMPACT_EVERY_S = 3_600.0
 ROWS_PER_LOOK = 5_000
 HISTORY_LOADED = 500
+UNTOLD = (Kind.STATUS, Kind.QUANTITY, Kind.FILL_MISSING)  # what a stream that lives would have told
 VENUE_PARTS = ("orders", "positions", "balances")
 
 
@@ -61,12 +62,14 @@ class StateRoom:
         tell: Callable[[str, Message], bool],
         bots: Callable[[], Sequence[str]],
         halt: Callable[[str, str], None],
+        distrust: Callable[[str, str], None],
         on_event: EventSink,
     ) -> None:
         self._config, self._access, self._outbox, self._ask = config, access, outbox, ask
         clock, wall = ports.clock, ports.wall
         self._clock, self._wall, self._random, self._loop = clock, wall, ports.random.random, ports.loop
         self._store, self._on_event, self._bots = ports.store, on_event, bots
+        self._distrust = distrust
         self._profiles = profiles_of(config)
         self._venues = list(dict.fromkeys(section.profile or name for name, section in config.venues.items()))
         self._executor: ThreadPoolExecutor | None = None
@@ -98,7 +101,9 @@ class StateRoom:
             over_max=settings.orders_over_max,
             settle_s=settings.settle_s,
         )
-        self.views = BotViews(clock=clock, wall=wall, venues=lambda: self._venues, symbol=self._symbol)
+        self.views = BotViews(
+            clock=clock, wall=wall, venues=lambda: self._venues, symbol=self._symbol, asset=self._asset
+        )
         self.fills = Fills(
             self.books,
             lambda: self._file,
@@ -186,10 +191,12 @@ class StateRoom:
     def _plan(self) -> None:
         settings, now = self._config.state, self._clock()
         for venue in self._venues:
-            if self._access.asking(venue) is None:
+            operations = self._access.asking(venue)
+            if operations is None:
                 continue
             for part in VENUE_PARTS:
-                if part in settings.components:
+                told = part != "balances" or self._config.account.exclusive
+                if part in settings.components and told and (part == "orders" or operations.has(part)):
                     every = (settings.check_every_s, settings.check_every_streamed_s)
                     self.schedule.add((venue, part), now, *every, self._random())
             self.schedule.add((venue, "fills"), now, settings.fills_every_s, settings.fills_every_streamed_s, 0.5)
@@ -249,7 +256,11 @@ class StateRoom:
         except KeyError:
             pass  # asked for by hand, not on the schedule
         if part == "orders":
-            return await self.checks.orders(operations)
+            found = await self.checks.orders(operations)
+            untold = [each for each in found if each.kind in UNTOLD and each.whose == "agent"]
+            if untold and self.intake.told(venue):
+                self._distrust(venue, f"{untold[0].kind} of {untold[0].subject} was not told")
+            return found
         return await self.checks.holdings("balance" if part == "balances" else "position", operations)
 
     async def next_due(self) -> str:
@@ -396,6 +407,10 @@ class StateRoom:
     def _symbol(self, venue: str, name: str) -> str:
         profile = self._profiles.get(venue)
         return name if profile is None else profile.symbol(name)
+
+    def _asset(self, venue: str, name: str) -> str:
+        profile = self._profiles.get(venue)
+        return name if profile is None else profile.asset(name)
 
     def _prefixes(self, operations: Operations) -> tuple[str, ...]:
         """Client ids that are provably of this agent's bots; the minted prefix only where nobody else mints."""

@@ -59,7 +59,7 @@ class StateSettings:
     deliver_fills: str = "missed"  # missed (by the bot's own traffic) | all | none
     # bounds
     orders_live_max: int = 20_000
-    orders_over_max: int = 2_000  # latest ended ones in memory; the file has the rest
+    orders_over_max: int = 1_000  # latest ended ones in memory; the file has the rest
     rows_max: int = 200_000  # of orders, fills and results in the file, each
     retention_s: float = 7 * 86_400.0
     fills_overlap_s: float = 30.0  # asked again, because a venue may list a trade late

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -456,6 +459,88 @@ async def test_what_waited_too_long_is_reported_not_sent() -> None:
         assert exchange.peers[0].received == [(TEXT, b'{"new":true}')]
         assert events.named("connection.messages_expired") == [{"connection": "ws", "count": 1}]
         await manager.aclose()
+
+
+@asynccontextmanager
+async def keeping(path: Path) -> AsyncIterator[tuple[ConnectionManager, Events]]:
+    """A manager whose queue is in a file; leaving it is the ordered end of its process."""
+    events = Events()
+    manager = ConnectionManager(Config(), settings=QUICK, on_event=events, queue_file=path)
+    try:
+        yield manager, events
+    finally:
+        await manager.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_queue_in_a_file_outlives_the_process(tmp_path: Path) -> None:
+    """What was queued and not sent is there for the next process under the same id, once and in order; what was sent,
+    closed for good, or carries headers of its own is not.
+    """
+    async with HttpVenue() as venue:
+        async with keeping(tmp_path / "queue") as (manager, _events):
+            assert await manager.establish_connection("rest", "http", venue.url)
+            assert await manager.establish_connection("closed", "http", venue.url)
+            assert await manager.queue_message("rest", {"path": "/first"})
+            assert await manager.flush_message_queue("rest") == 1
+            for number in range(3):
+                message = {"method": "POST", "path": f"/{number}", "json": {"q": Decimal("0.10")}}
+                assert await manager.queue_message("rest", message)
+            assert await manager.queue_message("rest", {"path": "/secret", "headers": {"X-SIGN": "s3cret"}})
+            assert await manager.queue_message("closed", {"path": "/closed"})
+            assert await manager.close_connection("closed")
+        assert b"s3cret" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        for sent in (3, 0):
+            async with keeping(tmp_path / "queue") as (manager, _events):
+                assert await manager.establish_connection("rest", "http", venue.url)
+                assert await manager.establish_connection("closed", "http", venue.url)
+                assert await manager.flush_message_queue("rest") == sent
+                assert await manager.flush_message_queue("closed") == 0
+    assert venue.ledger == [("GET /first", b""), *((f"POST /{number}", b'{"q":"0.10"}') for number in range(3))]
+
+
+@pytest.mark.asyncio
+async def test_a_message_that_may_have_left_is_not_sent_by_the_next_process(tmp_path: Path) -> None:
+    """No answer came: told as unknown, and gone from the file; what stood behind it stays."""
+    async with HttpVenue() as venue:
+        async with keeping(tmp_path / "queue") as (manager, events):
+            assert await manager.establish_connection("rest", "http", venue.url)
+
+            async def cut(writer: asyncio.StreamWriter) -> bool:
+                venue.before = None
+                return False
+
+            venue.before = cut
+            assert await manager.queue_message("rest", {"method": "POST", "path": "/order", "body": "1"})
+            assert await manager.flush_message_queue("rest") == 0
+            assert await manager.queue_message("rest", {"path": "/time"})
+            assert len(events.named("connection.message_unknown")) == 1
+        async with keeping(tmp_path / "queue") as (manager, events):
+            assert await manager.establish_connection("rest", "http", venue.url)
+            assert await manager.flush_message_queue("rest") == 1
+            assert events.named("connection.message_unknown") == []
+    assert [what for what, _body in venue.ledger] == ["POST /order", "GET /time"]
+
+
+def test_one_that_was_leaving_when_the_process_died_is_told_as_unknown(tmp_path: Path) -> None:
+    """kill -9 between the first byte and the answer: the next process tells it and never sends it."""
+    from jackstay_agent.connection_journal import MessageJournal
+
+    events = Events()
+    path = tmp_path / "queue"
+    child = os.fork()
+    if child == 0:
+        try:
+            first = MessageJournal(path, queue_max=10, clock=time.monotonic, wall=time.time, on_event=events)
+            seq = first.keep("rest", {"path": "/x"}, 60.0)
+            os._exit(0 if seq and first.leaving(seq) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    second = MessageJournal(path, queue_max=10, clock=time.monotonic, wall=time.time, on_event=events)
+    assert events.named("connection.message_unknown") == [{"connection": "rest", "restart": True}]
+    assert second.left_over("rest") == []
+    second.close()
 
 
 @pytest.mark.asyncio

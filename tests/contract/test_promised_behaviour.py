@@ -39,7 +39,6 @@ from jackstay_agent.core.classify import classify_answer, classify_failure
 from jackstay_protocols.errors import Outcome, Reason, ValidationError
 
 SCENARIOS = "The bot stalls, the account is safe: protection, modes, dead-man switch, six recovery scenarios"
-PATTERNS = "What the errors say: pattern analytics, audit, incident report"
 
 BUILT = {
     "CircuitBreaker",
@@ -71,8 +70,6 @@ TO_COME = {
     "DataFeedInterruptionRecovery": SCENARIOS,
     "OrderRejectionRecovery": SCENARIOS,
     "APIRateLimitRecovery": SCENARIOS,
-    "ErrorPatternAnalytics": PATTERNS,
-    "ErrorTrend": PATTERNS,
 }
 
 

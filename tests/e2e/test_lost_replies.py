@@ -48,7 +48,6 @@ def test_lost_replies_double_nothing_and_lose_nothing(tmp_path: Path) -> None:
     assert {name for name, outcome in told.outcomes.items() if outcome == "ok"} == executed
     assert before <= absent <= before | refused
     assert {name for name, outcome in told.outcomes.items() if outcome == "rejected"} == refused - absent
-    assert after <= executed
     assert len(before) > count / 40
     assert len(after) > count / 40
     assert status["open"] == {"recorded": 0, "in_flight": 0, "unknown": 0}

@@ -168,6 +168,16 @@ class Books:
             return
         self._take(entry, told)
 
+    def identify(self, told: Order) -> bool:
+        """The venue's id of an order that was known without one; nothing else of the picture is taken."""
+        entry = self.entry(told)
+        if entry is None or entry.order.venue_id or not told.venue_id:
+            return False
+        entry.order = replace(entry.order, venue_id=told.venue_id, family=entry.order.family or told.family)
+        self._index(entry)
+        self._touch(entry)
+        return True
+
     def recall(self, order: Order) -> None:
         """An order that was long over, back from the file because somebody speaks of it."""
         self._put(Entry(self._take_number(), replace(order, seen_at=0.0, changed_at=0.0, heard=Heard.FILE)))

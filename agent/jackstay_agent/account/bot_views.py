@@ -51,7 +51,7 @@ class Report:
 
 
 class BotViews:
-    """The latest report of each (component, venue, bot). ``symbol(venue, name)`` gives the venue's one name."""
+    """The latest report of each (component, venue, bot). ``symbol`` and ``asset`` give the one name of several."""
 
     def __init__(
         self,
@@ -60,11 +60,13 @@ class BotViews:
         wall: Callable[[], float],
         venues: Callable[[], list[str]],
         symbol: Callable[[str, str], str],
+        asset: Callable[[str, str], str] = lambda _venue, name: name,
     ) -> None:
         self._clock = clock
         self._wall = wall
         self._venues = venues
         self._symbol = symbol
+        self._asset = asset
         self._kept: dict[tuple[str, str, str], Report] = {}
         self._last: dict[tuple[str, str, str], tuple[int | None, float]] = {}
         self.regressions: dict[tuple[str, ...], Discrepancy] = {}
@@ -174,7 +176,7 @@ class BotViews:
                 total = _money(f"balances.{asset}", fields, "total")
                 if total is None:
                     raise ValidationError(f"balances.{asset} has no total; an amount as text is expected")
-                found.append(Holding("balance", venue, str(asset)[:TEXT_MAX], total, seen_at=at))
+                found.append(Holding("balance", venue, self._asset(venue, str(asset)[:TEXT_MAX]), total, seen_at=at))
             return tuple(found)
         for number, item in enumerate(_list(state, "positions")):
             where = f"positions[{number}]"

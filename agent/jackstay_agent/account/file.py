@@ -29,7 +29,8 @@ Submit = Callable[[Callable[[], Any]], "Future[Any]"]
 
 APPLICATION_ID: Final = 0x4A_53_41_43  # "JSAC"
 SCHEMA_VERSION: Final = 1
-OVER_LOADED: Final = 2_000  # latest ended orders that are kept in memory
+OVER_LOADED: Final = 1_000  # latest ended orders that are kept in memory
+CACHE: Final = "cache_size=-256"  # KB; its readers walk once over everything, which no cache helps
 TABLES: Final = (
     """CREATE TABLE orders (number INTEGER PRIMARY KEY, venue TEXT NOT NULL, client_id TEXT NOT NULL,
     venue_id TEXT NOT NULL, over INTEGER NOT NULL, wall REAL NOT NULL, row BLOB NOT NULL, sum INTEGER NOT NULL)""",
@@ -38,7 +39,7 @@ TABLES: Final = (
     "CREATE INDEX orders_over ON orders (over, wall)",
     """CREATE TABLE fills (number INTEGER PRIMARY KEY AUTOINCREMENT, venue TEXT NOT NULL, symbol TEXT NOT NULL,
     trade_id TEXT NOT NULL, venue_id TEXT NOT NULL, bot_id TEXT NOT NULL, told INTEGER NOT NULL, wall REAL NOT NULL,
-    row BLOB NOT NULL, sum INTEGER NOT NULL, UNIQUE (venue, symbol, trade_id))""",
+    row BLOB NOT NULL, sum INTEGER NOT NULL, UNIQUE (venue, symbol, trade_id, venue_id))""",
     "CREATE INDEX fills_told ON fills (told, bot_id) WHERE told IN (1, 2)",
     "CREATE INDEX fills_order ON fills (venue, venue_id)",
     "CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
@@ -46,6 +47,9 @@ TABLES: Final = (
     sum INTEGER NOT NULL)""",
     "CREATE INDEX results_wall ON results (wall)",
 )
+
+
+THIS_FILL: Final = "venue=? AND symbol=? AND trade_id=? AND venue_id=?"
 
 
 class Told(IntEnum):
@@ -121,7 +125,7 @@ class AccountFile:
                     added = conn.execute(
                         "INSERT OR IGNORE INTO fills (venue, symbol, trade_id, venue_id, bot_id, told, wall, row, sum)"
                         " VALUES (?,?,?,?,?,?,?,?,?)",
-                        (*each.key, each.venue_id, each.bot_id, int(told), wall, row, total),
+                        (*each.key, each.bot_id, int(told), wall, row, total),
                     ).rowcount
                     if added:
                         new.append(each)
@@ -137,8 +141,7 @@ class AccountFile:
                 for fill, told in fills:
                     row, total = rows.write_fill(fill)
                     conn.execute(
-                        "UPDATE fills SET told=?, bot_id=?, row=?, sum=? WHERE venue=? AND symbol=? AND trade_id=?"
-                        " AND told=?",
+                        f"UPDATE fills SET told=?, bot_id=?, row=?, sum=? WHERE {THIS_FILL} AND told=?",
                         (int(told), fill.bot_id, row, total, *fill.key, int(Told.JUDGE)),
                     )
 
@@ -150,7 +153,7 @@ class AccountFile:
         def work() -> None:
             with self._transaction() as conn:
                 conn.executemany(
-                    "UPDATE fills SET told=? WHERE venue=? AND symbol=? AND trade_id=? AND told=?",
+                    f"UPDATE fills SET told=? WHERE {THIS_FILL} AND told=?",
                     [(int(Told.NO), *each.key, int(Told.JUDGE)) for each in fills],
                 )
 
@@ -168,13 +171,13 @@ class AccountFile:
 
         return self._submit(work)
 
-    def ack(self, bot_id: str, keys: Sequence[tuple[str, str, str]]) -> Future[None]:
-        """The bot's code has these fills (venue, symbol, trade id)."""
+    def ack(self, bot_id: str, keys: Sequence[tuple[str, str, str, str]]) -> Future[None]:
+        """The bot's code has these fills (venue, symbol, trade id, order id)."""
 
         def work() -> None:
             with self._transaction() as conn:
                 conn.executemany(
-                    "UPDATE fills SET told=? WHERE venue=? AND symbol=? AND trade_id=? AND bot_id=? AND told=?",
+                    f"UPDATE fills SET told=? WHERE {THIS_FILL} AND bot_id=? AND told=?",
                     [(int(Told.DONE), *key, bot_id, int(Told.TELL)) for key in keys],
                 )
 
@@ -301,7 +304,13 @@ class AccountFile:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         conn = self._connect(str(self._path), timeout=0, isolation_level=None, check_same_thread=False)
         try:
-            for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL", "trusted_schema=OFF"):
+            for pragma in (
+                "locking_mode=EXCLUSIVE",
+                "journal_mode=WAL",
+                "synchronous=NORMAL",
+                "trusted_schema=OFF",
+                CACHE,
+            ):
                 conn.execute(f"PRAGMA {pragma}")
             if conn.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise _corrupt("the page check found errors")

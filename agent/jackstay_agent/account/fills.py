@@ -24,6 +24,7 @@ from ..core.discrepancy import Discrepancy, Kind
 from .books import Books
 from .file import AccountFile, Told
 
+Key = tuple[str, str, str, str]
 SEEN_MAX = 20_000
 WAITING_MAX = 20_000
 RESEND_MAX = 100
@@ -55,10 +56,10 @@ class Fills:
         self._deliver = deliver
         self._wait = wait
         self._on_event = on_event
-        self._streamed: OrderedDict[tuple[str, str, str], None] = OrderedDict()
-        self._shown: OrderedDict[tuple[str, str, str], None] = OrderedDict()
-        self._known: OrderedDict[tuple[str, str, str], None] = OrderedDict()
-        self._to_judge: OrderedDict[tuple[str, str, str], tuple[float, Fill, bool]] = OrderedDict()
+        self._streamed: OrderedDict[Key, None] = OrderedDict()
+        self._shown: OrderedDict[Key, None] = OrderedDict()
+        self._known: OrderedDict[Key, None] = OrderedDict()
+        self._to_judge: OrderedDict[Key, tuple[float, Fill, bool]] = OrderedDict()
         self._sums: OrderedDict[tuple[str, str, str], list[Decimal]] = OrderedDict()  # order -> judged, shown
         self.counters = dict.fromkeys(("seen", "pulled", "delivered", "missed", "aliens"), 0)
 
@@ -203,7 +204,7 @@ class Fills:
         self._on_event("state.fill_delivered", {**shown_fill(fill), "bot": fill.bot_id, "bot_here": heard})
 
 
-def _note(kept: OrderedDict[tuple[str, str, str], None], key: tuple[str, str, str]) -> None:
+def _note(kept: OrderedDict[Key, None], key: Key) -> None:
     kept[key] = None
     if len(kept) > SEEN_MAX:
         kept.popitem(last=False)
@@ -245,10 +246,10 @@ def news_of(fill: Fill) -> OutcomeNews:
     )  # fmt: skip
 
 
-def key_of(name: str) -> tuple[str, str, str] | None:
+def key_of(name: str) -> Key | None:
     """The fill that an acknowledgement names; None: it names something else."""
     parts = name.removeprefix(PREFIX).split("/")
-    if not name.startswith(PREFIX) or len(parts) != 3:
+    if not name.startswith(PREFIX) or len(parts) != 4:
         return None
-    venue, symbol, trade_id = map(unquote, parts)
-    return venue, symbol, trade_id
+    venue, symbol, trade_id, venue_id = map(unquote, parts)
+    return venue, symbol, trade_id, venue_id

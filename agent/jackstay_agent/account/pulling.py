@@ -117,7 +117,7 @@ class Pulling:
 
     async def positions(self, operations: Operations) -> list[Holding] | Silence:
         found: list[Holding] = []
-        for sweep in operations.sweeps:
+        for sweep in operations.sweeps_of("", "positions"):
             seen_at = self._clock()
             listed = await self._list(operations, "positions", "", dict(sweep))
             if isinstance(listed, Silence):
@@ -234,7 +234,9 @@ def balance_of(operations: Operations, told: answers.Balance, at: float) -> Hold
     total = told.total if told.total is not None else told.free
     if total is None:
         return None
-    return Holding("balance", operations.profile.name, told.asset, total, told.free, seen_at=at)
+    return Holding(
+        "balance", operations.profile.name, operations.profile.asset(told.asset), total, told.free, seen_at=at
+    )
 
 
 def position_of(operations: Operations, told: answers.Position, at: float) -> Holding:

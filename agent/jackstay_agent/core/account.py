@@ -101,7 +101,8 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One trade of one order; ``trade_id`` is the venue's and unique within venue and symbol."""
+    """One trade of one order. ``trade_id`` is the venue's and unique within venue and symbol, for each of its orders:
+    an account that trades with itself has one trade twice."""
 
     venue: str
     symbol: str
@@ -118,8 +119,8 @@ class Fill:
     bot_id: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.venue, self.symbol, self.trade_id
+    def key(self) -> tuple[str, str, str, str]:
+        return self.venue, self.symbol, self.trade_id, self.venue_id
 
 
 @dataclass(frozen=True, slots=True)

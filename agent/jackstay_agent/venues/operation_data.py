@@ -103,7 +103,8 @@ class OperationData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``body``: query, form, json or json_list (default: query for GET and DELETE, form else).
     ``at``: JMESPath from the document to the value or the list. ``keyed``: what stands there is an object of items;
     each gets its key under this name. ``next``: JMESPath to what ``from_id`` has to be for the next page, nothing on
-    the last; ``next_without``: what is not to be given with it. ``codes_absent``: codes that mean "there is no such
+    the last; ``next_without``: what is not to be given with it. ``sweeps``: placeholder sets that together show a whole
+    account, where they are not the profile's. ``codes_absent``: codes that mean "there is no such
     order"; ``codes_closed``: "nothing is open under that id", which says nothing about its end.
     """
 
@@ -120,6 +121,7 @@ class OperationData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     next_without: list[str] = []
     reader: str = ""
     empty_is_absent: bool = False
+    sweeps: list[dict[str, str]] = []
     codes_absent: list[str] = []
     codes_closed: list[str] = []
 

@@ -123,9 +123,11 @@ class Operations:
         """What has to be asked to see a whole account: `open_orders` and `positions` once with each of these."""
         return [dict(each) for each in self.profile.data.sweeps] or [{}]
 
-    def sweeps_of(self, family: str) -> list[dict[str, str]]:
-        """What has to be asked to see all open orders of a family."""
-        own = self.families[family].sweeps if family in self.families else []
+    def sweeps_of(self, family: str, name: str = "open_orders") -> list[dict[str, str]]:
+        """What has to be asked to see all that an operation lists (of a family)."""
+        operation = self._find(name, family)
+        own = operation.sweeps if operation is not None else []
+        own = own or (self.families[family].sweeps if family in self.families else [])
         return [dict(each) for each in own] or self.sweeps
 
     def has(self, name: str, family: str = "") -> bool:

@@ -110,6 +110,7 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sockets: list[SocketData] = []
     key_info: KeyInfoData | None = None
     symbol_rewrites: list[tuple[str, str]] = []  # pattern, replacement: one name of several for the same market
+    asset_names: dict[str, str] = {}  # other names of an asset -> the one that is used
 
 
 Problem = tuple[tuple[str, ...], str]  # where in the file, and what is wrong there
@@ -197,6 +198,7 @@ class Profile:
         contexts = [family.context for family in data.families.values()]
         contexts += [reader.context for reader in data.readers.values()]
         family_sweeps = [each for family in data.families.values() for each in family.sweeps]
+        family_sweeps += [each for operation in data.operations.values() for each in operation.sweeps]
         extra = frozenset(name for each in (*contexts, *data.sweeps, *family_sweeps) for name in each)
         tables: list[tuple[tuple[str, ...], dict[str, OperationData]]] = [(("operations",), data.operations)]
         for name, family in data.families.items():
@@ -275,6 +277,10 @@ class Profile:
         for pattern, replacement in self._rewrites:
             name = pattern.sub(replacement, name)
         return name
+
+    def asset(self, name: str) -> str:
+        """One name for an asset that the venue calls by several."""
+        return self.data.asset_names.get(name, name)
 
     def listed(self) -> list[tuple[str, str]]:
         """(method, path) of every route the profile names."""

@@ -14,7 +14,7 @@ def test_every_stage_is_live_or_over() -> None:
 
 
 def test_names_and_keys() -> None:
-    """A fill is unique within venue and symbol, a holding within its name and part."""
+    """A fill is unique within venue, symbol and order, a holding within its name and part."""
     assert Order("v", "BTC", "", "7").name == "7"
-    assert Fill("v", "BTC", "1", "7", "buy", Decimal(1), Decimal(1)).key == ("v", "BTC", "1")
+    assert Fill("v", "BTC", "1", "7", "buy", Decimal(1), Decimal(1)).key == ("v", "BTC", "1", "7")
     assert Holding("position", "v", "BTC", Decimal(1), part="long").key == ("BTC", "long")

@@ -1,0 +1,75 @@
+"""A venue is away for two minutes with 500 requests queued, of mixed times to live (`make prove-outbox`)."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+import jackstay
+from intended import FORM, HOST, ORDER, agent_for, order_of
+from jackstay_agent.sandbox import SandboxProcess
+
+OUTAGE_S = 120.0
+COUNT = 500
+FLUSH_PER_S = 25
+TTLS_S = (5, 30, 60, 90, 300, 600)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(400)
+def test_two_minutes_without_the_venue(tmp_path: Path) -> None:
+    """What outlived its time is told expired while the venue is away; after its return cancels come first, then the
+    rest in order, paced, each once.
+    """
+    with SandboxProcess(seed=15, state=tmp_path / "venue", quiet=True) as venue:
+        agent = agent_for(venue, tmp_path, f"[queue]\nflush_per_s = {FLUSH_PER_S}\n")
+        with agent, jackstay.Client("t", runtime_dir=agent.runtime_dir, bot_id="outage") as client:
+
+            def post(name: str, number: int, ttl_s: float) -> str:
+                body = urlencode(order_of(name, number)).encode()
+                return client.post("POST", f"{HOST}{ORDER}", headers=FORM, body=body, sign=True, ttl_s=ttl_s).id
+
+            first = post("first", 100_000, 30)
+            assert client.outcome(first, 10).outcome == "ok"
+            venue.admin.save()
+            venue.kill()
+            gone_at = time.monotonic()
+            ttls = {f"o{n}": TTLS_S[n % len(TTLS_S)] for n in range(COUNT)}
+            ids = {post(name, n, ttl): name for n, (name, ttl) in enumerate(ttls.items())}
+            cancels = []
+            for n in range(20):
+                query = urlencode({"symbol": "BTCUSDT", "origClientOrderId": f"none{n}"})
+                cancels.append(client.post("DELETE", f"{HOST}{ORDER}?{query}", sign=True, ttl_s=600).id)
+            expired, when = {}, {}
+            while (left_s := gone_at + OUTAGE_S - time.monotonic()) > 0:
+                for news in client.outcomes(min(1.0, left_s)):
+                    expired[ids[news.id]] = news.cause
+                    when[ids[news.id]] = time.monotonic() - gone_at
+            brief = {name for name, ttl in ttls.items() if ttl < OUTAGE_S}
+            assert expired == dict.fromkeys(brief, "expired")
+            assert all(ttls[name] <= at <= ttls[name] + 8 for name, at in when.items())
+            venue.start()
+            back_at = time.monotonic()
+            outcomes = {}
+            for news in client.outcomes(5.0):
+                outcomes[news.id] = str(news.outcome)
+            rows = [row for row in venue.admin.ledger() if row["path"] == ORDER and row["method"] in ("POST", "DELETE")]
+            queue = agent.status()["queue"]
+    rows = [row for row in rows if row["client_order_id"] != "first"]
+    names = [row["client_order_id"] for row in rows if row["method"] == "POST"]
+    assert names == [name for name in ttls if name not in brief], "in order, each once"
+    assert [row["method"] for row in rows[:20]] == ["DELETE"] * 20
+    assert {ids[each] for each, outcome in outcomes.items() if outcome == "ok" and each in ids} == set(names)
+    assert set(cancels) <= set(outcomes)
+    at = [row["at"] for row in rows[20:]]
+    per_s = (len(at) - 1) / (at[-1] - at[0])
+    busiest = max(Counter(int(each) for each in at).values())
+    assert per_s <= FLUSH_PER_S * 1.02
+    assert busiest <= FLUSH_PER_S + 2
+    assert queue["open"] == {"recorded": 0, "in_flight": 0, "unknown": 0}
+    print(f"\n{len(brief)} expired, {len(names)} sent in order at {per_s:.1f}/s (at most {busiest} in a second), ")
+    print(f"20 cancels first; the first {at[0] - rows[0]['at']:.2f} s after them; {back_at - gone_at:.0f} s of outage")
