@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from jackstay_agent.config import Config
 from jackstay_agent.connection_manager import ConnectionHealth, ConnectionManager, ConnectionSettings, ConnectionState
-from jackstay_agent.connection_record import MOVES
+from jackstay_agent.connection_record import MOVES, Connection
 from jackstay_agent.core.health import Health
 from jackstay_protocols.errors import Refused, ValidationError
 from scripted_exchange import TEXT, Peer, ScriptedExchange, frame, mute, silent
@@ -678,6 +678,21 @@ async def test_the_heartbeats_time_is_wall_time() -> None:
         beat = datetime.fromisoformat(manager.get_connection_status("ws")["health"]["last_heartbeat"])  # type: ignore[index]
         assert abs(datetime.now(UTC) - beat) < timedelta(seconds=5)
         await manager.aclose()
+
+
+@pytest.mark.parametrize("state", ConnectionState)
+@pytest.mark.parametrize("target", ConnectionState)
+def test_every_move_is_legal_by_the_table_or_refused_by_name(state: ConnectionState, target: ConnectionState) -> None:
+    """A legal move leads there; an illegal one names the connection and both states; staying is none."""
+    connection = Connection("c1", "websocket", "wss://venue.test", "wss://venue.test")
+    connection.state = state
+    if target is state or target in MOVES[state]:
+        connection.move(target)
+        assert connection.state is target
+    else:
+        with pytest.raises(AssertionError, match=f"connection c1 is {state.value} and cannot be {target.value}"):
+            connection.move(target)
+        assert connection.state is state
 
 
 def test_the_state_table_knows_every_state() -> None:
