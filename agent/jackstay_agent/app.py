@@ -59,6 +59,7 @@ from .witness import Witness
 TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
 SWEEP_EVERY_TICKS = 40
+SNAPSHOT_WITHIN_S = 5.0
 STOP_AFTER_ANSWER_S = 0.1
 OUTBOX_PULSE_S = 0.02
 
@@ -301,6 +302,7 @@ class Agent:
             publish=self._publish,
             on_event=self.event,
             hours=self.hours,
+            fetch=self._fetch_snapshot,
         )
         self.feed_door = FeedDoor(
             FeedDoorSettings(
@@ -331,6 +333,14 @@ class Agent:
             ask=lambda *question: landing(self._ask_venue(*question), ports.loop),
             on_event=self.event,
         )
+
+    async def _fetch_snapshot(self, url: str) -> bytes | None:
+        """A whole book, through the pipeline: its weight counts, a closed gate holds. None: there was no 200."""
+        deadline_at = self._ports.clock() + SNAPSHOT_WITHIN_S
+        scheme, _, rest = url.partition("://")
+        host, _, target = rest.partition("/")
+        answer = await self._ask_venue(f"{scheme}://{host}", OutgoingRequest("GET", f"/{target}"), deadline_at)
+        return answer.body if isinstance(answer, HttpAnswer) and answer.status == 200 else None
 
     def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
         self.feed_door.publish(topic, first_seq, payloads)

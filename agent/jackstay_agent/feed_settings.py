@@ -6,6 +6,7 @@ Each default stands beside its reason. The words a venue speaks are in `core/dia
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
@@ -44,6 +45,10 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     venue: str = ""  # the venue it belongs to, for [hours], besides its own name and the URL's host
 
+    # A book whose numbers jump is wrong until its reader has a snapshot. Venues that send one with a subscription are
+    # asked by subscribing anew; for others it is fetched here and comes as the topic's next message, as it is.
+    snapshot: str = ""  # https URL with $SYMBOL (or $symbol): the topic's part before '@' or ':'
+
     connect_timeout_s: float = 10.0
     ping_interval_s: float = 15.0  # below Binance's 20 s server rhythm, so a half-open line is found first
     pong_timeout_s: float = 10.0
@@ -81,6 +86,8 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 look()
             except ValidationError as error:
                 raise ValidationError(f"feeds.{name}.{key}: {error}", reason=error.reason) from None
+        if self.snapshot and not self.snapshot.startswith(("http://", "https://")):
+            raise ValidationError(f"feeds.{name}.snapshot is {self.snapshot!r}; an http or https URL is expected")
         if self.dialect != "template" and self.dialect not in DIALECTS:
             known = ", ".join([*DIALECTS, "template"])
             raise ValidationError(f"feeds.{name}.dialect is {self.dialect!r}; one of {known} is expected")
@@ -124,6 +131,11 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             if self.topics_in_url
             else self.url
         )
+
+    def snapshot_for(self, stream: str) -> str:
+        """Where a topic's snapshot is fetched."""
+        symbol = re.split("[@:]", stream)[0]
+        return self.snapshot.replace("$SYMBOL", quote(symbol.upper())).replace("$symbol", quote(symbol.lower()))
 
     def names(self) -> set[str]:
         """What ``[hours]`` may call this feed's venue."""

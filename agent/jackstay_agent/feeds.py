@@ -91,6 +91,7 @@ class Feed:
         self._twins: dict[FeedSocket, FeedSocket] = {}  # both ways, in a redundant feed
         self._rotations: dict[FeedSocket, Rotation] = {}  # by the old socket
         self._closing: set[asyncio.Task[None]] = set()
+        self._fetching: set[str] = set()  # streams whose snapshot is under way
         self._ws_settings = WsSettings(
             message_bytes_max=settings.message_bytes_max,
             ping_interval_s=settings.ping_interval_s,
@@ -324,7 +325,26 @@ class Feed:
         renewed = self.dialect.snapshot_on_subscribe and topic.merge is None
         if renewed:
             socket.renew([topic.stream])
-        self._manager.on_event("feed.gap", {**fields, **numbers, "renewed": renewed})
+        fetched = bool(self.settings.snapshot) and not renewed and self._manager.fetch is not None
+        self._manager.on_event("feed.gap", {**fields, **numbers, "renewed": renewed, "fetched": fetched})
+        if fetched and topic.stream not in self._fetching:
+            self._fetching.add(topic.stream)
+            task = self._manager.loop.create_task(self._fetch(topic), name=f"feed {self.name} snapshot")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def _fetch(self, topic: Topic) -> None:
+        """The venue's snapshot becomes the topic's next message; one at a time per topic."""
+        assert self._manager.fetch is not None, "asked before"
+        try:
+            body = await self._manager.fetch(self.settings.snapshot_for(topic.stream))
+        finally:
+            self._fetching.discard(topic.stream)
+        if body is None:
+            self._manager.on_event("feed.snapshot_failed", {"feed": self.name, "topic": topic.full})
+        elif self.topics.get(topic.stream) is topic:
+            self._batcher.append(topic, body)
+            self._manager.on_event("feed.snapshot", {"feed": self.name, "topic": topic.full, "bytes": len(body)})
 
     # ------------------------------------------------------------ rotation
 
@@ -461,7 +481,9 @@ class FeedManager:
         publish: Publish,
         on_event: OnEvent,
         hours: TradingHours | None = None,
+        fetch: Callable[[str], Awaitable[bytes | None]] | None = None,
     ) -> None:
+        self.fetch = fetch
         self.loop = loop
         self.hours = hours
         self.clock = clock

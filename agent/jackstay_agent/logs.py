@@ -23,6 +23,7 @@ WARNINGS = frozenset(
         "feed.subscribe_failed",
         "feed.dial_failed",
         "feed.gap",
+        "feed.snapshot_failed",
         "user_stream.lost",
         "user_stream.failed",
         "user_stream.keep_failed",

@@ -376,11 +376,54 @@ async def test_a_gap_in_the_venues_numbers_is_told_and_a_snapshot_asked_for() ->
         await readers.until(lambda: len(readers.of("sim/orderbook.50.X")) == 5)
         (gap,) = readers.named("feed.gap")
         numbers = {"seq": 3, "expected": 102, "found": 105}
-        assert gap == {"feed": "sim", "topic": "sim/orderbook.50.X", **numbers, "renewed": True}
+        assert gap == {"feed": "sim", "topic": "sim/orderbook.50.X", **numbers, "renewed": True, "fetched": False}
         assert [ask["op"] for ask in asks] == ["subscribe", "unsubscribe", "subscribe"]
 
 
 # ---------------------------------------------------------------- silent death and return
+
+
+@pytest.mark.asyncio
+async def test_a_gap_brings_the_venues_snapshot_where_it_is_to_be_fetched() -> None:
+    """Binance sends no snapshot: it is fetched once per gap and is the topic's next message; a failure is told."""
+    readers, asked = Readers(), []
+    release = asyncio.Event()
+
+    async def fetch(url: str) -> bytes | None:
+        asked.append(url)
+        readers.event("asked", {})
+        await release.wait()
+        return b'{"lastUpdateId":9}' if len(asked) == 1 else None
+
+    async def jumping(peer: Peer) -> None:
+        _opcode, _ask = await peer.read_frame()
+        for first, last in ((1, 2), (3, 4), (8, 9), (15, 16)):
+            data = b'{"e":"depthUpdate","U":%d,"u":%d,"b":[],"a":[]}' % (first, last)
+            await peer.send(frame(1, b'{"stream":"btcusdt@depth","data":' + data + b"}"))
+        await readers.until(lambda: bool(readers.named("feed.snapshot")))
+        data = b'{"e":"depthUpdate","U":90,"u":91,"b":[],"a":[]}'
+        await peer.send(frame(1, b'{"stream":"btcusdt@depth","data":' + data + b"}"))
+        await silent(peer)
+
+    async with ScriptedExchange(jumping) as exchange:
+        manager = FeedManager(
+            {"sim": FeedSettings(url=exchange.url, snapshot="https://v.test/depth?symbol=$SYMBOL", **FAST)},
+            loop=asyncio.get_running_loop(),
+            clock=boot_s,
+            random=random.random,
+            ws_dial=ws_connect,
+            publish=readers.publish,
+            on_event=readers.event,
+            fetch=fetch,
+        )
+        manager.demand("sim", ["btcusdt@depth"])
+        await readers.until(lambda: len(readers.named("feed.gap")) == 2 and bool(asked))
+        assert asked == ["https://v.test/depth?symbol=BTCUSDT"]  # two gaps, one question under way
+        release.set()
+        await readers.until(lambda: bool(readers.named("feed.snapshot_failed")))
+        assert b'{"lastUpdateId":9}' in [payload for _seq, payload in readers.of("sim/btcusdt@depth")]
+        assert_gapless(readers.of("sim/btcusdt@depth"))
+        await manager.stop()
 
 
 @pytest.mark.asyncio
