@@ -95,6 +95,7 @@ class Recording:
             clock=self._ports.clock,
             call_later=self._ports.loop.call_later,
             runner=lambda executor: loop_runner(self._ports.loop, executor),
+            executor=self._ports.open_executor("audit"),
             on_event=self._audit_event,
             on_anchor=anchors.tell,
             venue_offset_ms=self._access.offset_ms,

@@ -20,7 +20,14 @@ from jackstay_protocols.errors import Outcome
 from kraken_client import SECRET as KRAKEN_SECRET
 from venue_shapes import AGENTS_KEY
 
-PROFILES = {"binance": "SANDBOX", "binance-usdm": "SANDBOX", "bybit": "SANDBOX", "okx": "SANDBOX", "kraken": "KRAKEN"}
+#: Where the agent's key of each profile is, and the venue's own allowances, which quick tests would use up.
+PROFILES = {
+    "binance": ("SANDBOX", "orders_10s = 0, weight_1m = 0"),
+    "binance-usdm": ("SANDBOX", "orders_10s = 0, weight_1m = 0"),
+    "bybit": ("SANDBOX", "orders_1s = 0, ip_5s = 0"),
+    "okx": ("SANDBOX", "orders_2s = 0"),
+    "kraken": ("KRAKEN", "calls = 0"),
+}
 SPOT_ONLY = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
 LOGIN = {"apiKey": KEY, "secret": SECRET, "enableRateLimit": False, "timeout": 5000}
 BOTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -49,7 +56,8 @@ def config_of(url: str, folder: Path) -> str:
         text = QUICK.format(name=name) + (QUICK_ALGO if name in ("binance-usdm", "okx") else "")
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
     keys = "".join(
-        f'[venues.{name}]\nlive = false\n[venues.{name}.keys]\nenv = "{env}"\n' for name, env in PROFILES.items()
+        f'[venues.{name}]\nlive = false\nlimits = {{ {limits} }}\n[venues.{name}.keys]\nenv = "{env}"\n'
+        for name, (env, limits) in PROFILES.items()
     )
     return f'[agent]\nprofiles_dir = "{folder}"\n' + routed_all(url, keys)
 
