@@ -91,7 +91,7 @@ def _band(name: str, title: str, report: dict[str, Any], draw: Callable[[Axes, d
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         axes.tick_params(labelsize=8)
-        axes.xaxis.get_offset_text().set_size(8)
+        axes.xaxis.get_offset_text().set_fontsize(8)
         with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}):
             out = io.StringIO()
             figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
