@@ -99,7 +99,7 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
-        self.errors = ErrorDesk(config, clock=ports.clock, on_event=self.event)
+        self.errors = ErrorDesk(config, clock=ports.clock, wall=ports.wall, on_event=self.event)
         self.hours = TradingHours(config.hours, ports.wall)
         self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
         self.outward = Outward(config, ports, hours=self.hours, guarded=self.decisions.guarded, on_event=self.event)

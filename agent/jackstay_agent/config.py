@@ -32,6 +32,7 @@ from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .http_settings import HttpSettings
 from .outbox.settings import OutboxSettings
+from .recovery_settings import RecoverySettings
 from .state_settings import AccountSettings, StateSettings, problems_of
 from .toml_places import line_of, unknown_keys
 from .trading_hours import HoursSettings
@@ -116,6 +117,7 @@ class Config(Section, frozen=True, kw_only=True):
     audit: AuditSettings = AuditSettings()
     alerts: AlertSettings = AlertSettings()
     account: AccountSettings = AccountSettings()
+    recovery: RecoverySettings = RecoverySettings()
     state: StateSettings = StateSettings()
     budgets: BudgetSettings = BudgetSettings()
     upstreams: dict[str, str | Reroute] = {}

@@ -97,6 +97,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "config",
             "connection_settings",
             "error_settings",
+            "recovery_settings",
             "feed_settings",
             "http_settings",
             "trading_hours",
