@@ -65,9 +65,8 @@ cover: $(STAMP)  ## branch coverage of the core by its own tests; below 100 % fa
 	$(BIN)/python -m coverage run --branch --source=agent/jackstay_agent/core -m pytest tests/agent/core
 	$(BIN)/python -m coverage report --show-missing --fail-under=100
 
-sim: $(STAMP)  ## the simulation over SEEDS seeds
-	@test -d tests/simulation || { echo "there is no simulation yet: it comes with 'Prove it: simulation, faults, fuzz, soak'"; exit 1; }
-	SEEDS=$(SEEDS) $(PYTEST) tests/simulation -s
+sim: $(STAMP)  ## the simulation over SEEDS fresh seeds; SEED=x replays one, MUTANTS=1 plants bugs
+	cd tests && ../$(BIN)/python -m simulation $(if $(SEED),--seed $(SEED) $(if $(SHRINK),--shrink),$(if $(MUTANTS),--mutants,--seeds $(SEEDS) $(if $(BASE),--base $(BASE))))
 
 soak: $(STAMP)  ## long runs under faults
 	@grep -rqs --include='test_*.py' 'mark\.soak' tests || { echo "there is no soak test yet: it comes with 'Prove it: simulation, faults, fuzz, soak'"; exit 1; }

@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from .error_handler import ErrorContext as ErrorContext
     from .error_handler import ErrorHandler as ErrorHandler
     from .log import get_logger as get_logger
+    from .pattern_analytics import ErrorPatternAnalytics as ErrorPatternAnalytics
+    from .pattern_analytics import ErrorTrend as ErrorTrend
+    from .recovery_scenarios import APIRateLimitRecovery as APIRateLimitRecovery
+    from .recovery_scenarios import DataFeedInterruptionRecovery as DataFeedInterruptionRecovery
+    from .recovery_scenarios import ExchangeMaintenanceRecovery as ExchangeMaintenanceRecovery
+    from .recovery_scenarios import NetworkDisconnectionRecovery as NetworkDisconnectionRecovery
+    from .recovery_scenarios import OrderRejectionRecovery as OrderRejectionRecovery
+    from .recovery_scenarios import PartialFillRecovery as PartialFillRecovery
     from .recovery_scenarios import RecoveryScenario as RecoveryScenario
     from .state_monitor import StateMonitor as StateMonitor
     from .state_monitor import StateValidationResult as StateValidationResult
@@ -46,6 +54,14 @@ PUBLIC = {
     "ErrorPattern": "jackstay_protocols.types",
     "ErrorSeverity": "jackstay_protocols.errors",
     "HalfOpenFullError": ".breaker",
+    "APIRateLimitRecovery": ".recovery_scenarios",
+    "DataFeedInterruptionRecovery": ".recovery_scenarios",
+    "ExchangeMaintenanceRecovery": ".recovery_scenarios",
+    "NetworkDisconnectionRecovery": ".recovery_scenarios",
+    "OrderRejectionRecovery": ".recovery_scenarios",
+    "PartialFillRecovery": ".recovery_scenarios",
+    "ErrorPatternAnalytics": ".pattern_analytics",
+    "ErrorTrend": ".pattern_analytics",
     "RecoveryScenario": ".recovery_scenarios",
     "StateConsistencyError": "jackstay_protocols.errors",
     "StateMonitor": ".state_monitor",

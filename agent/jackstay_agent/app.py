@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .http_service import HttpService
 from .instance_lock import InstanceLock
 from .intents import Intents
-from .logs import make_logger, write_event
+from .logs import write_event
 from .order_desk import OrderDesk
 from .outbox import Outbox, Settled
 from .outbox.runner import loop_runner
@@ -100,7 +99,7 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
-        self.errors = ErrorDesk(config, clock=ports.clock, on_event=self.event)
+        self.errors = ErrorDesk(config, clock=ports.clock, wall=ports.wall, on_event=self.event)
         self.hours = TradingHours(config.hours, ports.wall)
         self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
         self.outward = Outward(config, ports, hours=self.hours, guarded=self.decisions.guarded, on_event=self.event)
@@ -158,7 +157,7 @@ class Agent:
     def _build_orders(self) -> None:
         """What is written down of orders, asked about and queued."""
         config, ports = self.config, self._ports
-        self._executor: ThreadPoolExecutor | None = None
+        self._executor: Executor | None = None
         self._pulse: asyncio.TimerHandle | None = None
         self.recording = Recording(
             config,
@@ -170,11 +169,14 @@ class Agent:
             modes=self.decisions.modes,
             access=self.access,
             make_pool=self.outward.pool,
+            upstreams=self.upstreams,
         )
         self.intents = Intents(
             deliver=self._tell_bot,
             clock=ports.clock,
             equal_window_s=config.queue.idempotency_window_s,
+            venue_s=self.access.venue_s,
+            present=lambda: [each["bot"] for each in self.bots.bots()],
             class_rules=class_rules_of(config),
             on_event=self.event,
             telling=self.telling,
@@ -243,6 +245,7 @@ class Agent:
             clock=ports.clock,
             call_later=ports.loop.call_later,
             process_gone=ports.process_gone,
+            make_token=ports.make_token,
             take=self.pipeline.take,
             report_error=self.errors.reported,
             status=self.status,
@@ -250,6 +253,7 @@ class Agent:
             replay=self._replay,
             ack=self._ack,
             report_state=self.state.report,
+            unheard=self.intents.unheard,
             telling=self.telling,
         )
         self.protection = ProtectionRoom(
@@ -275,6 +279,7 @@ class Agent:
                 "reset": self._verb_reset,
                 **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
                 **self.decisions.verbs(),
+                **self.recording.verbs(),
                 **ConnectionDesk(
                     self.upstreams, self.feeds, self.user_streams, readers=self.feed_door.snapshot, on_event=self.event
                 ).verbs(),
@@ -362,8 +367,8 @@ class Agent:
         self.recording.open(folder)
         own = folder.is_relative_to(self.paths.runtime)
         self.decisions.open(folder, self.paths.runtime.parent if own else folder.parent)
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         ports = self._ports
+        self._executor = ports.open_executor("outbox")
         self.intents.attach(
             Outbox.open(
                 folder / "outbox.sqlite",
@@ -412,7 +417,7 @@ class Agent:
         self._lock.take(group_id=group_id)
 
     async def start(self) -> None:
-        self._logger = make_logger(self.config.agent.log_level, self.config.agent.log_format)
+        self._logger = self._ports.make_logger(self.config.agent.log_level, self.config.agent.log_format)
         mode = 0o660 if self.config.agent.socket_group else 0o600
         try:
             self._open_outbox()
@@ -505,6 +510,7 @@ class Agent:
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
         self.protection.tick()
         self.access.tick()
+        self.recording.tick()
         self.decisions.tick()
         self._ticks += 1
         if self._ticks % SWEEP_EVERY_TICKS == 0:
@@ -552,7 +558,7 @@ class Agent:
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,
-            "at_us": int(time.time() * 1e6),
+            "at_us": int(self._ports.wall() * 1e6),
         }
 
     def _verb_status(self, _args: dict[str, Any], _who: PeerCredentials | None) -> dict[str, Any]:

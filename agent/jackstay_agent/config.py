@@ -20,6 +20,7 @@ from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 
 from .alert_settings import AlertSettings
+from .analytics_settings import AnalyticsSettings
 from .audit_settings import AuditSettings
 from .budget_settings import BudgetSettings
 from .connection_settings import ConnectionSettings
@@ -31,6 +32,7 @@ from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .http_settings import HttpSettings
 from .outbox.settings import OutboxSettings
+from .recovery_settings import RecoverySettings
 from .state_settings import AccountSettings, StateSettings, problems_of
 from .toml_places import line_of, unknown_keys
 from .trading_hours import HoursSettings
@@ -111,9 +113,11 @@ class Config(Section, frozen=True, kw_only=True):
     errors: ErrorSettings = ErrorSettings()
     connection_manager: ConnectionSettings = ConnectionSettings()
     queue: OutboxSettings = OutboxSettings()
+    analytics: AnalyticsSettings = AnalyticsSettings()
     audit: AuditSettings = AuditSettings()
     alerts: AlertSettings = AlertSettings()
     account: AccountSettings = AccountSettings()
+    recovery: RecoverySettings = RecoverySettings()
     state: StateSettings = StateSettings()
     budgets: BudgetSettings = BudgetSettings()
     upstreams: dict[str, str | Reroute] = {}

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from jackstay_protocols.errors import ValidationError
 
+from .analytics_settings import loop_settings
 from .config import Config, profiles_of
 from .core.breaker import BreakerState
 from .decision_desk import BreakerPlace, DecisionDesk
@@ -80,6 +81,7 @@ class Decisions:
             on_event=self._heard,
             modes=self.modes,
             shared=self.budgets.for_upstream(origin),
+            loops=loop_settings(self._config.analytics),
         )
         if self._memory is not None:
             self._memory.take(origin, made.restore)

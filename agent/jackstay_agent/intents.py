@@ -9,7 +9,7 @@ Refuses to know how a venue is asked (resolver.py) and what an answer means (cor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -62,6 +62,8 @@ class Intents:
         clock: Callable[[], float],
         equal_window_s: float,
         on_event: EventSink,
+        venue_s: Callable[[str], float | None] = lambda _venue: None,
+        present: Callable[[], Iterable[str]] = lambda: (),
         class_rules: Callable[[str], ClassRules] = lambda _venue: ClassRules(),
         telling: Telling | None = None,
     ) -> None:
@@ -72,6 +74,8 @@ class Intents:
         self._truths = LateTruths()
         self.news = News(lambda: self.outbox, deliver=deliver, clock=clock)
         self._on_event = on_event
+        self._venue_s = venue_s
+        self._present = present
         self._class_rules = class_rules
         self._hook = telling or Telling()
         self._waiting: dict[int, list[Reply[Settled]]] = {}
@@ -80,8 +84,18 @@ class Intents:
     def attach(self, outbox: Outbox) -> None:
         """The outbox is opened at start, after the agent's lock is held; before that nothing is taken."""
         self._outbox = outbox
+        outbox.on_late_file = self._file_came
+        self._note_found(outbox)
+
+    def _note_found(self, outbox: Outbox) -> None:
         for seq, intent in outbox.found_late():
             self._truths.note(intent, seq, self._clock() + self._equal_window_s)
+
+    def _file_came(self) -> None:
+        """What a file that could not be read at the start holds: its bots said hello before anybody knew of it."""
+        self._note_found(self.outbox)
+        for bot_id in self._present():
+            self.replay(bot_id)
 
     @property
     def outbox(self) -> Outbox:
@@ -187,6 +201,8 @@ class Intents:
 
     async def begin(self, intents: tuple[Intent, ...]) -> Begun | Refusal | Wait:
         """In the journal, and on the disk where that was asked for, when this returns `Begun`."""
+        if (venue_s := self._venue_s(intents[0].venue)) is not None:
+            intents = tuple(msgspec.structs.replace(each, venue_s=venue_s) for each in intents)
         durable: Reply[BaseException | None] = Reply()
         admitted = self.outbox.begin_batch(intents, durable.set)
         if isinstance(admitted, Refusal | Wait):
@@ -251,9 +267,29 @@ class Intents:
         if self.outbox.state(seq) is State.IN_FLIGHT:
             self.outbox.finish(seq, Outcome.UNKNOWN, cause=Reason.INTERNAL)
 
-    def told(self, begun: Begun) -> None:
-        """The call was answered: what comes later about these is late news."""
+    def told(self, begun: Begun, *, heard: bool = True) -> None:
+        """The call was answered: what comes later about these is late news. ``heard`` False: its caller had left, so
+        the answer itself is.
+        """
         self._telling.difference_update(begun.seqs)
+        for seq, intent in zip(begun.seqs, begun.intents, strict=True):
+            if not heard:
+                self._never_heard(seq, intent)
+
+    def unheard(self, bot_id: str, name: str) -> None:
+        """The answer with this intent came when its caller had just left."""
+        intent = self.outbox.written(int(name))
+        if intent is not None and intent.bot_id == bot_id:
+            self._never_heard(int(name), intent)
+
+    def _never_heard(self, seq: int, intent: Intent) -> None:
+        """The outcome is late news; should the order exist, its bot gets that instead of a twin (late_truth.py)."""
+        found = self.outbox.one_uncollected(seq) if self.outbox.is_uncollected(intent.bot_id, seq) else None
+        if found is None:
+            return
+        if intent.fields and found.ending.state == State.DONE.value:
+            self._truths.note(intent, seq, self._clock() + self._equal_window_s)
+        self._tell(intent.bot_id, seq)
 
     def settled(self, settled: Settled) -> None:
         """The outbox: evidence, time or a person ended it (its ``on_settled``)."""

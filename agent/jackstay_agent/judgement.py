@@ -18,7 +18,7 @@ from jackstay_protocols.types import OrderClass
 
 from .core.breaker import Breaker, BreakerSettings, BreakerState, Permit
 from .core.breaker import Refusal as BreakerRefusal
-from .core.loop_stop import LoopStop
+from .core.loop_stop import LoopSettings, LoopStop
 from .core.modes import Mode
 from .core.rate_headers import HeaderReader
 from .core.rate_limit import Admit, Ask, GateScope, Limiter, Refuse, Wait
@@ -78,6 +78,7 @@ class Judgement:
         on_event: EventSink,
         modes: VenueModes,
         shared: UpstreamBudgets | None = None,
+        loops: LoopSettings | None = None,
     ) -> None:
         """``shared``: where the budgets per address come from, if all agents of the host share them."""
         self.name = name
@@ -93,7 +94,7 @@ class Judgement:
             for name in sorted(self._of_host):
                 shared.share(name, self.limiter.leased(name, "ip"))
         self.retry_budget = RetryBudget(retry)
-        self.loop_stop = LoopStop()
+        self.loop_stop = LoopStop(loops)
         self._headers = HeaderReader(profile.header_rules)
         self._limits = {rule.name: rule.limit for rule in profile.budgets}
         self._clock = clock

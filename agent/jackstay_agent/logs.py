@@ -55,6 +55,8 @@ WARNINGS = frozenset(
         "venue.clock_stepped",
         "bot.stalled",
         "audit.degraded",
+        "pattern.found",
+        "pattern.grew",
         "audit.other_key",
         "alert.given_up",
         "alert.command_failed",

@@ -163,7 +163,7 @@ class Pipeline:
             result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
             verdict = self._classify(way, result)  # 9
             if begun is not None:
-                verdict = self._finished(begun, verdict, result, way.upstream.profile.table)
+                verdict = self._finished(begun, verdict, result, way)
             self._record(judgement, door, leave, way, call, key, verdict, started_at, result)  # 10
             self._witnessed(way, request, result, started_at)
             again = self._again(judgement, way, state, verdict)  # 11
@@ -178,7 +178,7 @@ class Pipeline:
             if verdict.outcome is Outcome.UNKNOWN:
                 response = await self._resolved(call, begun, response)
             response = msgspec.structs.replace(response, intent=begun.name)
-            self._intents.told(begun)
+            self._intents.told(begun, heard=not call.abandoned)
         self.counters[response.outcome] += 1
         call.reply(response)  # 12
 
@@ -375,9 +375,17 @@ class Pipeline:
             loads=_loads,
         )
 
-    def _finished(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, table: str) -> Verdict:
+    def _doubted(self, way: Way, intent: Intent, verdict: Verdict, result: HttpAnswer | HttpFailure) -> Verdict:
+        doubted = self._resolver.doubted(intent, verdict, result, self._access.reading(intent.venue))
+        if doubted is not verdict and doubted.cause != verdict.cause and isinstance(result, HttpAnswer):
+            way.upstream.pool.distrust(result.connection_id)
+        return doubted
+
+    def _finished(self, begun: Begun, verdict: Verdict, result: HttpAnswer | HttpFailure, way: Way) -> Verdict:
         """Written down. A batch of which every order is known is answered: each order's own answer stands in it."""
-        known = self._intents.finish(begun, verdict, result, table)
+        if len(begun.intents) == 1:
+            verdict = self._doubted(way, begun.intents[0], verdict, result)
+        known = self._intents.finish(begun, verdict, result, way.upstream.profile.table)
         return replace(verdict, outcome=Outcome.OK) if known and verdict.cause == Cause.PARTIAL_BATCH else verdict
 
     # ---- 10

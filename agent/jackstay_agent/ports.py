@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import secrets
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +24,7 @@ from jackstay_protocols.clock import boot_id, boot_s
 
 from .core.liveness import Process
 from .gateway.door import Door, DoorLike
+from .logs import make_logger
 from .transport.dial import dial, resolve
 from .transport.line_stream import line_stream_connect
 from .transport.websocket import ws_connect
@@ -57,8 +60,11 @@ class Ports:
     open_door: OpenDoor
     store: Callable[..., sqlite3.Connection]
     run_blocking: Callable[..., Awaitable[Any]]
+    open_executor: Callable[[str], Executor]  # one thread of that name: work is done in the order it is given
+    make_token: Callable[[], str]  # an unguessable word for a session
     process_gone: Callable[[int], bool]
     pid: int
+    make_logger: Callable[[str, str], Any] = make_logger  # by level and format
     listen: Callable[..., Awaitable[Any]] | None = None  # stream sockets; None: this world has no http.sock
     line_dial: Callable[..., Awaitable[Any]] = line_stream_connect  # long-lived HTTP answers
     close: Callable[[], None] = lambda: None
@@ -162,6 +168,8 @@ def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
         open_door=open_door,
         store=sqlite3.connect,
         run_blocking=run_blocking,
+        open_executor=lambda name: ThreadPoolExecutor(1, thread_name_prefix=name),
+        make_token=lambda: secrets.token_hex(16),
         process_gone=process_gone,
         pid=os.getpid(),
         listen=listen,

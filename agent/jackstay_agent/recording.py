@@ -1,4 +1,4 @@
-"""What the agent keeps of what happened, joined: the audit log and its anchors, alerts and their sinks.
+"""What the agent keeps of what happened, joined: audit log and anchors, pattern analytics, alerts and their sinks.
 
 One part of the composition, apart from `app.py` so that both stay readable. Everything in here is a listener of the one
 hook (telling.py); nothing in here is waited for by a request. While the audit log cannot be written a mode of its own
@@ -16,11 +16,14 @@ from .audit.anchors import JOURNAL, Anchors
 from .audit.log import AuditLog
 from .config import Config
 from .core.modes import Mode
+from .gateway.control_door import Verb
 from .outbox.runner import loop_runner
+from .pattern_watch import PatternWatch
 from .ports import Ports
 from .telling import EventSink, Telling
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
+from .upstreams import Upstreams
 from .venue_access import VenueAccess
 from .venue_modes import EVERYWHERE, VenueModes
 
@@ -43,6 +46,7 @@ class Recording:
         modes: VenueModes,
         access: VenueAccess,
         make_pool: Callable[[Endpoint], HttpPool],
+        upstreams: Upstreams,
     ) -> None:
         self._config, self._ports = config, ports
         self._agent, self._version = agent, version
@@ -51,10 +55,24 @@ class Recording:
         self._pools: dict[str, HttpPool] = {}
         self._sinks: list[WebhookSink | CommandSink] = []
         self.audit: AuditLog | None = None
+        self.patterns: PatternWatch | None = None
+        if config.analytics.enabled:
+            self.patterns = PatternWatch(
+                config, clock=ports.clock, wall=ports.wall, modes=modes, upstreams=upstreams, on_event=event
+            )
+
+    def verbs(self) -> dict[str, Verb]:
+        return {} if self.patterns is None else self.patterns.verbs()
+
+    def tick(self) -> None:
+        if self.patterns is not None:
+            self.patterns.tick()
 
     def open(self, state_folder: Path) -> None:
         """Raises SecurityError, ValidationError where the audit key may not be used as it is."""
         self._open_alerts()
+        if self.patterns is not None:
+            self._telling.listen(self.patterns)
         settings = self._config.audit
         if not settings.enabled:
             return
@@ -77,6 +95,7 @@ class Recording:
             clock=self._ports.clock,
             call_later=self._ports.loop.call_later,
             runner=lambda executor: loop_runner(self._ports.loop, executor),
+            executor=self._ports.open_executor("audit"),
             on_event=self._audit_event,
             on_anchor=anchors.tell,
             venue_offset_ms=self._access.offset_ms,
@@ -156,6 +175,7 @@ class Recording:
 
     def status(self) -> dict[str, Any]:
         return {
+            "patterns": self.patterns.status() if self.patterns is not None else {"state": "off"},
             "audit": self.audit.status() if self.audit is not None else {"state": "off"},
             "alerts": {type(sink).__name__: sink.status() for sink in self._sinks},
         }

@@ -13,10 +13,12 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from jackstay_protocols.errors import ValidationError
+from jackstay_protocols.errors import Outcome, ValidationError
 
+from .core.classify import Cause, Verdict
 from .core.evidence import Evidence, Finding, Source, countable_at
 from .core.intent import State
+from .core.verdict import unknown_of
 from .flight import Flight
 from .list_search import ListSearch, context_of
 from .outbox import Intent, Outbox, Unknown
@@ -70,6 +72,32 @@ class Resolver:
             return False
         lookup = operations.lookup(intent.family)
         return by_id(intent, lookup) or by_lists(intent, lookup)
+
+    def doubted(
+        self, intent: Intent, verdict: Verdict, result: HttpAnswer | HttpFailure, operations: Operations | None
+    ) -> Verdict:
+        """An answer that may be about another request settles nothing: the venue is asked (DESIGN §3 rules 1, 8).
+
+        A yes that does not name the order's own id (a proxy sent an answer twice: all that follow on its connection are
+        another request's), and "this id is taken" for an id that was never used here before (it delivered the request
+        twice, and this is what the second one heard).
+        """
+        client_id = intent.client_order_id
+        if not client_id or not isinstance(result, HttpAnswer):
+            return verdict
+        if verdict.outcome is Outcome.OK:
+            rule = operations.families[intent.family].client_id if operations is not None else None
+            if rule is None or not rule.echoed or client_id.encode() in result.body:
+                return verdict
+            self._on_event("answer.strange", {"venue": intent.venue, "client_order_id": client_id})
+            return unknown_of(verdict, Cause.NO_ANSWER, "the answer names another order")
+        if verdict.cause == Cause.ORDER_NOT_FOUND:  # no answer to a place: it is about a query or a cancel
+            self._on_event("answer.strange", {"venue": intent.venue, "client_order_id": client_id})
+            return unknown_of(verdict, Cause.NO_ANSWER, "the answer belongs to another request")
+        taken = verdict.cause == Cause.DUPLICATE_ID and self.can_ask(intent)
+        if taken and len(self._outbox().search(client_id, limit=2)) < 2:
+            return unknown_of(verdict, Cause.DUPLICATE_ID, verdict.detail)
+        return verdict
 
     def tick(self) -> None:
         """Call it often (each 50 ms while something is unknown): start the questions that are due."""

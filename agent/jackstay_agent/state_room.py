@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,8 @@ class StateRoom:
         self._distrust = distrust
         self._profiles = profiles_of(config)
         self._venues = list(dict.fromkeys(section.profile or name for name, section in config.venues.items()))
-        self._executor: ThreadPoolExecutor | None = None
+        self._executor: Executor | None = None
+        self._open_executor = ports.open_executor
         self._file: AccountFile | None = None
         self._fault = ""
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -131,7 +132,7 @@ class StateRoom:
 
     def open(self, folder: Path, stamp: str) -> None:
         """Begin to read the file; looks begin when that is done. Nothing that comes meanwhile is lost."""
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="state")
+        self._executor = self._open_executor("state")
         file = AccountFile(folder / "state.sqlite", self._store, self._submit, stamp)
         self._spawn(self._run(file))
 

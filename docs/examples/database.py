@@ -36,7 +36,7 @@ from jackstay_agent import (
     ErrorHandler,
     ErrorSeverity,
     HalfOpenFullError,
-    RecoveryScenario,
+    NetworkDisconnectionRecovery,
     circuit_breaker,
     error_handler_decorator,
     get_logger,
@@ -50,6 +50,9 @@ CALL_S = 5.0  # no statement of a bot takes longer; a hung database must not han
 CONNECT_S = 3
 PAUSE_S = 0.1
 BACKLOG_MAX = 10_000  # fills kept in memory while the database is away
+
+# Short: the caller of a broken call waits for it, and the breaker decides what comes after.
+RECOVERY = Config.from_toml("[recovery.network_disconnection]\nwithin_s = 5\nretry_s = 0.5\n")
 
 SCHEMA = """
 create table if not exists fills (
@@ -144,14 +147,13 @@ class Connections:
                 self._slots.put_nowait(None)
 
 
-class Reconnect(RecoveryScenario):
-    """Drop the dead connections and ask the database something. True only if it answered."""
+class Reconnect:
+    """What NetworkDisconnectionRecovery may ask of a database: drop the dead connections and get an answer."""
 
-    def __init__(self, config: Any, connections: Connections) -> None:
-        super().__init__(config)
+    def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    async def execute_recovery(self, context: dict[str, Any]) -> bool:
+    async def reconnect(self, what: str) -> bool:
         await self._connections.close()
         async with asyncio.timeout(CALL_S), self._connections.lend() as connection:
             return await (await connection.execute("select 1")).fetchone() == (1,)
@@ -165,7 +167,7 @@ class TradeStore:
         self.handler = handler or ErrorHandler(config)
         self.breaker = self.handler.circuit_breaker("database_connections", failures=(DatabaseUnavailable,))
         policy = self.handler.settings.retry.policy("database")
-        reconnect = Reconnect(config, self.connections)
+        reconnect = NetworkDisconnectionRecovery(RECOVERY, actions=Reconnect(self.connections))
 
         def protect(method: Any) -> Any:
             handled = error_handler_decorator(config, "database", reconnect, idempotent=True, handler=self.handler)

@@ -68,7 +68,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         ('[upstreams]\n"api.x.test" = "not a url"', "api.x.test"),
         ('[upstreams]\n"api.x.test" = "ftp://127.0.0.1"', "ftp"),
         ('[upstreams]\n"api.x.test" = 5', "upstreams"),
-        ('[feeds.f]\nurl = "http://no.websocket.test"', "feeds"),
+        ('[feeds.f]\nurl = "ftp://no.websocket.test"', "feeds"),
     ],
 )
 def test_a_bad_value_is_named(text: str, word: str) -> None:

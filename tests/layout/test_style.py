@@ -14,9 +14,9 @@ CORE = [path for path in SOURCES if "/core/" in path.as_posix()]
 
 # What the core may import of the standard library: nothing that waits, reads a clock, draws, or touches the system.
 PURE = {
-    "__future__", "abc", "bisect", "collections", "contextlib", "dataclasses", "datetime", "decimal", "email", "enum",
-    "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "statistics", "string",
-    "struct", "types", "typing", "zlib", "weakref", "urllib",
+    "__future__", "abc", "array", "bisect", "collections", "contextlib", "dataclasses", "datetime", "decimal", "email",
+    "enum", "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "statistics",
+    "string", "struct", "types", "typing", "zlib", "weakref", "urllib",
 }  # fmt: skip
 PURE_LIBRARIES = {"msgspec", "jackstay_protocols"}
 BANNED_CALLS = {

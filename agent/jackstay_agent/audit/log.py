@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +69,18 @@ class AuditLog(Listener):
         wall: Callable[[], float],
         clock: Callable[[], float],
         call_later: Callable[[float, Callable[[], None]], Any],
-        runner: Callable[[ThreadPoolExecutor], RunBlocking],
+        runner: Callable[[Executor], RunBlocking],
         on_event: EventSink,
         on_anchor: Callable[[Anchor], None] = lambda _anchor: None,
         venue_offset_ms: Callable[[str], float | None] = lambda _venue: None,
+        executor: Executor | None = None,
     ) -> None:
         self.settings = settings
         self.key_path = key_path
         self._who = {"agent": agent, "version": version, "pid": pid, "boot_id": boot_id}
         self._shelf = Shelf(folder)
         self._wall, self._clock, self._call_later = wall, clock, call_later
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="audit")
         self._run = runner(self._executor)
         self._on_event, self._on_anchor, self._venue_offset_ms = on_event, on_anchor, venue_offset_ms
         self._key = b""

@@ -27,6 +27,8 @@ _COMMANDS = {
     "errors": ("jackstay_agent.cli.errors", "errors"),
     "mode": ("jackstay_agent.cli.decisions", "mode"),
     "audit": ("jackstay_agent.cli.audit", "audit"),
+    "patterns": ("jackstay_agent.cli.patterns", "patterns"),
+    "trends": ("jackstay_agent.cli.patterns", "trends"),
     "state": ("jackstay_agent.cli.state", "state"),
     "why": ("jackstay_agent.cli.orders", "why"),
     "bot": ("jackstay_agent.cli.bots", "bot"),

@@ -125,6 +125,11 @@ class VenueClock:
         best = self._best(now_s)
         return int((wall_s if best is None else now_s + best.offset_s) * 1000)
 
+    def known_s(self, now_s: float) -> float | None:
+        """The venue's Unix time in seconds; None: not known. Our wall clock has no part in it."""
+        best = self._best(now_s)
+        return None if best is None else now_s + best.offset_s
+
     def offset_s(self, now_s: float, wall_s: float) -> float | None:
         """How far the venue is ahead of our wall clock; None: not known."""
         best = self._best(now_s)

@@ -176,3 +176,11 @@ def verdict(
 def of_a_read(v: Verdict) -> Verdict:
     """The same for a call that changes nothing at the venue: what is unknown of an order has simply failed here."""
     return replace(v, outcome=Outcome.FAILED) if v.outcome is Outcome.UNKNOWN else v
+
+
+def unknown_of(verdict: Verdict, cause: Cause, detail: str) -> Verdict:
+    """The same exchange, in doubt: nobody knows what became of the request."""
+    effect = EFFECTS[Cause.NO_ANSWER]
+    return replace(
+        verdict, outcome=_UNKNOWN, cause=cause, severity=effect.severity, retryable=False, scenario=None, detail=detail
+    )

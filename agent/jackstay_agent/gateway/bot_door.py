@@ -85,11 +85,13 @@ class BotDoor:
         clock: Callable[[], float],
         call_later: Callable[[float, Callable[[], None]], Any],
         process_gone: Callable[[int], bool],
+        make_token: Callable[[], str] = lambda: secrets.token_hex(16),
         take: Callable[[Call], None],
         status: Callable[[], dict[str, Any]],
         on_event: EventSink,
         replay: Callable[[str], int] = lambda _bot_id: 0,
         ack: Callable[[str, list[str]], int] = lambda _bot_id, _names: 0,
+        unheard: Callable[[str, str], None] = lambda _bot_id, _name: None,
         report_error: Callable[[str, ReportError], dict[str, Any]] = lambda _bot_id, _report: {},
         report_state: Callable[[str, str, dict[str, Any]], dict[str, Any]] | None = None,
         telling: Telling | None = None,
@@ -98,11 +100,13 @@ class BotDoor:
         self._clock = clock
         self._call_later = call_later
         self._process_gone = process_gone
+        self._make_token = make_token
         self._take = take
         self._status = status
         self._on_event = on_event
         self._replay = replay
         self._ack = ack
+        self._unheard = unheard
         self._report_error = report_error
         self._report_state = report_state
         self.telling = telling or Telling()
@@ -236,7 +240,7 @@ class BotDoor:
             bot_id=hello.bot_id,
             pid=hello.pid,
             kind=hello.kind,
-            token=secrets.token_hex(16),
+            token=self._make_token(),
             lease=lease,
             client_version=hello.client_version,
             since=now,
@@ -328,6 +332,8 @@ class BotDoor:
         call = peer.in_flight.get(header.id)
         if call is not None:
             self._abandon(call)
+        elif (name := peer.answered.pop(header.id, None)) is not None:
+            self._unheard(peer.session.bot_id, name)  # the answer crossed the caller's leaving: it is late news
 
     def _abandon(self, call: Call) -> None:
         call.abandoned = True

@@ -6,7 +6,7 @@ each one's end here, because every answer and every refusal passes here.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,6 +18,8 @@ from jackstay_protocols.session import BotSession
 
 from ..telling import Asked, Telling
 from .door import PeerCredentials
+
+ANSWERED_KEPT = 64  # more calls than this do not end between a client's giving up and our hearing of it
 
 
 class Home(Protocol):
@@ -40,6 +42,9 @@ class Peer:
     in_flight: dict[int, Call] = field(default_factory=dict)
     waiting: deque[bytes] = field(default_factory=deque)
     waiting_bytes: int = 0
+    answered: OrderedDict[int, str] = field(
+        default_factory=OrderedDict
+    )  # the latest calls with an intent, and its name
 
 
 class Call:
@@ -90,6 +95,11 @@ class Call:
 
     def deliver(self, answer: Response | Refusal | Accepted) -> None:
         """The answer on its way to whoever waits for it."""
+        if type(answer) is Response and answer.intent:
+            answered = self.peer.answered
+            answered[self.id] = answer.intent
+            if len(answered) > ANSWERED_KEPT:
+                answered.popitem(last=False)
         self.door.send(self.peer, encode(answer, id=self.id))
 
     def refuse(self, reason: Reason, message: str, *, retry_after_s: float | None = None, **details: Any) -> None:

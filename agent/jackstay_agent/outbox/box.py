@@ -48,6 +48,9 @@ def _ignore(*_: object) -> None:
 class Outbox(Sending):
     """See the module. Made by `Outbox.open`."""
 
+    #: The disk was too sick at the start and gave the file up only now: what it held is known from here on.
+    on_late_file: Callable[[], None] = staticmethod(_ignore)
+
     @classmethod
     def open(
         cls,
@@ -183,7 +186,7 @@ class Outbox(Sending):
         if entry is None:
             return None
         sent = entry.sent or entry.recorded
-        search = entry.search or Search(self._clock(), sent.wall_s, entry.intent.family)
+        search = entry.search or Search(self._clock(), entry.intent.sent_wall(sent.wall_s), entry.intent.family)
         weighed = weigh(search, evidence, patience or Patience())
         entry.search = weighed.search
         event = weighed.event
@@ -233,7 +236,7 @@ class Outbox(Sending):
         offset_s = (patience or Patience()).clock_offset_s
         for entry in reversed(self._shelf.by_client_id(venue, client_order_id)):
             sent = entry.sent or entry.recorded
-            if evidence.created_at is None or evidence.created_at >= sent.wall_s - offset_s:
+            if evidence.created_at is None or evidence.created_at >= entry.intent.sent_wall(sent.wall_s) - offset_s:
                 return self.resolve(entry.seq, evidence, patience, status=status, reply=reply)
         return None
 
@@ -268,6 +271,10 @@ class Outbox(Sending):
         """An open or lately settled one."""
         entry = self._shelf.get(seq)
         return None if entry is None else entry.intent
+
+    def written(self, seq: int) -> Intent | None:
+        """As it was written down; also one long settled. Reads the file: rare questions only."""
+        return self._stored_intent(seq)
 
     def is_uncollected(self, bot_id: str, seq: int) -> bool:
         """Whether the bot's code has not acknowledged its outcome yet."""
@@ -400,14 +407,17 @@ class Outbox(Sending):
         return self._uncollected_row(seq)
 
     def found_late(self, limit: int = 200) -> list[tuple[int, Intent]]:
-        """Orders the venue showed after their call had ended, that their bots have not acknowledged. For a start."""
+        """Orders that exist and whose bots have not acknowledged it: they may believe them unknown. For a start.
+
+        Also those whose answer had come: what a stopped bot had not read when the agent died, it never will.
+        """
         found = []
         for bot_id in self._collecting.counts():
             for seq in self._collecting.of(bot_id)[-limit:]:
                 one, intent = self._uncollected_row(seq), self._stored_intent(seq)
                 if one is None or intent is None or not intent.fields:
                     continue
-                if one.ending.state == State.DONE.value and one.ending.source not in ("reply", "agent"):
+                if one.ending.state == State.DONE.value and one.ending.source != "agent":
                     found.append((seq, intent))
         return found
 
@@ -442,6 +452,7 @@ class Outbox(Sending):
         found = self._journal.tick(now)
         if found is not None:
             self._adopt(found, now)
+            self.on_late_file()
         if retired := self._journal.take_retired():
             self._collecting.drop(retired)
         late = self._waiting.overdue(now)

@@ -201,7 +201,7 @@ class Ledger:
         sent = entry.sent or entry.recorded
         entry.unknown_at = self._clock()
         late = late_until_at(entry.unknown_at, sent.boot_s, entry.intent.recv_window_s)
-        entry.search = Search(late, sent.wall_s, entry.intent.family)
+        entry.search = Search(late, entry.intent.sent_wall(sent.wall_s), entry.intent.family)
 
     def _retain(self, seq: int, bot_id: str, *, queued: bool) -> None:
         """Its outcome stays until the bot has acknowledged it."""

@@ -33,7 +33,9 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, kw_only=False):
     position, so it waits while another of its symbol and side is unknown. ``repeatable``: sending it twice is harmless
     (a cancel by id). ``client_order_id`` is that of the order this places (a cancel places none), ``family`` the order
     family it belongs to (evidence of another family is none). ``target`` is path and query. There is no place for
-    headers: they are never written down.
+    headers: they are never written down. ``venue_s``: the venue's own time (Unix seconds) when it was about to be sent,
+    where the venue's clock is known: our wall clock may be an hour off then, and what the venue shows would look older
+    than what was sent.
     """
 
     bot_id: str
@@ -60,6 +62,11 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, kw_only=False):
     recv_window_s: float | None = None
     item: int = 0
     post_only: bool = False
+    venue_s: float | None = None
+
+    def sent_wall(self, wall_s: float) -> float:
+        """When it was sent in the venue's time; ``wall_s``, our own wall clock then, where that was not known."""
+        return wall_s if self.venue_s is None else self.venue_s
 
 
 @dataclass(frozen=True, slots=True)

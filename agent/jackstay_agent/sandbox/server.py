@@ -119,7 +119,8 @@ class SandboxServer:
         self._tick_s = 0.0 if quiet else tick_s
         self._http = _Connections(self._handle)
         self._tasks: list[asyncio.Task[None]] = []
-        self._sockets: dict[int, tuple[int, web.BaseRequest]] = {}
+        # by the number of their connection, which no reset of the ledger gives a second time
+        self._sockets: dict[int, web.BaseRequest] = {}
         self.half_open: list[web.BaseRequest] = []
         venue.on_event += [self.streams.event, self._tell_owner]
 
@@ -226,7 +227,7 @@ class SandboxServer:
 
     def reset_streams(self, connection: int = 0) -> int:
         """Reset every stream connection (or the one of this number) now; returns how many there were."""
-        there = [request for number, request in self._sockets.values() if connection in (0, number)]
+        there = [request for number, request in self._sockets.items() if connection in (0, number)]
         for request in there:
             reset(request)
         return len(there)
@@ -414,7 +415,7 @@ class SandboxServer:
             self.decide(row, 404, answer)
             return RawAnswer(answer_bytes(answer, keep_alive=False), close=True)
         self.decide(row, 101, None)
-        self._sockets[row.seq] = (row.connection, request)
+        self._sockets[row.connection] = request
         try:
             if face is not None:
                 return await face.converse(request, call, row.connection)
@@ -427,17 +428,17 @@ class SandboxServer:
                 request, _bare_path(call.path), call.query, hub, row.connection, self.doorkeeper, door
             )
         finally:
-            del self._sockets[row.seq]
+            del self._sockets[row.connection]
 
     async def _lines(self, request: web.BaseRequest, call: Call, row: Row) -> web.StreamResponse:
         """The endless chunked stream."""
         self.decide(row, 200, None)
-        self._sockets[row.seq] = (row.connection, request)
+        self._sockets[row.connection] = request
         try:
             hub, door = (self.usdm_hub, "usdm") if call.params.get("market") == "usdm" else (self.hub, "spot")
             return await serve_lines(request, call, hub, row.connection, self.doorkeeper, door)
         finally:
-            del self._sockets[row.seq]
+            del self._sockets[row.connection]
 
     # time ------------------------------------------------------------------------------------------------------
 

@@ -154,7 +154,6 @@ class HttpPool:
         self._waiting: deque[Ticket] = deque()
         self._in_flight: set[Ticket] = set()
         self._deadline_timer: asyncio.TimerHandle | None = None
-        self._deadline_timer_at = 0.0
         self._dial_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -291,6 +290,11 @@ class HttpPool:
         if not self._draining:
             self._dial_as_needed()
 
+    def distrust(self, number: int) -> None:
+        """An answer of this connection was another request's, so will be all that follow: it is not used again."""
+        for connection in [each for each in self._live if each.number == number]:
+            connection.close()
+
     def abandoned(self, ticket: Ticket) -> None:
         self.counters["abandoned"] += 1
         self._in_flight.discard(ticket)
@@ -341,12 +345,12 @@ class HttpPool:
     # ------------------------------------------------------------ deadlines: one timer for all
 
     def _watch_deadline(self, deadline_at: float) -> None:
+        delay_s = max(0.0, deadline_at - self.clock()) + EARLY_S
         if self._deadline_timer is not None:
-            if self._deadline_timer_at <= deadline_at:
+            # Asked of the loop, not of our clock: after a suspend its timers are late by the time that was slept.
+            if self._deadline_timer.when() <= self._loop.time() + delay_s:
                 return
             self._deadline_timer.cancel()
-        self._deadline_timer_at = deadline_at
-        delay_s = max(0.0, deadline_at - self.clock()) + EARLY_S
         self._deadline_timer = self._loop.call_later(delay_s, self._deadlines_due)
 
     def _deadlines_due(self) -> None:

@@ -154,12 +154,14 @@ class ClientIdData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a client order id may look, and the prefix of those the agent mints.
 
     ``unless``: an order with one of these fields takes none (Kraken: an order has a cl_ord_id or a userref).
+    ``echoed``: every answer to an accepted order names its id, so one that does not belongs to another request.
     """
 
     max: int
     pattern: str = "[A-Za-z0-9_-]+"
     prefix: str = "js-"
     unless: list[str] = []
+    echoed: bool = False
 
 
 class DeadmanData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ with warnings.catch_warnings():  # python-binance itself uses deprecated names o
     warnings.simplefilter("ignore", DeprecationWarning)
     from binance import AsyncClient, BinanceSocketManager, Client
     from binance.exceptions import BinanceAPIException
+    from binance.ws.websocket_api import WebsocketAPI
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -134,6 +135,7 @@ def test_futures_async_and_sockets() -> None:
             async with manager.depth_socket("BTCUSDT") as depth:
                 assert (await depth.recv())["e"] == "depthUpdate"
             async with manager.futures_user_socket() as user:
+                user.TIMEOUT = 1  # how long it waits for a last message when it is closed
                 order = await client.futures_create_order(
                     symbol="BTCUSDT", side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.01", price="40000"
                 )
@@ -144,3 +146,28 @@ def test_futures_async_and_sockets() -> None:
 
     with SandboxProcess() as moving:
         asyncio.run(asyncio.wait_for(scene(moving), 30))
+
+
+def test_the_websocket_api() -> None:
+    """Its WebSocket API places and cancels, and its user socket hears of it there."""
+
+    async def scene(sandbox: SandboxProcess) -> None:
+        client = led(AsyncClient(KEY, SECRET), sandbox)
+        client.ws_api = WebsocketAPI(sandbox.ws_url.removesuffix("ws") + "ws-api/v3", "com")
+        manager = BinanceSocketManager(client)
+        try:
+            async with manager.user_socket() as user:
+                user.TIMEOUT = 1
+                order = await client.ws_create_order(
+                    symbol="BTCUSDT", side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.01", price="40000"
+                )
+                told = await user.recv()
+                assert (told["e"], told["i"], told["X"]) == ("executionReport", order["orderId"], "NEW")
+                gone = await client.ws_cancel_order(symbol="BTCUSDT", orderId=order["orderId"])
+                assert gone["status"] == "CANCELED"
+        finally:
+            await client.close_connection()
+
+    with SandboxProcess(quiet=True) as sandbox:
+        asyncio.run(asyncio.wait_for(scene(sandbox), 30))
+        assert [row["status"] for row in sandbox.admin.ledger(path="order.place")] == [200]

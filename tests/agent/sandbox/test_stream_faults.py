@@ -299,3 +299,14 @@ def test_lines_without_end(sandbox: SandboxProcess) -> None:
 
 def line_of(answer: http.client.HTTPResponse) -> dict[str, Any]:
     return dict(json.loads(answer.readline()))
+
+
+def test_streams_outlive_a_reset_of_the_venue(sandbox: SandboxProcess) -> None:
+    """Connections from before and after a reset are all known: both are reset by one fault."""
+    with listening(sandbox) as before:
+        sandbox.admin.reset()
+        with listening(sandbox) as after:
+            assert sandbox.admin.strike("stream_reset") == 2
+            for line in (before, after):
+                with pytest.raises(ConnectionError):
+                    line.frame()
