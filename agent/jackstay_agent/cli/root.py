@@ -30,6 +30,7 @@ _COMMANDS = {
     "errors": ("jackstay_agent.cli.errors", "errors"),
     "mode": ("jackstay_agent.cli.decisions", "mode"),
     "audit": ("jackstay_agent.cli.audit", "audit"),
+    "report": ("jackstay_agent.cli.report", "report"),
     "patterns": ("jackstay_agent.cli.patterns", "patterns"),
     "trends": ("jackstay_agent.cli.patterns", "trends"),
     "state": ("jackstay_agent.cli.state", "state"),
