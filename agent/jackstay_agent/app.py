@@ -266,6 +266,9 @@ class Agent:
             ask=self._ask_venue,
             modes=self.decisions.modes,
             telling=self.telling,
+            streams=lambda: self.user_streams.status(),  # noqa: PLW0108 - built later
+            feeds=lambda: self.feeds.status(),  # noqa: PLW0108
+            direct=self._tell_bot,
             on_event=self.event,
         )
         self.control = ControlDoor(
@@ -424,6 +427,7 @@ class Agent:
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
             await self.http.open(self.paths.http, mode)
             await self.feeds.start()
+            self.protection.recovery.resume()
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
             self.outward.warm(self.upstreams)
