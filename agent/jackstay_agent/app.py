@@ -99,7 +99,7 @@ class Agent:
         config, ports = self.config, self._ports
         own_uid = os.getuid()
         allow_uids = frozenset(config.agent.allow_uids)
-        self.errors = ErrorDesk(config, clock=ports.clock, on_event=self.event)
+        self.errors = ErrorDesk(config, clock=ports.clock, wall=ports.wall, on_event=self.event)
         self.hours = TradingHours(config.hours, ports.wall)
         self.decisions = Decisions(config, ports, agent=self.name, on_event=self.event)
         self.outward = Outward(config, ports, hours=self.hours, guarded=self.decisions.guarded, on_event=self.event)
@@ -130,7 +130,7 @@ class Agent:
             retry=config.errors.retry.policy("reads"),
             intents=self.intents,
             resolver=self.resolver,
-            witness=Witness(lambda: self.intents.outbox),
+            witness=self.witness,
             access=self.access,
             accept=self.dispatch.accept,
             on_event=self.event,
@@ -181,6 +181,7 @@ class Agent:
             on_event=self.event,
             telling=self.telling,
         )
+        self.witness = Witness(lambda: self.intents.outbox, self.access.reading)
         self.resolver = Resolver(
             lambda: self.intents.outbox,
             operations=self.access.asking,
@@ -189,6 +190,7 @@ class Agent:
             wall=ports.wall,
             on_answer=self.access.answered,
             on_event=self.event,
+            look_back=self.witness.look_back,
         )
         self.dispatch = Dispatch(
             self.intents,
@@ -427,6 +429,7 @@ class Agent:
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
             await self.http.open(self.paths.http, mode)
             await self.feeds.start()
+            self.user_streams.listen(self.witness)
             self.protection.recovery.resume()
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()

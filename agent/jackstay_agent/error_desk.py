@@ -8,6 +8,7 @@ event. Causes and messages come in as words; nothing secret is kept.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from jackstay_protocols.errors import ErrorSeverity, ValidationError
@@ -25,8 +26,16 @@ ROWS_MAX = 1_000
 class ErrorDesk:
     """Where errors of this agent's bots and venues come together."""
 
-    def __init__(self, config: Any, *, clock: Callable[[], float], on_event: EventSink) -> None:
-        self.handler = ErrorHandler(config, clock=clock, on_event=self._told, log=False)
+    def __init__(
+        self, config: Any, *, clock: Callable[[], float], wall: Callable[[], float], on_event: EventSink
+    ) -> None:
+        self.handler = ErrorHandler(
+            config,
+            clock=clock,
+            wall=lambda: datetime.fromtimestamp(wall(), UTC),
+            on_event=self._told,
+            log=False,
+        )
         self._on_event = on_event
 
     def reported(self, bot_id: str, report: ReportError) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class Log:
         self._process = process
 
     def info(self, name: str, **fields: Any) -> None:
+        fields.pop("hash", None)
+        fields.pop("log", None)  # the audit's seal has a key of its own in each run
         if not self._process.dead:  # what a dying process thinks of its death is no finding
             self._host.observer.event(self._host.world, self._process.name, name, fields)
 
