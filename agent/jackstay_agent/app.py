@@ -132,7 +132,7 @@ class Agent:
             retry=config.errors.retry.policy("reads"),
             intents=self.intents,
             resolver=self.resolver,
-            witness=Witness(lambda: self.intents.outbox),
+            witness=self.witness,
             access=self.access,
             accept=self.dispatch.accept,
             on_event=self.event,
@@ -183,6 +183,7 @@ class Agent:
             on_event=self.event,
             telling=self.telling,
         )
+        self.witness = Witness(lambda: self.intents.outbox, self.access.reading)
         self.resolver = Resolver(
             lambda: self.intents.outbox,
             operations=self.access.asking,
@@ -191,6 +192,7 @@ class Agent:
             wall=ports.wall,
             on_answer=self.access.answered,
             on_event=self.event,
+            look_back=self.witness.look_back,
         )
         self.dispatch = Dispatch(
             self.intents,
@@ -426,6 +428,7 @@ class Agent:
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
             await self.http.open(self.paths.http, mode)
             await self.feeds.start()
+            self.user_streams.listen(self.witness)
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
             self.outward.warm(self.upstreams)

@@ -61,6 +61,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "outward",
             "pattern_analytics",
             "pattern_watch",
+            "report",
             "recording",
             "alerts",
             "audit",

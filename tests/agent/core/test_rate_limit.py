@@ -312,6 +312,15 @@ def test_a_second_budget_that_is_full_too_spends_nothing_either():
     assert [b["used"] for b in limiter.status(0.0)["budgets"]] == [2.0, 2.0]
 
 
+def test_the_venues_own_instant_can_be_asked_for():
+    """A gate that covers the request; one that does not, or none, stands in no way."""
+    limiter = make()
+    assert limiter.gated_until(0.0, QUERY) is None
+    limiter.gate(0.0, *IP, retry_after_s=30.0, why="429")
+    assert limiter.gated_until(1.0, QUERY) == 30.0
+    assert limiter.gated_until(30.0, QUERY) is None
+
+
 # -- leases ---------------------------------------------------------------------------------------------------------
 
 

@@ -67,6 +67,15 @@ def test_it_survives_a_restart() -> None:
     assert later.longest(NOW) is not None
 
 
+def test_many_short_silences_are_trimmed_to_the_longest() -> None:
+    """Twice the bound of them, and the shortest are gone."""
+    past = Silences()
+    for number in range(2 * ROWS_MAX + 1):
+        past.ended(silence(2.0 + number / 1000, entry=1))
+    assert past.longest(NOW) is not None
+    assert len(past.snapshot(NOW)) <= ROWS_MAX
+
+
 @given(st.lists(st.floats(1.0, 1000.0), min_size=1, max_size=50), st.integers(1, 40))
 def test_the_longest_are_kept_within_the_bound(lengths: list[float], times: int) -> None:
     """Memory is bounded and the longest silence is never the one that is forgotten."""

@@ -45,6 +45,15 @@ def test_messages_survive_any_cutting(messages: list[tuple[int, bytes, bool]], s
     assert reader.between
 
 
+def test_a_long_payload_has_a_long_length() -> None:
+    """Seven bits, sixteen, sixty-four: each length in its own form, and back."""
+    for size, head in ((125, 2), (126, 4), (65_535, 4), (65_536, 10)):
+        whole = frame(BINARY, bytes(size))
+        assert len(whole) == head + size
+        (found,) = Messages(1 << 20).feed(whole)
+        assert len(found.payload) == size
+
+
 def test_a_ping_inside_a_fragmented_message_comes_first() -> None:
     """Control frames are handed on at once; the message keeps the bytes of its own fragments."""
     first = bytes((TEXT, 2)) + b"ab"
