@@ -130,7 +130,7 @@ class Agent:
             retry=config.errors.retry.policy("reads"),
             intents=self.intents,
             resolver=self.resolver,
-            witness=Witness(lambda: self.intents.outbox),
+            witness=self.witness,
             access=self.access,
             accept=self.dispatch.accept,
             on_event=self.event,
@@ -181,6 +181,7 @@ class Agent:
             on_event=self.event,
             telling=self.telling,
         )
+        self.witness = Witness(lambda: self.intents.outbox, self.access.reading)
         self.resolver = Resolver(
             lambda: self.intents.outbox,
             operations=self.access.asking,
@@ -189,6 +190,7 @@ class Agent:
             wall=ports.wall,
             on_answer=self.access.answered,
             on_event=self.event,
+            look_back=self.witness.look_back,
         )
         self.dispatch = Dispatch(
             self.intents,
@@ -266,6 +268,9 @@ class Agent:
             ask=self._ask_venue,
             modes=self.decisions.modes,
             telling=self.telling,
+            streams=lambda: self.user_streams.status(),  # noqa: PLW0108 - built later
+            feeds=lambda: self.feeds.status(),  # noqa: PLW0108
+            direct=self._tell_bot,
             on_event=self.event,
         )
         self.control = ControlDoor(
@@ -424,6 +429,8 @@ class Agent:
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
             await self.http.open(self.paths.http, mode)
             await self.feeds.start()
+            self.user_streams.listen(self.witness)
+            self.protection.recovery.resume()
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
             self.outward.warm(self.upstreams)

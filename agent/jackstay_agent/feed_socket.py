@@ -319,6 +319,7 @@ class FeedSocket:
         self._asking.clear()
         self._renewing.clear()
         self._asked_at = None
+        self._pace = Pace(self._rules.subscribes_per_s)  # the venue counts per connection
         self._open.clear()
         self._clocks = SocketClocks(self._rules.heartbeat, now, cadence=self._cadence)
         self._move(FeedMove.CONNECTED)

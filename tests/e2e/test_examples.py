@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from e2e_bot import routed
+from e2e_bot import RESOLVING, routed
 from harness import AgentProcess
 from jackstay_agent.sandbox import SandboxProcess
 
@@ -99,3 +99,46 @@ def test_the_consumers_data_module_survives_bad_answers(sandbox: SandboxProcess,
     sandbox.admin.fault("venue_error", name="503", route="GET /api/v3/depth", count=1)
     lines = consumers(own_agent, "0.001")
     assert lines[0].startswith("0.001 placed")
+
+
+def run(agent: AgentProcess, *args: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / args[0]), *args[1:]],
+        env=agent.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_the_httpx_bot_places_and_cancels(sandbox: SandboxProcess, agent: AgentProcess) -> None:
+    """One transport, and an order's whole life."""
+    assert run(agent, "httpx_bot.py") == ["placed NEW", "cancelled CANCELED"]
+    assert len(sandbox.admin.ledger(method="POST", path="/api/v3/order")) == 1
+
+
+@pytest.fixture
+def signing_agent(sandbox: SandboxProcess) -> Iterator[AgentProcess]:
+    """One with a key of its own, so that bots need none."""
+    with AgentProcess(routed(sandbox.url, RESOLVING)) as running:
+        yield running
+
+
+def test_the_asyncio_bot_places_once_whatever_it_asks(sandbox: SandboxProcess, signing_agent: AgentProcess) -> None:
+    """Two requests with one idempotency key are one order."""
+    lines = run(signing_agent, "asyncio_bot.py")
+    assert lines == ["prices 3", "placed once True", "cancelled CANCELED"]
+    assert len(sandbox.admin.ledger(method="POST", path="/api/v3/order")) == 1
+
+
+def test_the_bot_from_scratch_trades_without_a_key(sandbox: SandboxProcess, signing_agent: AgentProcess) -> None:
+    """It keeps one order, leaves none, and says goodbye."""
+    lines = run(signing_agent, "scratch_bot.py", "3")
+    assert lines[0].startswith("placed at ")
+    assert lines[-1].startswith("cancelled ")
+    assert [order for order in sandbox.admin.orders() if order["status"] in ("NEW", "PARTIALLY_FILLED")] == []
+    (goodbye,) = signing_agent.events("bot.goodbye")
+    assert (goodbye["bot"], goodbye["reason"], goodbye["orders"]) == ("scratch", "done", "keep")

@@ -6,6 +6,7 @@ venue's id, is read off the venue's profile. Nothing here is a header, a signatu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ NAMED = ("client_id", "venue_id", "symbol")
 DEPTH_MAX = 4
 IDS_MAX = 50
 TEXT_MAX = 300
+_UID = re.compile(r"\buid (\d{1,10})\b")
 
 
 def decision(asked: Asked, refusal: Refusal | None) -> Record:
@@ -93,6 +95,8 @@ def event(name: str, fields: Mapping[str, Any]) -> Record:
     """A state, a mode, a finding, a recovery step, an operator's action (its ``uid`` stands at the line's top)."""
     record: Record = {"kind": "event", "event": name}
     uid = fields.get("uid")
+    if uid is None and (named := _UID.search(str(fields.get("by", "")))) is not None:
+        uid = int(named.group(1))  # "uid 1000 (anna)"
     if uid is not None:
         record["uid"] = uid
     shown = {key: value for key, value in fields.items() if key != "uid"}

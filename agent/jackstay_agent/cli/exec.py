@@ -41,16 +41,24 @@ def exec_(name: str, config_path: Path | None, runtime_dir: Path | None, command
     agent_command += ["--runtime-dir", str(paths.runtime.parent)]
     if config_path is not None:
         agent_command += ["--config", str(config_path)]
-    sys.exit(_Pair(agent_command, list(command), name, paths.runtime.parent).run())
+    sys.exit(Pair(agent_command, list(command), name, paths.runtime.parent).run())
 
 
-class _Pair:
+class Pair:
     """The two processes, from start to the bot's end."""
 
-    def __init__(self, agent_command: list[str], bot_command: list[str], name: str, runtime_root: Path) -> None:
+    def __init__(
+        self,
+        agent_command: list[str],
+        bot_command: list[str],
+        name: str,
+        runtime_root: Path,
+        extra_env: dict[str, str] | None = None,
+    ) -> None:
         self._agent_command = agent_command
         self._bot_command = bot_command
         self._env = os.environ | {"JACKSTAY_AGENT": name, "JACKSTAY_RUNTIME_DIR": str(runtime_root)}
+        self._env |= extra_env or {}
         self._agent: subprocess.Popen[bytes] | None = None
         self._bot: subprocess.Popen[bytes] | None = None
         self._deaths = 0

@@ -16,6 +16,9 @@ EXIT_NO_AGENT = 3
 _COMMANDS = {
     "run": ("jackstay_agent.cli.run", "run"),
     "exec": ("jackstay_agent.cli.exec", "exec_"),
+    "init": ("jackstay_agent.cli.init", "init"),
+    "keys": ("jackstay_agent.cli.keys", "keys"),
+    "rehearse": ("jackstay_agent.cli.rehearse", "rehearse"),
     "demo": ("jackstay_agent.cli.demo", "demo"),
     "sandbox": ("jackstay_agent.sandbox.command", "sandbox_group"),
     "status": ("jackstay_agent.cli.status", "status"),
@@ -27,6 +30,7 @@ _COMMANDS = {
     "errors": ("jackstay_agent.cli.errors", "errors"),
     "mode": ("jackstay_agent.cli.decisions", "mode"),
     "audit": ("jackstay_agent.cli.audit", "audit"),
+    "report": ("jackstay_agent.cli.report", "report"),
     "patterns": ("jackstay_agent.cli.patterns", "patterns"),
     "trends": ("jackstay_agent.cli.patterns", "trends"),
     "state": ("jackstay_agent.cli.state", "state"),
@@ -35,6 +39,7 @@ _COMMANDS = {
     "arm": ("jackstay_agent.cli.bots", "arm"),
     "deadman": ("jackstay_agent.cli.deadman", "deadman"),
     "cancel": ("jackstay_agent.cli.cancel", "cancel"),
+    "recover": ("jackstay_agent.cli.recover", "recover"),
     "watchdog": ("jackstay_agent.cli.bots", "watchdog"),
     "connections": ("jackstay_agent.cli.connections", "connections"),
     "feeds": ("jackstay_agent.cli.feeds", "feeds"),
@@ -57,7 +62,7 @@ class LazyGroup(click.Group):
         try:
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            extra = "sandbox" if cmd_name in ("sandbox", "demo") else "agent"
+            extra = "sandbox" if cmd_name in ("sandbox", "demo", "rehearse") else "agent"
             raise click.ClickException(
                 f"'jackstay {cmd_name}' needs the package {error.name}: pip install 'jackstay[{extra}]'"
             ) from error

@@ -156,6 +156,11 @@ class Operations:
         """It can sign, so it can ask."""
         return self._keys is not None
 
+    @property
+    def needs_nonce(self) -> bool:
+        """The venue wants rising numbers per key: two programs with one key spoil each other's."""
+        return self._signer.needs_nonce
+
     # ---- asking
 
     def request(self, name: str, *, family: str = "", **given: str | int) -> OutgoingRequest:

@@ -27,6 +27,8 @@ from ..core.rate_headers import HeaderRule
 from ..core.rate_rule import BudgetRule
 from ..toml_places import line_of, unknown_keys, wrong_values
 from .answers import Broken, compiled
+from .key_info import KeyInfoData
+from .key_info import problems_of as key_info_problems
 from .operation_data import (
     DeadmanData,
     FamilyData,
@@ -106,6 +108,7 @@ class ProfileData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user_stream: UserStreamData | None = None
     sweeps: list[dict[str, str]] = []  # placeholder sets that together show a whole account
     sockets: list[SocketData] = []
+    key_info: KeyInfoData | None = None
     symbol_rewrites: list[tuple[str, str]] = []  # pattern, replacement: one name of several for the same market
     asset_names: dict[str, str] = {}  # other names of an asset -> the one that is used
 
@@ -331,9 +334,23 @@ def _extended(
             f" {', '.join(sorted(_shipped_texts()))}"
         )
     below = _extended(_parsed(found, str(base)), str(base), bases, (*through, str(base)))
+    moved = raw.pop("sockets_moved", {})
+    if not isinstance(moved, dict) or not all(isinstance(each, str) for each in moved.values()):
+        raise ValidationError(f"venue profile {origin}: sockets_moved is a table of one host to another")
     if "hosts" in raw:
-        below.pop("sockets", None)  # places of other hosts: whoever names its own hosts names its own sockets
+        below["sockets"] = _sockets_at(below.get("sockets", []), moved)
     return _merged(below, raw)
+
+
+def _sockets_at(sockets: list[dict[str, Any]], moved: dict[str, str]) -> list[dict[str, Any]]:
+    """Sockets of another profile at this one's hosts: places that are not moved there are somebody else's."""
+    found = []
+    for each in sockets:
+        places = [place.partition("/") for place in each["at"]]
+        at = [f"{moved[host]}/{path}" for host, _, path in places if host in moved]
+        if at:
+            found.append(each | {"at": at})
+    return found
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -411,4 +428,4 @@ def path_problems(profile: Profile) -> list[Problem]:
             compiled(path)
         except Broken as error:
             problems.append((place, str(error)))
-    return problems
+    return problems + (key_info_problems(data.key_info) if data.key_info is not None else [])

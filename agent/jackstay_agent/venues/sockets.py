@@ -95,9 +95,10 @@ def _refusal_problem(socket: SocketData) -> str:
 
 
 def socket_at(sockets: list[SocketData], host: str, path: str) -> SocketData | None:
-    """The first that names this place."""
+    """The one that names this place most closely."""
     place = f"{host}{path or '/'}"
-    return next((each for each in sockets if any(fnmatchcase(place, pattern) for pattern in each.at)), None)
+    found = [(len(pattern), each) for each in sockets for pattern in each.at if fnmatchcase(place, pattern)]
+    return max(found, key=lambda one: one[0])[1] if found else None
 
 
 def hosts_of(sockets: list[SocketData]) -> set[str]:

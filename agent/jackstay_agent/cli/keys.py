@@ -1,0 +1,216 @@
+"""`jackstay keys`: put an agent's key where only it can read it, and ask the venue what the key may do."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jackstay_protocols import endpoints
+from jackstay_protocols.errors import TradingBotError, ValidationError
+
+from ..config import Config, profiles_of
+from ..transport.endpoint import Endpoint
+from ..venues.answers import Broken
+from ..venues.credentials import Credentials, KeySource, from_file
+from ..venues.key_info import Permissions, read_permissions
+from ..venues.operations import Operations
+from ..venues.outgoing import OutgoingRequest
+from ..venues.profile import Profile
+from .root import EXIT_UNHEALTHY
+from .target import config_option, load_config
+
+ASK_WITHIN_S = 10.0
+
+
+@click.group()
+def keys() -> None:
+    """The agent's own keys: files of mode 0600 that a configuration names and never holds.
+
+    \b
+    jackstay keys add mybot --venue binance     asks for key and secret, writes them, asks the venue
+    jackstay keys check mybot                   may it trade, can it withdraw, is it another than the bot's
+    jackstay keys list mybot                    where each is; nothing of a key is ever shown
+    """
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--venue", required=True, help="A venue of the configuration: binance, bybit-testnet, …")
+@click.option("--file", "path", type=click.Path(dir_okay=False, path_type=Path), help="Default: keys/NAME-VENUE.key.")
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+def add(name: str, venue: str, path: Path | None, force: bool) -> None:
+    """Write the agent's key for VENUE into a file that only you can read.
+
+    Key, secret and, where the venue wants one, passphrase are asked for without an echo, or read from standard input
+    as lines 'key = …', 'secret = …' when that is no terminal. They never stand on a command line.
+    """
+    endpoints.check_agent_name(name)
+    target = (path or config_folder() / "keys" / f"{name}-{venue}.key").absolute()
+    if venue not in profiles_of(Config()):
+        raise click.UsageError(f"no venue {venue!r}; known: {', '.join(sorted(profiles_of(Config())))}")
+    text = _asked(venue) if sys.stdin.isatty() else sys.stdin.read()
+    from ..venues.credentials import parse
+
+    parse(text, "what was given")  # refuse nonsense before it is written
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        handle = os.open(target, flags, 0o600)
+    except FileExistsError:
+        raise click.ClickException(f"{target} is there already; --force replaces it") from None
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        os.fchmod(handle, 0o600)
+        file.write(text if text.endswith("\n") else text + "\n")
+    from_file(target)
+    click.echo(f"written: {target} (mode 0600)")
+    click.echo(f'in the configuration:\n\n[venues.{venue}.keys]\nfile = "{target}"\n\nthen: jackstay keys check {name}')
+
+
+@keys.command("list")
+@click.argument("name")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def list_(name: str, config_path: Path | None, as_json: bool) -> None:
+    """Where the agent's keys are and whether they can be read; never what they are."""
+    config, origin = load_config(name, config_path)
+    rows: list[dict[str, Any]] = []
+    for venue, section in sorted(config.venues.items()):
+        row: dict[str, Any] = {"venue": venue, "from": _origin(section.keys), "live": section.live, "problem": ""}
+        if section.keys is not None:
+            try:
+                section.keys.read(os.environ)
+            except TradingBotError as error:
+                row["problem"] = str(error)
+        rows.append(row)
+    if as_json:
+        click.echo(json.dumps({"config": str(origin) if origin else None, "keys": rows}))
+    for row in [] if as_json else rows:
+        state = row["problem"] or ("ok" if row["from"] != "-" else "no key: the venue is carried only")
+        click.echo(f"{row['venue']:22} {row['from']:40} {'live' if row['live'] else 'test'}  {state}")
+    if any(row["problem"] for row in rows):
+        sys.exit(EXIT_UNHEALTHY)
+
+
+@keys.command()
+@click.argument("name")
+@config_option
+@click.option("--bot-key-env", help="PREFIX of the bot's own PREFIX_KEY: at venues with nonces it must be another key.")
+@click.option("--bot-key-file", type=click.Path(dir_okay=False, path_type=Path), help="The bot's own key as a file.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def check(
+    name: str, config_path: Path | None, bot_key_env: str | None, bot_key_file: Path | None, as_json: bool
+) -> None:
+    """Ask each venue what the agent's key may do; exit code 1 when one can withdraw, or cannot be asked."""
+    config, _origin_path = load_config(name, config_path)
+    bot_key = _bot_key(bot_key_env, bot_key_file)
+    profiles = profiles_of(config)
+    rows = []
+    for venue, section in sorted(config.venues.items()):
+        if section.keys is not None:
+            profile = profiles[section.profile or venue]
+            rows.append({"venue": venue, **_checked(config, profile, section.keys, bot_key)})
+    if not rows:
+        raise click.ClickException("no venue of this configuration has a key ([venues.NAME.keys])")
+    if as_json:
+        click.echo(json.dumps({"keys": rows}))
+    for row in [] if as_json else rows:
+        trade = {True: "can trade", False: "cannot trade", None: "trade not told"}[row["trade"]]
+        withdraw = {True: "CAN WITHDRAW", False: "cannot withdraw", None: "withdrawal not told"}[row["withdraw"]]
+        click.echo(f"{row['venue']:22} {trade}, {withdraw}{'' if row['ok'] else '  -- refused: ' + row['problem']}")
+    if not all(row["ok"] for row in rows):
+        sys.exit(EXIT_UNHEALTHY)
+
+
+def _checked(config: Config, profile: Profile, source: KeySource, bot_key: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"trade": None, "withdraw": None, "ok": False, "problem": ""}
+    try:
+        credentials = source.read(os.environ)
+        operations = _operations(profile, credentials)
+        if bot_key and bot_key == credentials.key and operations.needs_nonce:
+            found["problem"] = "bot and agent share one key, and this venue counts nonces per key: make a second one"
+            return found
+        told = _ask(config, profile, operations)
+    except (TradingBotError, Broken, OSError) as error:
+        found["problem"] = str(error)
+        return found
+    found |= {"trade": told.trade, "withdraw": told.withdraw}
+    if told.withdraw is not False:
+        found["problem"] = (
+            "it can withdraw: make a key without that permission" if told.withdraw else "the answer does not show it"
+        )
+    found["ok"] = not found["problem"]
+    return found
+
+
+def _operations(profile: Profile, credentials: Credentials) -> Operations:
+    return Operations(profile, credentials, wall_ms=lambda: int(time.time() * 1000), nonce=lambda now_ms: now_ms)
+
+
+def _ask(config: Config, profile: Profile, operations: Operations) -> Permissions:
+    data = profile.data.key_info
+    if data is None:
+        raise ValidationError(
+            f"the profile {profile.name} does not know how to ask for a key's permissions: look at the venue's own page"
+        )
+    headers = [(name.encode(), value.encode()) for name, value in profile.data.signing.headers.items()]
+    request = operations.sign(OutgoingRequest(data.method, data.path, headers))
+    status, body = _exchange(config.endpoint_for(data.url or profile.base_url), request)
+    return read_permissions(data, status, body)
+
+
+def _exchange(endpoint: Endpoint, request: OutgoingRequest) -> tuple[int, bytes]:
+    """One request of the command line's own, without an agent. Raises OSError."""
+    line: http.client.HTTPConnection
+    if endpoint.tls:
+        context = ssl.create_default_context(cafile=endpoint.ca_file or None)
+        line = http.client.HTTPSConnection(
+            endpoint.dial_host, endpoint.dial_port, timeout=ASK_WITHIN_S, context=context
+        )
+    else:
+        line = http.client.HTTPConnection(endpoint.dial_host, endpoint.dial_port, timeout=ASK_WITHIN_S)
+    try:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+        headers["Host"] = endpoint.host_header.decode("ascii")
+        line.request(request.method, request.target, request.body or None, headers)
+        answer = line.getresponse()
+        return answer.status, answer.read()
+    except http.client.HTTPException as error:
+        raise OSError(f"{endpoint.host} did not answer in HTTP: {error}") from error
+    finally:
+        line.close()
+
+
+def _bot_key(prefix: str | None, path: Path | None) -> str:
+    if path is not None:
+        return from_file(path).key
+    return os.environ.get(f"{prefix.rstrip('_').upper()}_KEY", "").strip() if prefix else ""
+
+
+def _asked(venue: str) -> str:
+    lines = [f"key = {click.prompt(f'{venue} API key', hide_input=True)}"]
+    lines.append(f"secret = {click.prompt('secret', hide_input=True)}")
+    phrase = click.prompt(
+        "passphrase (empty where the venue has none)", hide_input=True, default="", show_default=False
+    )
+    return "\n".join([*lines, *([f"passphrase = {phrase}"] if phrase else [])]) + "\n"
+
+
+def _origin(source: KeySource | None) -> str:
+    if source is None:
+        return "-"
+    return source.file or (f"credential {source.credential}" if source.credential else f"environment {source.env}_*")
+
+
+def config_folder() -> Path:
+    """Where configurations of new agents go: the system's folder when it can be written, else the user's."""
+    if os.access(endpoints.SYSTEM_CONFIG, os.W_OK):
+        return endpoints.SYSTEM_CONFIG
+    return endpoints.user_config(os.environ)
