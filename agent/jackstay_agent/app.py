@@ -270,6 +270,9 @@ class Agent:
             ask=self._ask_venue,
             modes=self.decisions.modes,
             telling=self.telling,
+            streams=lambda: self.user_streams.status(),  # noqa: PLW0108 - built later
+            feeds=lambda: self.feeds.status(),  # noqa: PLW0108
+            direct=self._tell_bot,
             on_event=self.event,
         )
         self.control = ControlDoor(
@@ -429,6 +432,7 @@ class Agent:
             await self.http.open(self.paths.http, mode)
             await self.feeds.start()
             self.user_streams.listen(self.witness)
+            self.protection.recovery.resume()
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
             self.outward.warm(self.upstreams)
