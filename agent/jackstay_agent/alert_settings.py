@@ -10,7 +10,8 @@ from .core.bounds import check_number, check_whole
 
 #: Names, with shell patterns. What an operator wants to hear of without asking.
 DEFAULT_EVENTS = (
-    *("pattern.*", "state.*", "loop.stopped", "breaker.open", "bot.gone", "bot.stalled", "deadman.*", "would.*"),
+    *("pattern.*", "loop.stopped", "breaker.open", "bot.gone", "bot.stalled", "deadman.*", "would.*"),
+    *("state.discrepancy", "state.cleared", "state.halted", "state.broken", "state.would_cancel"),
     *("outbox.degraded", "audit.degraded", "audit.healed", "request.broken", "telling.broken", "recovery.*"),
 )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Executor
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ STOP_AFTER_ANSWER_S = 0.1
 OUTBOX_PULSE_S = 0.02
 
 
+@cache  # a look into the installed metadata costs 2 ms
 def version() -> str:
     try:
         return metadata.version("jackstay")
@@ -130,7 +132,7 @@ class Agent:
             retry=config.errors.retry.policy("reads"),
             intents=self.intents,
             resolver=self.resolver,
-            witness=Witness(lambda: self.intents.outbox),
+            witness=self.witness,
             access=self.access,
             accept=self.dispatch.accept,
             on_event=self.event,
@@ -181,6 +183,7 @@ class Agent:
             on_event=self.event,
             telling=self.telling,
         )
+        self.witness = Witness(lambda: self.intents.outbox, self.access.reading)
         self.resolver = Resolver(
             lambda: self.intents.outbox,
             operations=self.access.asking,
@@ -189,6 +192,7 @@ class Agent:
             wall=ports.wall,
             on_answer=self.access.answered,
             on_event=self.event,
+            look_back=self.witness.look_back,
         )
         self.dispatch = Dispatch(
             self.intents,
@@ -266,6 +270,9 @@ class Agent:
             ask=self._ask_venue,
             modes=self.decisions.modes,
             telling=self.telling,
+            streams=lambda: self.user_streams.status(),  # noqa: PLW0108 - built later
+            feeds=lambda: self.feeds.status(),  # noqa: PLW0108
+            direct=self._tell_bot,
             on_event=self.event,
         )
         self.control = ControlDoor(
@@ -424,6 +431,8 @@ class Agent:
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
             await self.http.open(self.paths.http, mode)
             await self.feeds.start()
+            self.user_streams.listen(self.witness)
+            self.protection.recovery.resume()
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
             self.outward.warm(self.upstreams)

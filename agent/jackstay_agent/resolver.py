@@ -17,6 +17,7 @@ from jackstay_protocols.errors import Outcome, ValidationError
 
 from .core.classify import Cause, Verdict
 from .core.evidence import Evidence, Finding, Source, countable_at
+from .core.intent import State
 from .core.verdict import unknown_of
 from .flight import Flight
 from .list_search import ListSearch, context_of
@@ -49,13 +50,16 @@ class Resolver:
         wall: Callable[[], float],
         on_answer: Callable[[str, object], None],
         on_event: Callable[[str, dict[str, Any]], None],
+        look_back: Callable[[str], None] = lambda _venue: None,
     ) -> None:
+        """``look_back``: whoever hears the venue's stream is told that an order became unknown."""
         self._outbox = outbox
         self._operations = operations
         self._ask = ask
         self._clock = clock
         self._on_answer = on_answer
         self._on_event = on_event
+        self._look_back = look_back
         self._lists = ListSearch(outbox, ask=ask, clock=clock, wall=wall, on_answer=on_answer)
         self._next: dict[int, tuple[float, float]] = {}  # seq -> (when to ask next, the pause after that)
         self._asking: set[int] = set()
@@ -105,6 +109,10 @@ class Resolver:
         for unknown in unknowns:
             if len(self._asking) >= AT_ONCE_MAX:
                 return
+            if unknown.seq not in self._next:
+                self._look_back(unknown.intent.venue)
+                if self._outbox().state(unknown.seq) is not State.UNKNOWN:
+                    continue
             due = self._next.setdefault(unknown.seq, (now - unknown.since_s + FIRST_S, 2 * FIRST_S))
             if unknown.seq in self._asking or due[0] > now:
                 continue

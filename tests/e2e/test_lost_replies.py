@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
+from urllib.parse import urlencode
 
 import jackstay
-from intended import ORDER, Told, agent_for, by_name, place_all, sized
+from intended import FORM, HOST, ORDER, Told, agent_for, by_name, order_of, place_all, sized
+from jackstay_agent.control import ask
 from jackstay_agent.sandbox import SandboxProcess
 
 LOST_BEFORE = ("reset_before", "stall")
@@ -53,3 +56,24 @@ def test_lost_replies_double_nothing_and_lose_nothing(tmp_path: Path) -> None:
     assert status["open"] == {"recorded": 0, "in_flight": 0, "unknown": 0}
     print(f"\n{count} orders: {len(before)} lost before, {len(after)} replies lost, {len(refused)} refused, none twice")
     print(f"told late: {len(told.late)}; refused unsent and tried again: {dict(told.refused)}")
+
+
+def test_the_venues_stream_tells_of_an_order_whose_reply_is_lost(tmp_path: Path) -> None:
+    """Nobody can ask (no question is answered), but the account's stream shows the order: that is its outcome."""
+    extra = '"ws-api.binance.com:443" = "{url}"\n"ws-api.binance.com" = "{url}"\n'
+    with SandboxProcess(seed=16, quiet=True) as venue:
+        agent = agent_for(venue, tmp_path)
+        config = agent.config_path.read_text()
+        agent.config_path.write_text(config.replace("[upstreams]\n", "[upstreams]\n" + extra.format(url=venue.url)))
+        with agent, jackstay.Client("t", runtime_dir=agent.runtime_dir, bot_id="lost") as client:
+            until = time.monotonic() + 10
+            while agent.status()["user_streams"].get("binance", {}).get("state") != "live":
+                assert time.monotonic() < until, agent.status()["user_streams"]
+            venue.admin.fault("stall", route=f"GET {ORDER}")
+            venue.admin.fault("stall", route="GET /api/v3/openOrders")
+            venue.admin.fault("reset_after", route=f"POST {ORDER}", count=1)
+            body = urlencode(order_of("streamed", 0)).encode()
+            answer = client.request("POST", f"{HOST}{ORDER}", headers=FORM, body=body, sign=True, deadline_s=4)
+            (found,) = ask(agent.runtime_dir / "t" / "control.sock", "why", {"id": "streamed"})["intents"]
+    assert answer.header("x-jackstay-outcome") == "resolved"
+    assert (found["state"], found["ending"]["source"]) == ("done", "stream")

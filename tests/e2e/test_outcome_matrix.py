@@ -36,12 +36,7 @@ STOPS = {"okx": "POST /api/v5/trade/order-algo"}
 #: An unmodified ccxt names orders on Binance and OKX by its broker options.
 NAMELESS = {"binance": {"broker": None}, "okx": {"brokerId": None}}
 CELLS = list(itertools.product(SHAPES, (True, False), (True, False), KINDS))
-SMALL = {
-    ("okx", False, True, "batch"),
-    ("okx", True, True, "stop"),
-    ("bybit", False, False, "single"),
-    ("binance", False, True, "single"),
-}
+SMALL = {("okx", False, True, "batch"), ("bybit", False, False, "single")}
 
 
 class Cell(NamedTuple):

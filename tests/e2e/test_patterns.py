@@ -17,13 +17,14 @@ from typing import Any
 import ccxt
 
 import jackstay
-from e2e_bot import KEY, SECRET, client_for, routed
+from e2e_bot import KEY, RESOLVING, SECRET, client_for, place, routed
 from harness import AgentProcess, cli
 from jackstay_agent.app import build
 from jackstay_agent.config import Config
 from jackstay_agent.ports import real_ports
 from jackstay_agent.sandbox import SandboxProcess
 from jackstay_protocols.endpoints import AgentPaths
+from sandbox_client import Plain, limit_order
 
 FASTER = 600.0  # how much faster the wall clock runs for the analytics: an hour in six seconds
 
@@ -106,6 +107,22 @@ def test_of_fifty_identical_rejects_the_venue_sees_ten_and_the_pattern_names_the
             status = agent.status()["patterns"]
             assert status["open"] >= 1
             assert "t0k" not in agent.log()
+
+
+def test_a_state_divergence_reaches_the_webhook(sandbox: SandboxProcess) -> None:
+    """An order that nobody here placed is found by the state monitor, and the default alerts hand it over."""
+    config = (
+        RESOLVING
+        + '[account]\nexclusive = true\nclient_id_prefixes = ["own-"]\n[state]\nsettle_s = 0.2\ngap_s = 0.1\n'
+        + f'[upstreams]\n"api.binance.com" = "{sandbox.url}"\n"ws-api.binance.com:443" = "{sandbox.url}"\n'
+    )
+    with webhook() as (url, got), AgentProcess(f'{config}[alerts]\nwebhook = "{url}"\n') as agent:
+        with client_for(agent) as bot:
+            assert place(bot, sandbox, "own-known").status == 200
+            Plain(sandbox).call("POST", "/api/v3/order", limit_order("own-lost", price="21000"))
+            assert cli("state", "check", "-a", agent.name, runtime_dir=agent.runtime_dir).returncode == 1
+            told = wait_for(lambda: [each for each in got if each["event"] == "state.discrepancy"])
+    assert "own-lost" in json.dumps(told[0]["fields"])
 
 
 def test_a_prediction_reaches_the_feed_and_a_webhook_before_the_crossing(sandbox: SandboxProcess) -> None:

@@ -31,7 +31,7 @@ def poisson_tail(k: int, mean: float) -> float:
     total = term = 1.0 / k
     if mean < k + 1:  # the series of the lower incomplete gamma function
         at = float(k)
-        for _ in range(_STEPS * 4):
+        for _ in range(_STEPS * 4):  # pragma: no branch - it converges long before
             at += 1.0
             term *= mean / at
             total += term
@@ -41,7 +41,7 @@ def poisson_tail(k: int, mean: float) -> float:
     b = mean + 1.0 - k
     c, d = 1.0 / _TINY, 1.0 / b
     share = d
-    for i in range(1, _STEPS * 4):
+    for i in range(1, _STEPS * 4):  # pragma: no branch
         an = -i * (i - k)
         b += 2.0
         d = an * d + b
@@ -66,7 +66,7 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
     c, d = 1.0, 1.0 - (a + b) * x / (a + 1.0)
     d = 1.0 / (d if abs(d) > _TINY else _TINY)
     share = d
-    for m in range(1, _STEPS):
+    for m in range(1, _STEPS):  # pragma: no branch
         for step in (
             m * (b - m) * x / ((a + 2 * m - 1.0) * (a + 2 * m)),
             -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1.0)),

@@ -79,7 +79,7 @@ def crossing_of(values: Sequence[float], threshold: float, *, counts: bool) -> C
     """
     n = len(values)
     weights = _weights(values) if counts else [1.0] * n
-    fits = [fit for knot in range(n - KNOT_BINS_MIN + 1) if (fit := _fit(values, weights, knot)) is not None]
+    fits = [_fit(values, weights, knot) for knot in range(n - KNOT_BINS_MIN + 1)]
     if not fits:
         return None
     best = min(fits, key=lambda fit: fit.error)
@@ -116,8 +116,8 @@ def _weights(values: Sequence[float]) -> list[float]:
     return [1.0 / level for level in levels]
 
 
-def _fit(values: Sequence[float], weights: Sequence[float], knot: int) -> _Line | None:
-    """Weighted least squares of a level that begins to rise at ``knot``."""
+def _fit(values: Sequence[float], weights: Sequence[float], knot: int) -> _Line:
+    """Weighted least squares of a level that begins to rise at ``knot``; at least two bins lie behind it."""
     sw = sx = sy = sxx = sxy = 0.0
     for at, (y, w) in enumerate(zip(values, weights, strict=True)):
         x = max(0, at - knot)
@@ -127,8 +127,6 @@ def _fit(values: Sequence[float], weights: Sequence[float], knot: int) -> _Line 
         sxx += w * x * x
         sxy += w * x * y
     det = sw * sxx - sx * sx
-    if det <= 0:
-        return None
     slope = (sw * sxy - sx * sy) / det
     base = (sy - slope * sx) / sw
     error = sum(

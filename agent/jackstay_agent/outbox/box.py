@@ -215,8 +215,19 @@ class Outbox(Sending):
             self._on_settled(settled)
         return settled
 
+    def is_unknown(self, venue: str, client_order_id: str) -> bool:
+        """Whether an order of that id is waiting for evidence."""
+        return any(each.state is State.UNKNOWN for each in self._shelf.by_client_id(venue, client_order_id))
+
     def saw(
-        self, venue: str, client_order_id: str, evidence: Evidence, patience: Patience | None = None
+        self,
+        venue: str,
+        client_order_id: str,
+        evidence: Evidence,
+        patience: Patience | None = None,
+        *,
+        status: int | None = None,
+        reply: bytes = b"",
     ) -> Settled | None:
         """Evidence found by its client order id (a stream event, a list): the newest intent of that id it can be about.
 
@@ -226,7 +237,7 @@ class Outbox(Sending):
         for entry in reversed(self._shelf.by_client_id(venue, client_order_id)):
             sent = entry.sent or entry.recorded
             if evidence.created_at is None or evidence.created_at >= entry.intent.sent_wall(sent.wall_s) - offset_s:
-                return self.resolve(entry.seq, evidence, patience)
+                return self.resolve(entry.seq, evidence, patience, status=status, reply=reply)
         return None
 
     def is_retry_dead(self, seq: int) -> bool:

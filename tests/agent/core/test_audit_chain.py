@@ -110,7 +110,7 @@ def test_what_was_touched_is_found_and_located(
 
 def test_a_line_that_is_no_record_is_no_line() -> None:
     """JSON of another shape, or none, with a fitting tail."""
-    tail = log_of(1)[0][-114:]
+    tail = log_of(1)[0][-117:]
     for body in (b'{"a":1', b'{"seq":"x"', b'{"seq":,', b'[{"seq":1'):
         assert found(check([body + tail]))[0][0] is Fault.UNREADABLE
 

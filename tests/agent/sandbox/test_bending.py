@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hmac
+import time
+from typing import Any
+
 import pytest
 
 from jackstay_agent.sandbox import SandboxProcess, SandboxRefused
 from jackstay_agent.sandbox.faces.kraken_names import order_number
-from sandbox_client import Plain, limit_order
+from raw_websocket import RawWebSocket
+from sandbox_client import KEY, SECRET, Plain, limit_order
 from sandbox_faces import FACES, FaceClient
 
 
@@ -127,3 +132,46 @@ def test_wrong_parameters(sandbox: SandboxProcess, wrong: dict[str, object]) -> 
     """A reason the engine does not know and more than all of an order are refused."""
     with pytest.raises(SandboxRefused, match="expected"):
         sandbox.admin.request("POST", "/admin/faults", wrong)
+
+
+def signed_request(number: str, method: str, params: dict[str, object]) -> dict[str, object]:
+    """A request of Binance's WebSocket API."""
+    params = params | {"apiKey": KEY, "timestamp": int(time.time() * 1000)}
+    payload = "&".join(f"{name}={params[name]}" for name in sorted(params))
+    signature = hmac.digest(SECRET.encode(), payload.encode(), "sha256").hex()
+    return {"id": number, "method": method, "params": params | {"signature": signature}}
+
+
+@pytest.mark.parametrize(("path", "prefix"), [("/ws-api/v3", ""), ("/ws-fapi/v1", "usdm/")])
+def test_over_the_websocket_api(sandbox: SandboxProcess, path: str, prefix: str) -> None:
+    """The same faults strike requests of the WebSocket API of both markets, and leave the same traces."""
+    place, status = f"WS {prefix}order.place", f"WS {prefix}order.status"
+    with RawWebSocket(sandbox.port, path) as line:
+
+        def ask(method: str, **params: object) -> dict[str, Any]:
+            line.send(signed_request("1", method, {"symbol": "BTCUSDT"} | params))
+            return line.message()
+
+        def order(name: str) -> dict[str, Any]:
+            return ask("order.place", **{k: v for k, v in limit_order(name).items() if k != "symbol"})
+
+        sandbox.admin.fault("reject", route=place, count=1, reason="would_match")
+        assert order("refused")["status"] == 400
+        sandbox.admin.fault("partial_fill", route=place, count=1, fraction=0.4)
+        assert order("part")["status"] == 200
+        lag = sandbox.admin.fault("lag", route=status, ms=60_000)
+        assert ask("order.status", origClientOrderId="part")["error"]["code"] == -2013
+        sandbox.admin.clear(lag)
+        assert float(ask("order.status", origClientOrderId="part")["result"]["executedQty"]) == 0.004
+        sandbox.admin.fault("venue_error", route=place, count=1, name="-1007", execute_probability=1.0)
+        told = order("unknown")
+        assert (told["status"], told["error"]["code"]) == (504, -1007)
+        sandbox.admin.fault("reply_twice", route=place, count=1)
+        assert order("twice") == line.message()
+        sandbox.admin.fault("half_open", route=place, count=1)
+        line.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            order("lost")
+    rows = [(row["fault"], row["status"], row["executed"]) for row in sandbox.admin.ledger(path=f"{prefix}order.place")]
+    assert rows == [("reject", 400, False), ("partial_fill", 200, True), ("venue_error", 504, True),
+                    ("reply_twice", 200, True), ("half_open", "none", False)]  # fmt: skip

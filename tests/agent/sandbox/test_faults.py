@@ -11,7 +11,7 @@ import pytest
 
 from jackstay_agent.sandbox import SandboxProcess, SandboxRefused
 from jackstay_agent.sandbox.faces.meanings import MEANINGS
-from jackstay_agent.sandbox.faults import KINDS
+from jackstay_agent.sandbox.faults import DISTRIBUTIONS, KINDS, FaultBox
 from sandbox_client import Plain, limit_order, read_until_end
 
 ORDER = "POST /api/v3/order"
@@ -129,6 +129,35 @@ def test_latency(sandbox: SandboxProcess) -> None:
     assert "serverTime" in Plain(sandbox).public("/api/v3/time")
     assert time.monotonic() - began >= 0.15
     assert sandbox.admin.ledger(path="/api/v3/time")[0]["fault"] == "latency"
+
+
+def test_latency_distributions() -> None:
+    """At least `ms`; on top up to the jitter evenly, or around it with a long tail; the same seed draws the same."""
+
+    def drawn(distribution: str, seed: int = 1) -> list[float]:
+        box = FaultBox(seed)
+        box.arm({"kind": "latency", "ms": 100, "jitter_ms": 50, "distribution": distribution}, 0)
+        return sorted(box.delay_ms("GET", "/", "", 1)[0] - 100 for _ in range(2000))
+
+    uniform, exponential, lognormal = (drawn(each) for each in DISTRIBUTIONS)
+    assert (uniform[0] >= 0, uniform[-1] <= 50, 20 < uniform[1000] < 30) == (True, True, True)
+    assert 45 < sum(exponential) / 2000 < 55
+    assert exponential[-1] > 250
+    assert 45 < lognormal[1000] < 55  # the median
+    assert lognormal[-1] > 500
+    assert drawn("lognormal") == lognormal != drawn("lognormal", seed=2)
+
+
+def test_latency_with_a_tail(sandbox: SandboxProcess) -> None:
+    """From outside: answers come later, and not all equally late."""
+    sandbox.admin.fault("latency", route="/api/v3/time", ms=5, jitter_ms=20, distribution="exponential")
+    plain, took = Plain(sandbox), []
+    for _ in range(20):
+        began = time.monotonic()
+        assert plain.send("GET", "/api/v3/time")[0] == 200
+        took.append(time.monotonic() - began)
+    assert min(took) >= 0.005
+    assert max(took) - min(took) > 0.01
 
 
 def test_latency_outlives_the_client(sandbox: SandboxProcess) -> None:

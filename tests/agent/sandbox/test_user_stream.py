@@ -147,3 +147,20 @@ def test_ccxt_pro_orders(sandbox: SandboxProcess) -> None:
             await exchange.close()
 
     asyncio.run(asyncio.wait_for(scene(), 30))
+
+
+@pytest.mark.asyncio
+async def test_a_subscription_ends_with_an_event(sandbox: SandboxProcess) -> None:
+    """Unsubscribed, a user data stream says `eventStreamTerminated` and nothing more."""
+    async with connect(api(sandbox)) as socket:
+        await ask(socket, "userDataStream.subscribe.signature", {})
+        number = (await hear(socket))["result"]["subscriptionId"]
+        await asyncio.to_thread(Plain(sandbox).place, "heard")
+        assert [(await hear(socket))["event"]["e"] for _ in range(2)] == ["executionReport", "outboundAccountPosition"]
+        await socket.send(json.dumps({"id": 2, "method": "userDataStream.unsubscribe", "params": {}}))
+        ended = await hear(socket)
+        assert (ended["subscriptionId"], ended["event"]["e"]) == (number, "eventStreamTerminated")
+        assert (await hear(socket))["status"] == 200
+        await asyncio.to_thread(Plain(sandbox).place, "unheard")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(socket.recv(), 0.2)

@@ -10,6 +10,8 @@ from collections import defaultdict
 from random import Random
 from typing import Any
 
+import orjson
+
 from ..answers import Call
 from ..engine.model import ZERO, Order, OrderChange
 from ..streams import Listener, StreamHub
@@ -79,9 +81,11 @@ class UserStreams:
         return listener.subscriptions[stream]
 
     def unsubscribe(self, listener: Listener, number: int | None = None) -> None:
-        """End one subscription of this connection, or all of them."""
+        """End one subscription of this connection, or all of them; each says so with its last event."""
+        ended = {"e": "eventStreamTerminated", "E": self._venue.clock()}
         for stream, each in list(listener.subscriptions.items()):
             if number in (None, each):
+                listener.send(listener.frame(stream, orjson.dumps(ended)))
                 del listener.subscriptions[stream]
                 self._hub.unsubscribe(listener, stream)
 
