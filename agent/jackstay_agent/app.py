@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Executor
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ STOP_AFTER_ANSWER_S = 0.1
 OUTBOX_PULSE_S = 0.02
 
 
+@cache  # a look into the installed metadata costs 2 ms
 def version() -> str:
     try:
         return metadata.version("jackstay")
@@ -268,6 +270,9 @@ class Agent:
             ask=self._ask_venue,
             modes=self.decisions.modes,
             telling=self.telling,
+            streams=lambda: self.user_streams.status(),  # noqa: PLW0108 - built later
+            feeds=lambda: self.feeds.status(),  # noqa: PLW0108
+            direct=self._tell_bot,
             on_event=self.event,
         )
         self.control = ControlDoor(
@@ -427,6 +432,7 @@ class Agent:
             await self.http.open(self.paths.http, mode)
             await self.feeds.start()
             self.user_streams.listen(self.witness)
+            self.protection.recovery.resume()
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
             self.outward.warm(self.upstreams)

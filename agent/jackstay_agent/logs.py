@@ -65,6 +65,10 @@ WARNINGS = frozenset(
         "would.cancel",
         "watchdog.forgot",
         "protect.cancelling",
+        "recovery.not_recovered",
+        "recovery.refused",
+        "recovery.forgot",
+        "recovery.too_many",
         "protect.refused",
         "deadman.will_fire",
         "deadman.lapsed",
@@ -75,6 +79,7 @@ WARNINGS = frozenset(
 )
 ERRORS = frozenset(
     {
+        "recovery.broken",
         "protect.broken",
         "deadman.broken",
         "request.broken",

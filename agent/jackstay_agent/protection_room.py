@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from jackstay_protocols.errors import ValidationError
+from jackstay_protocols.messages import Directive, Message
 from jackstay_protocols.session import BotSession
 
 from .cancel_desk import CancelDesk
 from .config import Config, class_rules_of, profiles_of, venue_of
-from .deadman import Carry, Deadman, limits_of
+from .deadman import Deadman, limits_of
 from .deadman_desk import DeadmanDesk
-from .flight import Flight
+from .flight import Flight, landing
 from .gateway.bot_door import BotDoor
 from .gateway.control_door import Verb
 from .groups import Groups
@@ -27,10 +28,12 @@ from .kept import Keeper, Kept
 from .outbox import Outbox
 from .own_orders import AccountOrders
 from .ports import Ports
-from .state_room import StateRoom
+from .recovery_room import RecoveryRoom
+from .state_room import Ask, StateRoom
 from .telling import Telling
 from .upstreams import Upstreams
 from .venue_access import VenueAccess
+from .venue_actions import VenueActions
 from .venue_modes import VenueModes
 from .watch_desk import WatchDesk
 from .watchdog import Watchdog
@@ -38,6 +41,7 @@ from .watchdog import Watchdog
 EventSink = Callable[[str, dict[str, Any]], None]
 KEEP_EVERY_S = 60.0  # the history of silences; what an operator or a bot changed is written at once
 LEAVE_WITHIN_S = 5.0
+HOLD_MARGIN_S = 60.0  # a recovery's hold ends by itself if the recovery never does
 
 
 class ProtectionRoom:
@@ -56,9 +60,12 @@ class ProtectionRoom:
         access: VenueAccess,
         upstreams: Upstreams,
         outbox: Callable[[], Outbox],
-        ask: Carry,
+        ask: Ask,
         modes: VenueModes,
         telling: Telling,
+        streams: Callable[[], dict[str, Any]],
+        feeds: Callable[[], dict[str, Any]],
+        direct: Callable[[str, Message], bool],
         on_event: EventSink,
     ) -> None:
         self._ports = ports
@@ -107,12 +114,66 @@ class ProtectionRoom:
         )
         if config.groups:
             telling.listen(self.groups)
+        self._build_recovery(config, state, access, ask, modes, streams, feeds, direct)
+        telling.listen(self.recovery)
+
+    def _build_recovery(
+        self,
+        config: Config,
+        state: StateRoom,
+        access: VenueAccess,
+        ask: Ask,
+        modes: VenueModes,
+        streams: Callable[[], dict[str, Any]],
+        feeds: Callable[[], dict[str, Any]],
+        direct: Callable[[str, Message], bool],
+    ) -> None:
+        ports = self._ports
+
+        async def disarm(venue: str) -> bool:
+            if not any(each["venue"] == venue for each in self.deadman.status()):
+                return False
+            await landing(self.deadman.disarm(venue, by="recovery", why="maintenance"), ports.loop)
+            return True
+
+        def to_bots(name: str, fields: dict[str, Any]) -> bool:
+            heard = [direct(session.bot_id, Directive(name, fields)) for session in self._sessions()]
+            return any(heard)
+
+        def actions(scenario: str, what: str, within_s: float) -> VenueActions:
+            return VenueActions(
+                f"recovery {scenario}",
+                operations=access.asking,
+                what=what,
+                books=state.books,
+                pulling=state.pulling,
+                carry=lambda *question: landing(ask(*question), ports.loop),
+                modes=modes,
+                hold_for_s=within_s + HOLD_MARGIN_S,
+                streams=streams,
+                feeds=feeds,
+                disarm=disarm,
+                direct=to_bots,
+                clock=ports.clock,
+                wall=ports.wall,
+                on_event=self._on_event,
+            )
+
+        self.recovery = RecoveryRoom(
+            config,
+            ports,
+            actions=actions,
+            venue_of=venue_of(config, profiles_of(config)),
+            can_ask=lambda venue: access.asking(venue) is not None,
+            on_event=self._on_event,
+        )
 
     def verbs(self) -> dict[str, Verb]:
         watch = WatchDesk(self.watchdog, sessions=self._sessions, wall=self._ports.wall, on_event=self._on_event)
         return {
             **watch.verbs(),
             **DeadmanDesk(self.deadman, only_bot=self._only_bot).verbs(),
+            **self.recovery.verbs(),
             **CancelDesk(self.own_orders, bots=self._sessions, on_event=self._on_event).verbs(),
         }
 
@@ -126,6 +187,7 @@ class ProtectionRoom:
         """What was armed stays armed, switches are adopted, and bots that were here are expected again."""
         self._deadman_keeper = self._resume(folder, "deadman", self._adopt_switches, self.deadman.snapshot)
         self.groups.start()
+        self.recovery.open(folder)
         self._watch_keeper = self._resume(folder, "watchdog", self._expect_bots, self._watch_snapshot)
 
     def _resume(
@@ -177,6 +239,7 @@ class ProtectionRoom:
 
     async def close(self) -> None:
         """What a restart needs is on the disk."""
+        await self.recovery.close()
         if self._watch_keeper is not None:
             self._watch_keeper.write()
         for keeper in (self._watch_keeper, self._deadman_keeper):
@@ -207,4 +270,5 @@ class ProtectionRoom:
             "watchdog": self.watchdog.status() | {"cancelling": self.guardian.status()},
             "deadman": self.deadman.status(),
             "groups": self.groups.status(),
+            "recovery": self.recovery.status(),
         }

@@ -82,6 +82,8 @@ LAYERS: list[tuple[str, set[str]]] = [
             "deadman",
             "deadman_desk",
             "own_orders",
+            "recovery_room",
+            "venue_actions",
             "groups",
             "cancel_desk",
             "protection_room",

@@ -39,6 +39,7 @@ _COMMANDS = {
     "arm": ("jackstay_agent.cli.bots", "arm"),
     "deadman": ("jackstay_agent.cli.deadman", "deadman"),
     "cancel": ("jackstay_agent.cli.cancel", "cancel"),
+    "recover": ("jackstay_agent.cli.recover", "recover"),
     "watchdog": ("jackstay_agent.cli.bots", "watchdog"),
     "connections": ("jackstay_agent.cli.connections", "connections"),
     "feeds": ("jackstay_agent.cli.feeds", "feeds"),
