@@ -114,24 +114,31 @@ class ProtectionRoom:
             on_event=on_event,
         )
 
-        self.groups = Groups(
-            config.groups, modes, venue_of=venue_of(config, profiles_of(config)), soon=ports.loop.call_soon
-        )
-        if config.groups:
-            telling.listen(self.groups)
+        self._build_listeners(config, modes, outbox, direct)
         self._build_recovery(config, state, access, ask, modes, streams, feeds, direct)
-        telling.listen(self.recovery)
+        for each in (self.groups, self.recovery, self.barrier) if config.groups else (self.recovery, self.barrier):
+            telling.listen(each)
+
+    def _build_listeners(
+        self,
+        config: Config,
+        modes: VenueModes,
+        outbox: Callable[[], Outbox],
+        direct: Callable[[str, Message], bool],
+    ) -> None:
+        self.groups = Groups(
+            config.groups, modes, venue_of=venue_of(config, profiles_of(config)), soon=self._ports.loop.call_soon
+        )
         self.barrier = Barrier(
             outbox,
             modes,
             within_s=config.watchdog.barrier_s,
             known=self.own_orders.known,
             direct=lambda bot_id, name, fields: direct(bot_id, Directive(name, fields)),
-            soon=ports.loop.call_soon,
-            clock=ports.clock,
-            on_event=on_event,
+            soon=self._ports.loop.call_soon,
+            clock=self._ports.clock,
+            on_event=self._on_event,
         )
-        telling.listen(self.barrier)
         account = config.account
         self._account = account.id if account.exclusive else ""
         self._account_lock: AccountLock | None = None
