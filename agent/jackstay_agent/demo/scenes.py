@@ -152,7 +152,7 @@ def protection(stage: Stage) -> Scene:
     os.kill(stage.bot.pid, signal.SIGCONT)
     stage.bot.do("ask", seconds=0.3)
     shown.did = [
-        f"cancelled the bot's entries, nearest the market first, {took_s:.1f} s after the freeze (2 s of silence armed)",
+        f"cancelled its entries, nearest the market first, {took_s:.1f} s after the freeze (silence armed: 2 s)",
         "left its stop order where it protects",
     ]
     shown.held = set(placed) <= before and not left & set(placed) and set(stop) <= left
