@@ -367,11 +367,12 @@ class Agent:
     def _open_outbox(self) -> None:
         folder = state_folder(self.paths, os.environ)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.protection.open(folder)
+        own = folder.is_relative_to(self.paths.runtime)
+        shared = self.paths.runtime.parent if own else folder.parent
+        self.protection.open(folder, shared / ".host", self.name)
         self.access.open(folder)
         self.recording.open(folder)
-        own = folder.is_relative_to(self.paths.runtime)
-        self.decisions.open(folder, self.paths.runtime.parent if own else folder.parent)
+        self.decisions.open(folder, shared)
         ports = self._ports
         self._executor = ports.open_executor("outbox")
         self.intents.attach(
@@ -432,7 +433,7 @@ class Agent:
             await self.http.open(self.paths.http, mode)
             await self.feeds.start()
             self.user_streams.listen(self.witness)
-            self.protection.recovery.resume()
+            self.protection.begin()
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
             self.outward.warm(self.upstreams)

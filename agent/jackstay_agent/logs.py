@@ -65,6 +65,8 @@ WARNINGS = frozenset(
         "would.cancel",
         "watchdog.forgot",
         "protect.cancelling",
+        "barrier.up",
+        "barrier.timed_out",
         "recovery.not_recovered",
         "recovery.refused",
         "recovery.forgot",

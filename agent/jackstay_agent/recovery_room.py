@@ -1,8 +1,9 @@
 """Runs recovery scenarios in the agent: detected, or asked for by an operator; journaled, resumed after a crash.
 
-What starts one: the verdict on an answer (core/verdict names the scenario), a lost stream, a silent feed, a gate of the
-venue. One run per scenario and venue (or feed) at a time; what comes meanwhile is the same case. A run survives the
-agent: it goes on after its last finished step (recovery_scenarios/plan.py).
+What starts one: the verdict on an answer (maintenance, a rejection), a lost account stream, a venue that cannot be
+dialled, a gate of the venue, a silent feed that has fallbacks configured. One run per scenario and venue (or feed) at a
+time; what comes meanwhile is the same case. A run survives the agent: it goes on after its last finished step
+(recovery_scenarios/plan.py).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ RUNS_MAX = 32
 HISTORY_MAX = 100
 AGAIN_AFTER_S = 10.0  # the same case right after it ended is the same case
 
+#: Scenarios that one answer is enough for. One reset is no disconnection, and a limit is told as a closed gate.
+BY_VERDICT = frozenset({"exchange_maintenance", "order_rejection"})
 #: Event -> scenario. The event's own fields make the context.
 EVENTS = {
     "user_stream.lost": "network_disconnection",
@@ -71,7 +74,7 @@ class RecoveryRoom(Listener):
     def attempted(self, asked: Asked, attempt: Attempt) -> None:
         """The verdict names a scenario: maintenance, a limit, a lost connection, a rejection."""
         name = attempt.verdict.scenario
-        if name is None or name not in SCENARIOS or asked.own or not asked.venue:
+        if name not in BY_VERDICT or asked.own or not asked.venue:
             return
         context: dict[str, Any] = {"venue": asked.venue}
         if name == "order_rejection":
@@ -84,8 +87,6 @@ class RecoveryRoom(Listener):
                 "reason": f"{attempt.verdict.code} {attempt.verdict.detail}".strip() or attempt.verdict.cause,
                 "order": {"side": order.side, **{key: value for key, value in given.items() if value is not None}},
             }
-        elif name == "api_rate_limit" and attempt.verdict.retry_after_s is not None:
-            context["retry_after_s"] = attempt.verdict.retry_after_s
         self.detected(name, context)
 
     def happened(self, name: str, fields: dict[str, Any], wall_us: int) -> None:
@@ -93,7 +94,9 @@ class RecoveryRoom(Listener):
         if scenario is None:
             return
         if scenario == "data_feed_interruption":
-            self.detected(scenario, {"feed": str(fields.get("feed", ""))})
+            feed = str(fields.get("feed", ""))
+            if feed in self._config.recovery.data_feed_interruption.fallbacks:  # said by whom its silence matters to
+                self.detected(scenario, {"feed": feed})
             return
         venue = self._venue_of(fields)
         if not venue or (scenario == "api_rate_limit" and fields.get("scope") not in ("ip", "key")):

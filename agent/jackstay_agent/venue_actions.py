@@ -34,20 +34,19 @@ FILLS_BACK_S = 3_600.0
 PROBES = ("probe.orders", "probe.account", "probe.market_data", "server_time")
 
 
-class VenueActions:
-    """``operations(venue)``: with the agent's key, or None. ``holder`` is in whose name modes are held."""
+class VenueQuestions:
+    """``operations(venue)``: with the agent's key, or None. Holds nothing: while a venue is away or gated, calls wait
+    inside their deadlines anyway.
+    """
 
     def __init__(
         self,
-        holder: str,
         *,
         operations: Callable[[str], Operations | None],
         what: str,
         books: Books,
         pulling: Pulling,
         carry: Carry,
-        modes: VenueModes,
-        hold_for_s: float,
         streams: Callable[[], dict[str, Any]],
         feeds: Callable[[], dict[str, Any]],
         disarm: Callable[[str], Awaitable[bool]],
@@ -56,14 +55,11 @@ class VenueActions:
         wall: Callable[[], float],
         on_event: Callable[[str, dict[str, Any]], None],
     ) -> None:
-        self._holder = holder
         self._operations = operations
         self._what = what
         self._books = books
         self._pulling = pulling
         self._carry = carry
-        self._modes = modes
-        self._hold_for_s = hold_for_s
         self._streams = streams
         self._feeds = feeds
         self._disarm = disarm
@@ -120,12 +116,6 @@ class VenueActions:
         return {each.name: each.total for each in _told(await self._pulling.positions(operations))}
 
     # ---- the way to the venue
-
-    async def hold(self, what: str, why: str) -> None:
-        self._modes.hold(self._what, Mode.CONSERVATIVE, holder=self._holder, why=why, for_s=self._hold_for_s)
-
-    async def release(self, what: str) -> None:
-        self._modes.release(self._what, self._holder)
 
     async def reconnect(self, what: str) -> bool:
         """The pool dials by itself; that the venue answers is the proof."""
@@ -207,6 +197,28 @@ class VenueActions:
         if isinstance(result, HttpFailure):
             raise ExchangeError(f"{name}: {result.cause}: {result.detail}")
         return result
+
+
+class VenueActions(VenueQuestions):
+    """The same with a mode over ``holds_at`` ("" where there is no venue to hold), in the holder's name."""
+
+    def __init__(
+        self, holder: str, mode: Mode, *, modes: VenueModes, holds_at: str, hold_for_s: float, **questions: Any
+    ) -> None:
+        super().__init__(**questions)
+        self._holder = holder
+        self._mode = mode
+        self._modes = modes
+        self._holds_at = holds_at
+        self._hold_for_s = hold_for_s
+
+    async def hold(self, what: str, why: str) -> None:
+        if self._holds_at:
+            self._modes.hold(self._holds_at, self._mode, holder=self._holder, why=why, for_s=self._hold_for_s)
+
+    async def release(self, what: str) -> None:
+        if self._holds_at:
+            self._modes.release(self._holds_at, self._holder)
 
 
 def _told(answer: Any) -> Any:

@@ -115,11 +115,11 @@ def stage() -> Iterator[Stage]:
 
 
 def test_a_venue_that_dies_and_returns_is_found_again_while_the_bot_is_stopped(stage: Stage) -> None:
-    """Entries held, reconnected, resubscribed, the account looked at, entries let go; each step told."""
+    """Reconnected, resubscribed, the account looked at; each step told. Calls wait meanwhile, as always."""
     stage.stop_bot()
     stage.sandbox.kill()
     stage.event("recovery.begun", scenario="network_disconnection", what="binance")
-    assert any("recovery network_disconnection" in each for each in stage.modes())
+    assert stage.modes() == []
     stage.sandbox.start()
     stage.event("recovery.recovered", scenario="network_disconnection")
     steps = [each["step"] for each in stage.agent.events("recovery.step")]

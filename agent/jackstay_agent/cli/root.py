@@ -36,6 +36,7 @@ _COMMANDS = {
     "state": ("jackstay_agent.cli.state", "state"),
     "why": ("jackstay_agent.cli.orders", "why"),
     "bot": ("jackstay_agent.cli.bots", "bot"),
+    "barrier": ("jackstay_agent.cli.bots", "barrier"),
     "arm": ("jackstay_agent.cli.bots", "arm"),
     "deadman": ("jackstay_agent.cli.deadman", "deadman"),
     "cancel": ("jackstay_agent.cli.cancel", "cancel"),
