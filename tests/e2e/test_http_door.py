@@ -245,7 +245,7 @@ def test_an_agent_with_a_key_finds_the_lost_order_in_time(sandbox: SandboxProces
         sandbox.admin.fault("reset_after", route="POST /api/v3/order", count=1)
         status, headers, body = curl(running, *order_body("found1", price="21600.00"), ORDER)
         assert (status, headers["x-jackstay-outcome"]) == (200, "ok")
-        assert json.loads(body)["clientOrderId"] == "found1"
+        assert "found1" in body
 
 
 def test_no_answer_of_a_dead_venue_is_a_502(agent: AgentProcess, tmp_path: Path) -> None:

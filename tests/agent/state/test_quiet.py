@@ -42,7 +42,8 @@ async def trade(world: StateWorld, prefix: str, seconds: float, per_s: float, ch
         task.add_done_callback(pending.discard)
         if count % 25 == 0:
             live = [each for each in world.agent.state.books.of_bot("binance", world.bot_id) if each.live]
-            task = asyncio.ensure_future(world.report(*(each.client_id for each in live)))
+            as_of_ms = int(time.time() * 1000)  # the picture's age: a loaded machine may carry it late
+            task = asyncio.ensure_future(world.report(*(each.client_id for each in live), as_of_ms=as_of_ms))
             pending.add(task)
             task.add_done_callback(pending.discard)
         await asyncio.sleep(max(0.0, began + count / per_s - time.monotonic()))
