@@ -70,7 +70,8 @@ class Barrier(Listener):
             self._soon(self.come_back, str(fields.get("bot", "")), str(fields.get("was", "")))
 
     def start(self) -> None:
-        """The agent is back: whoever has unknown orders comes back to a barrier."""
+        """The agent is back: whoever has unknown orders comes back to a barrier. Those of an earlier life are over."""
+        self._modes.release_all(HOLDER)
         for bot_id in sorted({each.intent.bot_id for each in self._outbox().unknowns()}):
             self.raise_for(bot_id, "the agent was restarted")
 

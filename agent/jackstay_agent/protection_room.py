@@ -31,7 +31,7 @@ from .kept import Keeper, Kept
 from .outbox import Outbox
 from .own_orders import AccountOrders
 from .ports import Ports
-from .recovery_room import RecoveryRoom
+from .recovery_room import RecoveryRoom, holder_of
 from .state_room import Ask, StateRoom
 from .telling import Telling
 from .upstreams import Upstreams
@@ -188,7 +188,7 @@ class ProtectionRoom:
                 return VenueQuestions(**asked)
             at = place({"feed": what}) if scenario == "data_feed_interruption" else what
             return VenueActions(
-                f"recovery {scenario}", mode, modes=modes, holds_at=at, hold_for_s=within_s + HOLD_MARGIN_S, **asked
+                holder_of(scenario), mode, modes=modes, holds_at=at, hold_for_s=within_s + HOLD_MARGIN_S, **asked
             )
 
         self.recovery = RecoveryRoom(
@@ -197,6 +197,7 @@ class ProtectionRoom:
             actions=actions,
             venue_of=place,
             can_ask=lambda venue: access.asking(venue) is not None,
+            modes=modes,
             on_event=self._on_event,
         )
 

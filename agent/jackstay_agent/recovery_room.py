@@ -24,10 +24,12 @@ from .order_desk import name_of
 from .ports import Ports
 from .recovery_scenarios import SCENARIOS, PlannedRecovery
 from .recovery_scenarios.base import what_of
-from .recovery_scenarios.plan import Run
+from .recovery_scenarios.plan import Run, RunState
 from .telling import Asked, Attempt, Listener
+from .venue_modes import VenueModes
 
 EventSink = Callable[[str, dict[str, Any]], None]
+HOLDER = "recovery "
 RUNS_MAX = 32
 HISTORY_MAX = 100
 AGAIN_AFTER_S = 10.0  # the same case right after it ended is the same case
@@ -55,6 +57,7 @@ class RecoveryRoom(Listener):
         actions: Callable[[str, str, float], object],
         venue_of: Callable[[dict[str, Any]], str],
         can_ask: Callable[[str], bool],
+        modes: VenueModes,
         on_event: EventSink,
     ) -> None:
         self._config = config
@@ -62,6 +65,7 @@ class RecoveryRoom(Listener):
         self._actions = actions
         self._venue_of = venue_of
         self._can_ask = can_ask
+        self._modes = modes
         self._on_event = on_event
         self._keeper: Keeper | None = None
         self._found: dict[str, Any] | None = None
@@ -164,6 +168,12 @@ class RecoveryRoom(Listener):
         error = task.exception()
         if error is not None:
             self._on_event("recovery.broken", {"scenario": key[0], "error": f"{type(error).__name__}: {error}"[:300]})
+        if run.state is not RunState.RECOVERED:
+            # What is not over is detected again, by the venue's next word; a hold nobody looks after is not kept.
+            if key[0] == "data_feed_interruption":
+                self._modes.release_all(holder_of(key[0]))  # its hold is over the feed's venue
+            else:
+                self._modes.release(key[1], holder_of(key[0]))
         self._ended[key] = (self._ports.clock(), run.snapshot())
         self._ended.move_to_end(key)
         while len(self._ended) > HISTORY_MAX:
@@ -191,6 +201,9 @@ class RecoveryRoom(Listener):
         )
 
     def resume(self) -> None:
+        """Go on with what an earlier agent had begun; holds of what nobody goes on with are taken back."""
+        going = {holder_of(str(row.get("scenario", ""))) for row in (self._found or {}).get("runs", [])}
+        self._modes.release_all(HOLDER, keep=going)
         for row in (self._found or {}).get("runs", []):
             try:
                 self.begin(str(row["scenario"]), dict(row["context"]), by="the agent", snapshot=row)
@@ -248,6 +261,11 @@ class RecoveryRoom(Listener):
                 for (_name, what), (at, shown) in reversed(self._ended.items())
             ][:20],
         }
+
+
+def holder_of(scenario: str) -> str:
+    """In whose name a scenario holds modes."""
+    return HOLDER + scenario
 
 
 def _plain(value: Any) -> Any:

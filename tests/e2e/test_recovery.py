@@ -154,7 +154,8 @@ def test_a_limit_of_the_venue_is_waited_out(stage: Stage) -> None:
     """429 with Retry-After: nothing before its instant, then the proof, then entries again."""
     stage.stop_bot()
     stage.sandbox.admin.fault("rate_limit", duration_s=1.5, count=1)
-    assert stage.run("run", "api_rate_limit", "venue=binance", "retry_after_s=1")["state"] == "running"
+    cli("state", "check", runtime_dir=stage.agent.runtime_dir)  # a question of the agent's own meets the limit
+    stage.event("recovery.begun", scenario="api_rate_limit", by="the agent")
     stage.event("recovery.recovered", scenario="api_rate_limit")
     assert stage.modes() == []
 
@@ -199,3 +200,19 @@ def test_a_rejected_order_gets_a_word_for_its_bot() -> None:
         name, fields = stage.directive()
         assert name == "adjust_parameters"
         assert fields["remedy"] == "funds"
+
+
+def test_what_did_not_recover_holds_nothing_and_a_person_may_overrule_any_holder(stage: Stage) -> None:
+    """An operator ends a maintenance that goes on; and takes back, by name, what a part of the agent holds."""
+    where = stage.agent.runtime_dir
+    stage.sandbox.admin.fault("answer", route="GET /sapi/v1/system/status", body='{"status":1}')
+    stage.run("run", "exchange_maintenance", "venue=binance", "announced=true")
+    stage.event("mode.held", by="recovery exchange_maintenance")
+    assert any("recovery exchange_maintenance" in each for each in stage.modes())
+    by_name = ("mode", "release", "binance", "--by", "recovery exchange_maintenance", "--why", "looked")
+    assert cli(*by_name, runtime_dir=where).returncode == 0
+    assert stage.modes() == []
+    assert cli(*by_name, runtime_dir=where).returncode == 1
+    assert cli("recover", "cancel", "exchange_maintenance", "binance", runtime_dir=where).returncode == 0
+    stage.event("recovery.not_recovered", scenario="exchange_maintenance")
+    assert stage.modes() == []

@@ -68,7 +68,7 @@ def run(scenario: str, pairs: tuple[str, ...], name: str | None, runtime_dir: Pa
 @click.argument("what", required=False, default="")
 @agent_option
 def cancel(scenario: str, what: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
-    """End a scenario before its next step; what it holds stays held until its time is over or you release it."""
+    """End a scenario before its next step; what it holds is let go."""
     facts = ask(
         existing_agent(name, runtime_dir).control,
         "recover.cancel",
