@@ -208,12 +208,8 @@ class DecisionDesk:
         else:
             released = self._drop_operators(venue)
         if not released:
-            raise ValidationError(
-                f"{holder or 'no operator'} holds no mode over {venue}; `jackstay mode` shows who does: say --by HOLDER to"
-                " take back what a part of the agent holds"
-                if holder
-                else f"no operator holds a mode over {venue}; `jackstay mode` shows who does: --by HOLDER takes back theirs"
-            )
+            what = f"{holder or 'no operator'} holds no mode over {venue}"
+            raise ValidationError(f"{what}; `jackstay mode` shows who does, --by HOLDER takes back theirs")
         self._on_event("operator.mode_released", {"venue": venue, "why": why, "by": name_of(who)})
         self._on_change()
         return {"released": released, "holds": self._modes.status()}
