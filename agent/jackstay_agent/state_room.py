@@ -40,6 +40,7 @@ from .venues.outgoing import OutgoingRequest
 EventSink = Callable[[str, dict[str, Any]], None]
 Ask = Callable[[str, OutgoingRequest, float], Coroutine[Any, Any, "HttpAnswer | HttpFailure | None"]]
 FLUSH_S = 1.0
+CANCEL_AGAIN_S = 0.2
 LAG_S = 0.1  # later than this means that the agent itself did not run
 PAUSES_MAX = 10
 RESEND_EVERY_S = 30.0
@@ -141,9 +142,11 @@ class StateRoom:
 
     async def close(self) -> None:
         """Stop looking, write what is left, close the file."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            # again and again: before Python 3.12 wait_for loses a cancellation that meets its own result
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.wait(list(self._tasks), timeout=CANCEL_AGAIN_S)
         await self._flush()
         file, self._file = self._file, None
         if file is not None:

@@ -168,9 +168,6 @@ class Bot:
                 return cancelled.outcome is Outcome.OK
             if told.outcome is Outcome.UNKNOWN:
                 return False
-            if told.reason == "mode":  # docs/RELIABILITY.md, found and open: holds that outlive their cause
-                self.host.observer.seen["open finding: a mode is still held"] += 1
-                return True
             client_id = self._new_id()
             await asyncio.sleep(2.0)
         return False

@@ -84,12 +84,6 @@ def config_of(durability: str, audit: bool) -> Config:
         user_stream = false
         [venues.sandbox.keys]
         file = "{base_folder() / "key"}"
-        [recovery.network_disconnection]
-        enabled = false
-        [recovery.api_rate_limit]
-        enabled = false
-        [recovery.exchange_maintenance]
-        enabled = false
         [audit]
         enabled = {str(audit).lower()}
         [queue]
