@@ -1,6 +1,6 @@
 """The barrier before a bot that comes back: no entries until what is unknown of its orders is known (DESIGN §5).
 
-A bot that was stalled or dead, or whose agent was, may believe things that are no longer so. It gets a snapshot (what
+A bot that was stalled or dead may believe things that are no longer so. It gets a snapshot (what
 is open of it, what is unknown) as a directive; and while orders of it are unknown, entries at their venues are refused.
 Cancels, exits and hedges pass. No unknowns, no barrier; balances never raise one. It is limited in time: then the venue
 stays CONSERVATIVE, which is told, until the orders are settled or an operator releases it.
@@ -70,10 +70,8 @@ class Barrier(Listener):
             self._soon(self.come_back, str(fields.get("bot", "")), str(fields.get("was", "")))
 
     def start(self) -> None:
-        """The agent is back: whoever has unknown orders comes back to a barrier. Those of an earlier life are over."""
+        """The agent is back: barriers of an earlier life are over. A bot that lived on is guarded by rule 1."""
         self._modes.release_all(HOLDER)
-        for bot_id in sorted({each.intent.bot_id for each in self._outbox().unknowns()}):
-            self.raise_for(bot_id, "the agent was restarted")
 
     def come_back(self, bot_id: str, was: str) -> None:
         """A bot speaks again: what it has to know, and no entries before what is unknown is known."""

@@ -50,20 +50,25 @@ def wait_for(agent: AgentProcess, name: str, within_s: float = 10.0) -> dict[str
     raise AssertionError(f"no {name}:\n{agent.log()[-4000:]}")
 
 
-def test_after_a_restart_entries_wait_for_what_is_unknown_and_what_closes_passes(sandbox: SandboxProcess) -> None:
+def stalled_with_an_unknown_order(agent: AgentProcess, client: jackstay.Client, sandbox: SandboxProcess) -> str:
+    """The reply to an order is lost, questions get 503, the bot says nothing for a while and then speaks again."""
+    assert place(client, "known").status == 200
+    fault = sandbox.admin.fault("answer", route="GET /api/v3/order", status=503)
+    sandbox.admin.fault("drop_reply", route="POST /api/v3/order", count=1)
+    with pytest.raises(TradingBotError):
+        place(client, "lost")
+    wait_for(agent, "bot.stalled")
+    client.beat()
+    up = wait_for(agent, "barrier.up")
+    assert up["unknown"] == ["lost"]
+    return fault
+
+
+def test_entries_wait_for_what_is_unknown_and_what_closes_passes(sandbox: SandboxProcess) -> None:
     """503 to every question: the barrier outlasts its time, says so, and stays until an operator opens it."""
-    config = "[watchdog]\nbarrier_s = 0.5\n"
-    with AgentProcess(routed(sandbox.url, config + RESOLVING)) as agent:
-        with client_for(agent) as client:
-            assert place(client, "known").status == 200
-            sandbox.admin.fault("answer", route="GET /api/v3/order", status=503)
-            sandbox.admin.fault("drop_reply", route="POST /api/v3/order", count=1)
-            with pytest.raises(TradingBotError):
-                place(client, "lost")
-            agent.kill()
-            agent.start()
-            up = wait_for(agent, "barrier.up")
-            assert up["unknown"] == ["lost"]
+    with AgentProcess(routed(sandbox.url, "[watchdog]\nbarrier_s = 0.5\n" + RESOLVING)) as agent:
+        with client_for(agent, beat_within_s=0.3) as client:
+            stalled_with_an_unknown_order(agent, client, sandbox)
             with pytest.raises(Refused, match="barrier"):
                 place(client, "entry")
             assert place(client, "exit", side="SELL", tag="exit").status == 200
@@ -82,15 +87,8 @@ def test_after_a_restart_entries_wait_for_what_is_unknown_and_what_closes_passes
 
 def test_the_barrier_falls_by_itself_when_the_venue_answers(sandbox: SandboxProcess) -> None:
     """The order is found; entries pass, and the bot need do nothing."""
-    with AgentProcess(routed(sandbox.url, RESOLVING)) as agent, client_for(agent) as client:
-        assert place(client, "known").status == 200
-        fault = sandbox.admin.fault("answer", route="GET /api/v3/order", status=503)
-        sandbox.admin.fault("drop_reply", route="POST /api/v3/order", count=1)
-        with pytest.raises(TradingBotError):
-            place(client, "lost")
-        agent.kill()
-        agent.start()
-        wait_for(agent, "barrier.up")
+    with AgentProcess(routed(sandbox.url, RESOLVING)) as agent, client_for(agent, beat_within_s=0.3) as client:
+        fault = stalled_with_an_unknown_order(agent, client, sandbox)
         sandbox.admin.clear(fault)
         wait_for(agent, "barrier.passed", within_s=40.0)
         assert place(client, "entry").status == 200
