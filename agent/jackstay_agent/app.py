@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Executor
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ STOP_AFTER_ANSWER_S = 0.1
 OUTBOX_PULSE_S = 0.02
 
 
+@cache  # a look into the installed metadata costs 2 ms
 def version() -> str:
     try:
         return metadata.version("jackstay")
@@ -269,6 +271,9 @@ class Agent:
             ask=self._ask_venue,
             modes=self.decisions.modes,
             telling=self.telling,
+            streams=lambda: self.user_streams.status(),  # noqa: PLW0108 - built later
+            feeds=lambda: self.feeds.status(),  # noqa: PLW0108
+            direct=self._tell_bot,
             on_event=self.event,
         )
         self.control = ControlDoor(
@@ -372,11 +377,12 @@ class Agent:
     def _open_outbox(self) -> None:
         folder = state_folder(self.paths, os.environ)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.protection.open(folder)
+        own = folder.is_relative_to(self.paths.runtime)
+        shared = self.paths.runtime.parent if own else folder.parent
+        self.protection.open(folder, shared / ".host", self.name)
         self.access.open(folder)
         self.recording.open(folder)
-        own = folder.is_relative_to(self.paths.runtime)
-        self.decisions.open(folder, self.paths.runtime.parent if own else folder.parent)
+        self.decisions.open(folder, shared)
         ports = self._ports
         self._executor = ports.open_executor("outbox")
         self.intents.attach(
@@ -437,6 +443,7 @@ class Agent:
             await self.http.open(self.paths.http, mode)
             await self.feeds.start()
             self.user_streams.listen(self.witness)
+            self.protection.begin()
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
             self.outward.warm(self.upstreams)

@@ -65,6 +65,7 @@ class WatchSection(Section, frozen=True, kw_only=True):
     """How bots are watched. What is done about one is armed by an operator (`jackstay arm`), never configured."""
 
     restart_grace_s: float = 30.0  # from the end of a bot's process to "dead": a supervisor may bring it back
+    barrier_s: float = 60.0  # how long entries of a bot that came back wait for its unknown orders before it is told
     progress_max_s: float = 0.0  # a bot that beats without progress for so long is stalled; 0: not enforced
 
 

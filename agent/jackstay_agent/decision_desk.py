@@ -202,11 +202,14 @@ class DecisionDesk:
 
     def _release(self, args: dict[str, Any], who: PeerCredentials | None) -> dict[str, Any]:
         venue, why = self._venue(args), reason(args)
-        released = self._drop_operators(venue)
+        holder = args.get("by")
+        if holder:  # a person may overrule any part of the agent, by name: it is told and audited
+            released = [str(holder)] if self._modes.release(venue, str(holder)) else []
+        else:
+            released = self._drop_operators(venue)
         if not released:
-            raise ValidationError(
-                f"no operator holds a mode over {venue}; `mode list` shows who does, and each takes back only its own"
-            )
+            what = f"{holder or 'no operator'} holds no mode over {venue}"
+            raise ValidationError(f"{what}; `jackstay mode` shows who does, --by HOLDER takes back theirs")
         self._on_event("operator.mode_released", {"venue": venue, "why": why, "by": name_of(who)})
         self._on_change()
         return {"released": released, "holds": self._modes.status()}

@@ -66,6 +66,12 @@ WARNINGS = frozenset(
         "would.cancel",
         "watchdog.forgot",
         "protect.cancelling",
+        "barrier.up",
+        "barrier.timed_out",
+        "recovery.not_recovered",
+        "recovery.refused",
+        "recovery.forgot",
+        "recovery.too_many",
         "protect.refused",
         "deadman.will_fire",
         "deadman.lapsed",
@@ -76,6 +82,7 @@ WARNINGS = frozenset(
 )
 ERRORS = frozenset(
     {
+        "recovery.broken",
         "protect.broken",
         "deadman.broken",
         "request.broken",

@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from jackstay_protocols.errors import ValidationError
+from jackstay_protocols.messages import Directive, Message
 from jackstay_protocols.session import BotSession
 
+from .account_lock import AccountLock
+from .barrier import Barrier
 from .cancel_desk import CancelDesk
 from .config import Config, class_rules_of, profiles_of, venue_of
-from .deadman import Carry, Deadman, limits_of
+from .core.modes import Mode
+from .deadman import Deadman, limits_of
 from .deadman_desk import DeadmanDesk
-from .flight import Flight
+from .flight import Flight, landing
 from .gateway.bot_door import BotDoor
 from .gateway.control_door import Verb
 from .groups import Groups
@@ -27,10 +31,12 @@ from .kept import Keeper, Kept
 from .outbox import Outbox
 from .own_orders import AccountOrders
 from .ports import Ports
-from .state_room import StateRoom
+from .recovery_room import RecoveryRoom, holder_of
+from .state_room import Ask, StateRoom
 from .telling import Telling
 from .upstreams import Upstreams
 from .venue_access import VenueAccess
+from .venue_actions import VenueActions, VenueQuestions
 from .venue_modes import VenueModes
 from .watch_desk import WatchDesk
 from .watchdog import Watchdog
@@ -38,6 +44,9 @@ from .watchdog import Watchdog
 EventSink = Callable[[str, dict[str, Any]], None]
 KEEP_EVERY_S = 60.0  # the history of silences; what an operator or a bot changed is written at once
 LEAVE_WITHIN_S = 5.0
+#: In which mode a scenario holds its venue; the others hold nothing, the pool and the limiter do.
+HELD_IN = {"exchange_maintenance": Mode.MAINTENANCE, "data_feed_interruption": Mode.CONSERVATIVE}
+HOLD_MARGIN_S = 60.0  # a recovery's hold ends by itself if the recovery never does
 
 
 class ProtectionRoom:
@@ -56,9 +65,12 @@ class ProtectionRoom:
         access: VenueAccess,
         upstreams: Upstreams,
         outbox: Callable[[], Outbox],
-        ask: Carry,
+        ask: Ask,
         modes: VenueModes,
         telling: Telling,
+        streams: Callable[[], dict[str, Any]],
+        feeds: Callable[[], dict[str, Any]],
+        direct: Callable[[str, Message], bool],
         on_event: EventSink,
     ) -> None:
         self._ports = ports
@@ -102,17 +114,100 @@ class ProtectionRoom:
             on_event=on_event,
         )
 
+        self._build_listeners(config, modes, outbox, direct)
+        self._build_recovery(config, state, access, ask, modes, streams, feeds, direct)
+        for each in (self.groups, self.recovery, self.barrier) if config.groups else (self.recovery, self.barrier):
+            telling.listen(each)
+
+    def _build_listeners(
+        self,
+        config: Config,
+        modes: VenueModes,
+        outbox: Callable[[], Outbox],
+        direct: Callable[[str, Message], bool],
+    ) -> None:
         self.groups = Groups(
-            config.groups, modes, venue_of=venue_of(config, profiles_of(config)), soon=ports.loop.call_soon
+            config.groups, modes, venue_of=venue_of(config, profiles_of(config)), soon=self._ports.loop.call_soon
         )
-        if config.groups:
-            telling.listen(self.groups)
+        self.barrier = Barrier(
+            outbox,
+            modes,
+            within_s=config.watchdog.barrier_s,
+            known=self.own_orders.known,
+            direct=lambda bot_id, name, fields: direct(bot_id, Directive(name, fields)),
+            soon=self._ports.loop.call_soon,
+            clock=self._ports.clock,
+            on_event=self._on_event,
+        )
+        account = config.account
+        self._account = account.id if account.exclusive else ""
+        self._account_lock: AccountLock | None = None
+
+    def _build_recovery(
+        self,
+        config: Config,
+        state: StateRoom,
+        access: VenueAccess,
+        ask: Ask,
+        modes: VenueModes,
+        streams: Callable[[], dict[str, Any]],
+        feeds: Callable[[], dict[str, Any]],
+        direct: Callable[[str, Message], bool],
+    ) -> None:
+        ports = self._ports
+
+        async def disarm(venue: str) -> bool:
+            if not any(each["venue"] == venue for each in self.deadman.status()):
+                return False
+            await landing(self.deadman.disarm(venue, by="recovery", why="maintenance"), ports.loop)
+            return True
+
+        def to_bots(name: str, fields: dict[str, Any]) -> bool:
+            heard = [direct(session.bot_id, Directive(name, fields)) for session in self._sessions()]
+            return any(heard)
+
+        place = venue_of(config, profiles_of(config))
+
+        def actions(scenario: str, what: str, within_s: float) -> VenueQuestions:
+            asked: dict[str, Any] = {
+                "operations": access.asking,
+                "what": what,
+                "books": state.books,
+                "pulling": state.pulling,
+                "carry": lambda *question: landing(ask(*question), ports.loop),
+                "streams": streams,
+                "feeds": feeds,
+                "disarm": disarm,
+                "direct": to_bots,
+                "clock": ports.clock,
+                "wall": ports.wall,
+                "on_event": self._on_event,
+            }
+            mode = HELD_IN.get(scenario)
+            if mode is None:
+                return VenueQuestions(**asked)
+            at = place({"feed": what}) if scenario == "data_feed_interruption" else what
+            return VenueActions(
+                holder_of(scenario), mode, modes=modes, holds_at=at, hold_for_s=within_s + HOLD_MARGIN_S, **asked
+            )
+
+        self.recovery = RecoveryRoom(
+            config,
+            ports,
+            actions=actions,
+            venue_of=place,
+            can_ask=lambda venue: access.asking(venue) is not None,
+            modes=modes,
+            on_event=self._on_event,
+        )
 
     def verbs(self) -> dict[str, Verb]:
         watch = WatchDesk(self.watchdog, sessions=self._sessions, wall=self._ports.wall, on_event=self._on_event)
         return {
             **watch.verbs(),
             **DeadmanDesk(self.deadman, only_bot=self._only_bot).verbs(),
+            **self.recovery.verbs(),
+            **self.barrier.verbs(),
             **CancelDesk(self.own_orders, bots=self._sessions, on_event=self._on_event).verbs(),
         }
 
@@ -122,11 +217,22 @@ class ProtectionRoom:
 
     # ---- start and stop
 
-    def open(self, folder: Path) -> None:
-        """What was armed stays armed, switches are adopted, and bots that were here are expected again."""
+    def open(self, folder: Path, host: Path, agent: str) -> None:
+        """What was armed stays armed, switches are adopted, and bots that were here are expected again. ``host``: a
+        folder that all agents of this user share. Raises ValidationError where another agent has the account.
+        """
+        if self._account:
+            self._account_lock = AccountLock(host, self._account)
+            self._account_lock.take(agent)
         self._deadman_keeper = self._resume(folder, "deadman", self._adopt_switches, self.deadman.snapshot)
         self.groups.start()
+        self.recovery.open(folder)
         self._watch_keeper = self._resume(folder, "watchdog", self._expect_bots, self._watch_snapshot)
+
+    def begin(self) -> None:
+        """The agent is up: barriers before bots with unknown orders, and recoveries that were under way go on."""
+        self.barrier.start()
+        self.recovery.resume()
 
     def _resume(
         self,
@@ -177,11 +283,14 @@ class ProtectionRoom:
 
     async def close(self) -> None:
         """What a restart needs is on the disk."""
+        await self.recovery.close()
         if self._watch_keeper is not None:
             self._watch_keeper.write()
         for keeper in (self._watch_keeper, self._deadman_keeper):
             if keeper is not None:
                 await keeper.close()
+        if self._account_lock is not None:
+            self._account_lock.release()
 
     # ---- the pulse, facts
 
@@ -189,6 +298,7 @@ class ProtectionRoom:
         """Look at the bots and the switches; write down what a restart has to know."""
         self.watchdog.tick()
         self.deadman.tick()
+        self.barrier.tick()
         now = self._ports.clock()
         if self._watch_keeper is not None and (self.watchdog.changed or now - self._kept_at >= KEEP_EVERY_S):
             self.watchdog.changed, self._kept_at = False, now
@@ -207,4 +317,6 @@ class ProtectionRoom:
             "watchdog": self.watchdog.status() | {"cancelling": self.guardian.status()},
             "deadman": self.deadman.status(),
             "groups": self.groups.status(),
+            "recovery": self.recovery.status(),
+            "barriers": self.barrier.status(),
         }

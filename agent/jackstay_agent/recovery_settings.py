@@ -72,7 +72,8 @@ class MaintenanceSettings:
 
 @dataclass(frozen=True, slots=True)
 class DataFeedSettings:
-    """``fallbacks``: feed -> sources in order. ``return_within_s``: how long to wait for the primary; 0: do not."""
+    """``fallbacks``: feed -> sources in order (none: only the mode); the agent starts it for these feeds only.
+    ``return_within_s``: how long to wait for the primary; 0: do not."""
 
     enabled: bool = True
     within_s: float = 120.0

@@ -40,6 +40,7 @@ from .venues.operations import Operations
 
 LOOKS_AT_HOLDINGS = 3
 STRANGERS_MAX = 4_096
+BEHIND_MAX = 5  # pauses for a stream that lags; then what it has not told counts as not told
 
 
 @dataclass(slots=True)
@@ -93,12 +94,12 @@ class Checks:
         known |= {id(each): each for shown in own if (each := p.books.find(shown)) is not None}
         in_doubt = doubts(known.values(), own, look)
         if in_doubt or suspects or p.fills.waiting:
-            await p.pause(p.settings.settle_s)
+            await self.settled_down(venue)
         self._named = False
         found = await self._settled(operations, in_doubt, look)
         if self._named and not fills:  # trades of an order whose id was not known could not be called its own
             fills = await self.pull_fills(operations)
-            await p.pause(p.settings.settle_s)
+            await self.settled_down(venue)
         found += await self._orphans(operations, suspects)
         found += await p.fills.judge()
         found += fills
@@ -108,6 +109,13 @@ class Checks:
         if stream is not None and stream.up_since is not None and stream.up_since == up_since:
             stream.complete = True
         return found
+
+    async def settled_down(self, venue: str) -> None:
+        """The pause after which a difference means something: longer while the stream is behind, but bounded."""
+        for _ in range(BEHIND_MAX):
+            await self._p.pause(self._p.settings.settle_s)
+            if not self._p.intake.behind(venue, self._p.settings.settle_s / 2):
+                return
 
     async def sort_out(self, operations: Operations, listed: list[Order]) -> tuple[list[Order], list[Order]]:
         """The venue's open orders: those we know, and those that look like ours and that nobody knows."""

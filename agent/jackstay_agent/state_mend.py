@@ -135,7 +135,7 @@ class Mend:
         if wrong:
             return Mended(failed=[f"{each.subject}: {wrong[0].why}"])
         if self._p.fills.waiting:
-            await self._p.pause(self._p.settings.settle_s)
+            await self._checks.settled_down(each.venue)
         await self._p.fills.judge()
         return Mended(done=[f"fills of {each.symbol} were pulled and delivered"])
 

@@ -40,6 +40,9 @@ from .venues.outgoing import OutgoingRequest
 EventSink = Callable[[str, dict[str, Any]], None]
 Ask = Callable[[str, OutgoingRequest, float], Coroutine[Any, Any, "HttpAnswer | HttpFailure | None"]]
 FLUSH_S = 1.0
+CANCEL_AGAIN_S = 0.2
+LAG_S = 0.1  # later than this means that the agent itself did not run
+PAUSES_MAX = 10
 RESEND_EVERY_S = 30.0
 COMPACT_EVERY_S = 3_600.0
 ROWS_PER_LOOK = 5_000
@@ -121,6 +124,7 @@ class StateRoom:
             self.fills,
             reading=access.reading,
             clock=clock,
+            wall=wall,
             soon=self._loop.call_soon,
             spawn=self._spawn,
             on_trigger=self.trigger,
@@ -138,9 +142,11 @@ class StateRoom:
 
     async def close(self) -> None:
         """Stop looking, write what is left, close the file."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            # again and again: before Python 3.12 wait_for loses a cancellation that meets its own result
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.wait(list(self._tasks), timeout=CANCEL_AGAIN_S)
         await self._flush()
         file, self._file = self._file, None
         if file is not None:
@@ -289,7 +295,7 @@ class StateRoom:
             return
         wrong = await self.checks.pull_fills(operations)
         if self.fills.waiting:
-            await asyncio.sleep(self._config.state.settle_s)
+            await self.checks.settled_down(venue)
         found = await self.fills.judge()
         self.monitor.note([*wrong, *found])
 
@@ -456,7 +462,12 @@ class StateRoom:
             return otherwise
 
     async def _pause(self, seconds: float) -> None:
-        await asyncio.sleep(seconds + 0.002)  # uvloop's timers may fire a moment early
+        """A pause in which the agent ran: after a stall timers come before sockets, and what waits there counts."""
+        for _ in range(PAUSES_MAX):
+            began = self._clock()
+            await asyncio.sleep(seconds + 0.002)  # uvloop's timers may fire a moment early
+            if self._clock() - began < seconds + LAG_S:
+                return
 
     def _submit(self, work: Callable[[], Any]) -> Future[Any]:
         assert self._executor is not None, "the room is opened before its file is used"

@@ -20,12 +20,14 @@ DELIVER = ("missed", "all", "none")
 
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
-    """``exclusive``: nobody else trades on this account, neither a person nor another bot.
+    """``exclusive``: nobody else trades on this account, neither a person nor another bot. ``id``: a name of your own
+    for the account; with it, a second agent of this host that claims it exclusively does not start.
 
     ``client_id_prefixes``: client order ids that begin so are this agent's bots' own.
     """
 
     exclusive: bool = False
+    id: str = ""
     client_id_prefixes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -82,7 +82,7 @@ class Upstreams:
         scheme_end = target.find("://")
         if scheme_end < 0:
             raise ValidationError(
-                f"url {target[:80]!r} has no scheme; https://host/path, or venue= with path=, is expected",
+                f"url {_shown(target)} has no scheme; https://host/path, or venue= with path=, is expected",
                 reason=Reason.BAD_REQUEST,
             )
         slash = target.find("/", scheme_end + 3)
@@ -100,7 +100,7 @@ class Upstreams:
             line = rest.encode("ascii")
         except UnicodeEncodeError as error:
             raise ValidationError(
-                f"url path {rest[:80]!r} is not plain ASCII; a percent-encoded url is expected (it is never re-encoded"
+                f"url path {_shown(rest)} is not plain ASCII; a percent-encoded url is expected (it is never re-encoded"
                 " here, signatures cover its bytes)",
                 reason=Reason.BAD_REQUEST,
             ) from error
@@ -119,7 +119,8 @@ class Upstreams:
             raise ValidationError(f"unknown venue {venue!r}; known: {known}", reason=Reason.BAD_REQUEST)
         if not path.startswith("/"):
             raise ValidationError(
-                f"path {path[:80]!r} of venue {venue} does not start with '/'", reason=Reason.BAD_REQUEST
+                f"path {_shown(path)} of venue {venue} does not start with '/'",
+                reason=Reason.BAD_REQUEST,
             )
         return profile.base_url
 
@@ -160,3 +161,8 @@ class Upstreams:
             }
             for origin, upstream in self._met.items()
         }
+
+
+def _shown(url: str) -> str:
+    """What may be said of it: queries hold secrets."""
+    return repr(url.partition("?")[0][:80])

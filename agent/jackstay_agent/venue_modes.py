@@ -6,7 +6,7 @@ happened into events. A mode held over a venue nobody has used yet holds once it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from jackstay_protocols.errors import Lane, ValidationError
@@ -50,6 +50,14 @@ class VenueModes:
         done = modes is not None and modes.release(holder, self._clock())
         self.tell()
         return done
+
+    def release_all(self, prefix: str, keep: Collection[str] = ()) -> None:
+        """Take back every hold whose holder begins so, but those named in ``keep``: of a part of the agent that starts
+        anew and does not need them.
+        """
+        for each in self.status():
+            if each["by"].startswith(prefix) and each["by"] not in keep:
+                self.release(each["venue"], each["by"])
 
     def mode(self, venue: str) -> Mode:
         """The strictest one that stands over a venue now."""

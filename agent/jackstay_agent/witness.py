@@ -118,7 +118,7 @@ class Witness:
             created_at=order.time_ms / 1000 if order.time_ms is not None else None,
         )
         patience = operations.lookup(family).patience
-        reply = operations.as_placed(order)
+        reply = operations.as_placed(order, streamed=source is Source.STREAM)
         self._note(self._outbox().saw(venue, order.client_id, evidence, patience, status=200, reply=reply))
 
     def _note(self, settled: Settled | None) -> None:

@@ -1,7 +1,7 @@
 """The bot of ``jackstay demo``: an ordinary ccxt bot with one jackstay line in it.
 
-It reads one JSON order a line on standard input ("trade", "place", "ask", "outcomes", "watch", "quit") and answers each
-with one JSON line. Its URLs, keys and error handling are plain ccxt; the one jackstay line is ``attach``.
+It reads one JSON order a line on standard input ("trade", "place", "protect", "ask", "outcomes", "watch", "quit") and
+answers each with one JSON line. Its URLs, keys and error handling are plain ccxt; the one jackstay line is ``attach``.
 """
 
 from __future__ import annotations
@@ -77,6 +77,14 @@ class Bot:
             orders.append(entry)
             time.sleep(pause_s)
         return {"orders": orders}
+
+    def protect(self) -> dict[str, Any]:
+        """One stop below the market for what is held: it has to outlive the bot."""
+        client_id = f"demo-{os.getpid()}-stop"
+        order = self.exchange.create_order(
+            SYMBOL, "limit", "sell", 0.001, 15000, {"stopPrice": 15100, "newClientOrderId": client_id}
+        )
+        return {"orders": [{"client_id": client_id, "result": "ok", "id": order["id"]}]}
 
     def ask(self, seconds: float) -> dict[str, Any]:
         """Ask the time in a loop; how often, how slow at worst, which exceptions."""

@@ -1,7 +1,10 @@
-"""What telling costs on the hot path: nanoseconds per request while nobody listens, and with a listener that keeps."""
+"""What telling costs on the hot path: nanoseconds per order while nobody listens and with a listener that does nothing,
+and an order through agents with and without audit log and analytics, in turn in one run.
+"""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -9,7 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.figures import Row, arguments, finish
+from bench.bench_order_path import by_agent
+from bench.figures import Row, arguments, finish, interleaved, latency_rows
+from e2e_bot import routed
+from harness import AgentProcess, child_env
 from jackstay_agent.core.verdict import Cause, verdict
 from jackstay_agent.telling import Listener, Telling
 from jackstay_agent.transport.http import HttpAnswer
@@ -66,7 +72,41 @@ def main(argv: list[str] | None = None) -> list[Row]:
         {"bench": "telling", "way": name, "ns_per_order": round(best_ns(journey(telling), options.calls * 10))}
         for name, telling in (("nobody listens", silent), ("one listener that does nothing", heard))
     ]
-    return finish(rows, options)
+    return finish(rows + through_agents(options.calls, options.rounds), options)
+
+
+LIMITS_OFF = "[venues.binance.limits]\nweight_1m = 0\norders_10s = 0\n"
+SILENT = "[audit]\nenabled = false\n[analytics]\nenabled = false\n"
+
+
+def through_agents(calls: int, rounds: int) -> list[Row]:
+    venue = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("static_venue.py"))], stdout=subprocess.PIPE, env=child_env()
+    )
+    try:
+        assert venue.stdout is not None
+        base = f"http://127.0.0.1:{int(venue.stdout.readline())}"
+        ways = {
+            "neither": SILENT,
+            "analytics": "[audit]\nenabled = false\n",
+            "audit": "[analytics]\nenabled = false\n",
+            "audit and analytics": "",
+        }
+        agents = {name: AgentProcess(routed(base, LIMITS_OFF + more)) for name, more in ways.items()}
+        for agent in agents.values():
+            agent.start()
+        runs = interleaved(
+            {name: (lambda agent=agent: by_agent(agent, calls)) for name, agent in agents.items()},  # type: ignore[misc]
+            rounds,
+        )
+        for agent in agents.values():
+            agent.stop()
+    finally:
+        venue.kill()
+        venue.wait()
+        assert venue.stdout is not None
+        venue.stdout.close()
+    return latency_rows("audit and analytics on the order path", runs, "neither")
 
 
 if __name__ == "__main__":

@@ -320,7 +320,10 @@ def test_an_answer_to_an_order_means_the_same_both_ways(
 VERBS: list[tuple[str, tuple[Any, ...]]] = [
     ("load_markets", ()),
     ("fetch_time", ()),
-    ("create_order", ORDER),
+    (
+        "create_order",
+        (*ORDER, {"newClientOrderId": "c1"}),
+    ),  # the id that the answer names: another order's proves nothing
     ("fetch_order", ("28", "BTC/USDT")),
     ("cancel_order", ("28", "BTC/USDT")),
     ("fetch_open_orders", ("BTC/USDT",)),

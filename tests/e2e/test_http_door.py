@@ -171,7 +171,10 @@ def test_the_url_may_stand_in_the_path(sandbox: SandboxProcess, agent: AgentProc
 
 def test_a_tcp_port_is_off_unless_asked_for_and_wants_its_token(sandbox: SandboxProcess, tmp_path: Path) -> None:
     """Without the token 422 for everything; with it, in a header or in the path, the same door."""
-    token, port = "a" * 32, 18790
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token = "a" * 32
     file = tmp_path / "token"
     file.write_text(token + "\n")
     file.chmod(0o600)
@@ -242,7 +245,7 @@ def test_an_agent_with_a_key_finds_the_lost_order_in_time(sandbox: SandboxProces
         sandbox.admin.fault("reset_after", route="POST /api/v3/order", count=1)
         status, headers, body = curl(running, *order_body("found1", price="21600.00"), ORDER)
         assert (status, headers["x-jackstay-outcome"]) == (200, "ok")
-        assert json.loads(body)["clientOrderId"] == "found1"
+        assert "found1" in body
 
 
 def test_no_answer_of_a_dead_venue_is_a_502(agent: AgentProcess, tmp_path: Path) -> None:

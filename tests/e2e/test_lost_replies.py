@@ -76,4 +76,7 @@ def test_the_venues_stream_tells_of_an_order_whose_reply_is_lost(tmp_path: Path)
             answer = client.request("POST", f"{HOST}{ORDER}", headers=FORM, body=body, sign=True, deadline_s=4)
             (found,) = ask(agent.runtime_dir / "t" / "control.sock", "why", {"id": "streamed"})["intents"]
     assert answer.header("x-jackstay-outcome") == "resolved"
+    # in the words of an answer, not of the stream: a bot that knows only those must find its order's id
+    told = answer.json()
+    assert (told["clientOrderId"], str(told["orderId"])) == ("streamed", found["ending"]["venue_order_id"])
     assert (found["state"], found["ending"]["source"]) == ("done", "stream")

@@ -23,7 +23,7 @@ from .observer import Attempt, Intention
 
 BASE = "http://sandbox.localhost:8787"
 HEADERS = [(b"X-MBX-APIKEY", DEFAULT_KEY.encode()), (b"Content-Type", b"application/x-www-form-urlencoded")]
-TRIES_MAX = 60
+TRIES_MAX = 30
 
 
 class Bot:
@@ -125,7 +125,7 @@ class Bot:
                 break
             if intention.style == "careful" and told.outcome is Outcome.UNKNOWN:
                 break  # the outcome will come
-            await asyncio.sleep(chance.choice((0.0, 0.2, 1.0, 3.0)))
+            await asyncio.sleep(chance.choice((0.0, 0.2, 1.0, 3.0, 6.0)))
             if any(client.heard_of(each.client_id) for each in intention.attempts if each.client_id):
                 break
         if told.kind == "response" and told.outcome is Outcome.OK and client_id and chance.random() < 0.5:

@@ -36,8 +36,8 @@ def repeat_on_dead_connection(agent: Any, _sim: Any) -> None:
     """Whatever met a connection that died under it is written again on another one."""
     sane = agent.upstreams._make_pool
 
-    def make_pool(endpoint: Any) -> Any:
-        pool = sane(endpoint)
+    def make_pool(*args: Any) -> Any:
+        pool = sane(*args)
         submit = pool.submit
 
         def always(*args: Any, **options: Any) -> Any:
@@ -150,24 +150,24 @@ def stale_sent(agent: Any, _sim: Any) -> None:
 
 def cancel_waits_for_breaker(agent: Any, _sim: Any) -> None:
     """De-risking is refused while a breaker is open."""
-    sane = agent.pipeline._admit
+    admission = agent.pipeline._admission
+    sane = admission.admit
 
     async def admit(call: Any, way: Any, judgement: Any, *rest: Any, **more: Any) -> Any:
-        if way.route.lane is Lane.DERISK and any(
-            each.state is not BreakerState.CLOSED for each in judgement.breakers.values()
-        ):
+        closed = all(each.state is BreakerState.CLOSED for each in judgement.breakers.values())
+        if way.route.lane is Lane.DERISK and not closed:
             return Refusal(Reason.BREAKER_OPEN, "the breaker is open")
         return await sane(call, way, judgement, *rest, **more)
 
-    agent.pipeline._admit = admit
+    admission.admit = admit
 
 
 def wake_lost(agent: Any, _sim: Any) -> None:
     """A connection that was dialled for somebody is put aside and nobody is told."""
     sane = agent.upstreams._make_pool
 
-    def make_pool(endpoint: Any) -> Any:
-        pool = sane(endpoint)
+    def make_pool(*args: Any) -> Any:
+        pool = sane(*args)
         pool._give = pool._ready.append
         return pool
 
@@ -222,7 +222,7 @@ MUTANTS: dict[str, tuple[Mutant, int]] = {
     "equal order sent while unknown": (equal_order_while_unknown, 50),
     "late truth forgotten": (late_truth_forgotten, 50),
     "first not-found believed": (impatient, 100),
-    "silence taken for absence": (silence_is_absence, 100),
+    "silence taken for absence": (silence_is_absence, 400),
     "sent before journal": (sent_before_journal, 50),
     "unsynced power-safe commit": (unsynced_commit, 100),
     "restart forgets doubt": (restart_forgets_doubt, 100),

@@ -74,15 +74,18 @@ def base_folder() -> Path:
 
 
 @cache
-def config_of(durability: str) -> Config:
+def config_of(durability: str, audit: bool) -> Config:
     return Config.from_toml(
         f"""
         [agent]
         log_level = "error"
         [venues.sandbox]
         live = false
+        user_stream = false
         [venues.sandbox.keys]
         file = "{base_folder() / "key"}"
+        [audit]
+        enabled = {str(audit).lower()}
         [queue]
         durability = "{durability}"
         """
@@ -113,7 +116,13 @@ class Simulation:
         self.durability = "disk" if self.chance.random() < 0.3 or "power_lost" in self.weather.rates else "process"
         self.folder = Path(tempfile.mkdtemp(dir=base_folder()))
         self.host = Host(
-            self.world, self.weather, self.network, self.folder, config_of(self.durability), seed, self.observer
+            self.world,
+            self.weather,
+            self.network,
+            self.folder,
+            config_of(self.durability, self.chance.random() < 0.25),
+            seed,
+            self.observer,
         )
         self.host.change_agent = lambda agent: mutant(agent, self)
         self.host.disk.on_journaled = self._journaled

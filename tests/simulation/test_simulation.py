@@ -20,6 +20,7 @@ KEPT = {
     "225": "the outcome of a call whose caller had left was told to nobody",
     "421": "an order placed while the wall clock was an hour ahead looked too old to be ours for ever",
     "591": "the same, with the venue's clock learned between reading and writing down",
+    "d8bfa987-52": "the same, two seconds ahead: the bot's timestamp was accepted because it had waited in the agent",
     "98": "a proxy delivered an order twice, and the refusal of the second one was told as the truth",
     "468": "a proxy answered twice, and the second answer was taken for the next order's",
     "879": "the same with a cancel's refusal",
@@ -28,9 +29,9 @@ KEPT = {
 
 
 @pytest.mark.timeout(600)
-def test_fresh_seeds_hold() -> None:
-    """Seeds nobody has tried before: nothing is sent twice, lost or stale, and afterwards everything rests."""
-    base = f"{SystemRandom().getrandbits(32):08x}"
+def test_many_seeds_hold() -> None:
+    """Whatever the seed (SEEDS=n: fresh ones): nothing is sent twice, lost or stale, and in the end all rests."""
+    base = f"{SystemRandom().getrandbits(32):08x}" if "SEEDS" in os.environ else "kept"
     print(f"simulation: {SEEDS} seeds from base {base}")
     bad, _seen, _virtual_s = campaign([f"{base}-{number}" for number in range(SEEDS)], 1)
     assert not bad, f"{bad[0].violations[0]}; replay: {replay_command(bad[0].seed)}"

@@ -21,6 +21,7 @@ from ..core.reconcile import BotView
 ITEMS_MAX = 20_000
 TEXT_MAX = 256
 VIEWS_MAX = 256
+CLOCKS_APART_S = 0.05  # a picture's age is told by the wall clock, in milliseconds
 #: The words bots use for an order's state, ccxt's among them.
 STAGES = {
     "open": Stage.OPEN,
@@ -112,7 +113,7 @@ class BotViews:
     def _goes_on(self, key: tuple[str, str, str], found: Report) -> bool:
         sequence, at = self._last.get(key, (None, float("-inf")))
         back = sequence is not None and found.sequence is not None and found.sequence <= sequence
-        if not back and found.at >= at:
+        if not back and found.at >= at - CLOCKS_APART_S:
             return True
         told = f"sequence {found.sequence} after {sequence}" if back else "a picture older than the one before"
         wrong = Discrepancy(

@@ -31,6 +31,7 @@ from .fills import Fills
 from .pulling import balance_of, fill_of, order_of, position_of
 
 LINE_MAX = 4_096
+BEHIND_LATELY_S = 1.0
 TURN_MAX = 16  # read per turn of the loop, so that orders never wait behind evidence
 READ_BYTES_MAX = 64 * 1024  # of an answer to a bot's own question: a longer one is not read for evidence
 PLACES = frozenset({"place", "replace"})
@@ -42,11 +43,14 @@ Job = Callable[[], "Awaitable[None] | None"]
 class StreamState:
     """One venue's user stream. ``complete``: a full look at the venue was taken since it came up."""
 
-    __slots__ = ("complete", "messages", "unreadable", "up_since", "why")
+    __slots__ = ("complete", "heard_at", "lag_s", "least_s", "messages", "unreadable", "up_since", "why")
 
     def __init__(self) -> None:
         self.up_since: float | None = None
         self.why = ""
+        self.heard_at = 0.0  # the last event that says when it happened, and how much later than that it was read
+        self.lag_s = 0.0
+        self.least_s = float("inf")
         self.complete = False
         self.messages = 0
         self.unreadable = 0
@@ -67,6 +71,7 @@ class Intake(Listener):
         *,
         reading: Callable[[str], Operations | None],
         clock: Callable[[], float],
+        wall: Callable[[], float],
         soon: Callable[[Callable[[], None]], Any],
         spawn: Callable[[Awaitable[None]], Any],
         on_trigger: Callable[[str, str, Order | None], None],
@@ -76,6 +81,7 @@ class Intake(Listener):
         self._fills = fills
         self._reading = reading
         self._clock = clock
+        self._wall = wall
         self._soon = soon
         self._spawn = spawn
         self._on_trigger = on_trigger
@@ -125,6 +131,14 @@ class Intake(Listener):
         heard_at = self._clock()
         self.streams.setdefault(venue, StreamState()).messages += 1
         self._later(lambda: self._streamed(venue, payload, heard_at))
+
+    def behind(self, venue: str, allowed_s: float) -> bool:
+        """Events are waiting, or the latest ones came later than usual by more than ``allowed_s``."""
+        state = self.streams.get(venue)
+        if state is None or state.up_since is None:
+            return False
+        lags = state.heard_at > self._clock() - BEHIND_LATELY_S and state.lag_s - state.least_s > allowed_s
+        return bool(self._line) or lags
 
     def told(self, venue: str) -> bool:
         state = self.streams.get(venue)
@@ -272,10 +286,18 @@ class Intake(Listener):
                     order = order_of(operations, item, heard_at, Heard.STREAM, item.family, {})  # type: ignore[arg-type,union-attr]
                     self._books.hear(order)
                     self._note_orphan(venue, order)
+                    self._note_lag(venue, order)
                 elif event.gives == "fill":
                     fills.append(fill_of(operations, item))  # type: ignore[arg-type]
             self._hold(operations, event, heard_at)
         return self._tell_fills(fills) if fills else None
+
+    def _note_lag(self, venue: str, order: Order) -> None:
+        """How late events come. The venue's clock is another one: only more than the least there was means anything."""
+        if order.at_ms is not None:
+            state = self.streams[venue]
+            state.heard_at, state.lag_s = self._clock(), self._wall() - order.at_ms / 1000
+            state.least_s = min(state.least_s, state.lag_s)
 
     def _note_orphan(self, venue: str, order: Order) -> None:
         if order.live and self._books.entry(order) is None:

@@ -29,7 +29,7 @@ from .key import own_key
 from .records import CHANGES_NOTHING, Record
 from .shelf import End, Retired, Shelf, file_name
 
-SLICE_LINES = 16  # made per turn of the loop: about 0.2 ms
+SLICE_LINES = 8  # made per turn of the loop: about 0.3 ms
 RETRY_S = 2.0
 RETENTION_EVERY_S = 3600.0
 EVENTS_PER_S_MAX = 50  # of one name; more of them become one line with their count

@@ -150,3 +150,36 @@ def _show(facts: dict[str, Any]) -> None:
         click.echo(
             f"{bot_id}  {each['state']}: {each['why'] or 'as expected'} (process {each['process']}){held}{doing}"
         )
+
+
+@click.group(invoke_without_command=True)
+@agent_option
+@click.pass_context
+def barrier(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
+    """Bots that came back and whose orders are not all known yet: no entries until they are.
+
+    \b
+    jackstay barrier
+    jackstay barrier release grid1 --why "looked at the venue"
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    facts = _ask(name, runtime_dir, "barrier.list")
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for each in facts["barriers"]:
+        late = ", longer than barrier_s" if each["timed_out"] else ""
+        click.echo(f"{each['bot']}: {each['why']}, for {each['for_s']} s{late}; unknown: {', '.join(each['unknown'])}")
+    if not facts["barriers"]:
+        click.echo("no barrier is up")
+
+
+@barrier.command("release")
+@click.argument("bot_id", metavar="BOT")
+@click.option("--why", required=True, help="Recorded with your uid.")
+@agent_option
+def release_barrier(bot_id: str, why: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
+    """Let entries through although orders of this bot are unknown: you looked."""
+    facts = _ask(name, runtime_dir, "barrier.release", bot=bot_id, why=why)
+    click.echo(json.dumps(facts) if as_json else f"entries of {bot_id} pass again")

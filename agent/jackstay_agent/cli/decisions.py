@@ -240,15 +240,24 @@ def hold(
 @mode.command("release")
 @click.argument("venue", required=False)
 @click.option("--all", "every", is_flag=True, help="What was held with --all.")
+@click.option(
+    "--by", "holder", default="", help="Take back what a part of the agent holds, as `jackstay mode` names it."
+)
 @click.option("--why", required=True, help=WHY)
 @agent_option
 def release_mode(
-    venue: str | None, every: bool, why: str, name: str | None, runtime_dir: Path | None, as_json: bool
+    venue: str | None,
+    every: bool,
+    holder: str,
+    why: str,
+    name: str | None,
+    runtime_dir: Path | None,
+    as_json: bool,
 ) -> None:
-    """Take the operators' word back; what the venue itself or a feed holds stays."""
+    """Take the operators' word back, or overrule one holder by name."""
     if bool(venue) == every:
         raise click.UsageError("a venue, or --all, is expected")
-    _modes(_ask(name, runtime_dir, "mode.release", venue=venue or "", all=every, why=why), as_json)
+    _modes(_ask(name, runtime_dir, "mode.release", venue=venue or "", all=every, by=holder, why=why), as_json)
 
 
 __all__: list[str] = ["breakers", "limits", "mode"]

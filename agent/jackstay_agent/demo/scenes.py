@@ -136,12 +136,29 @@ def frozen(stage: Stage) -> Scene:
     return shown
 
 
-def protection(_stage: Stage) -> Scene:
-    return Scene(
-        "A frozen bot's entries are cancelled",
-        "armed by the operator, the agent would clear the risk",
-        did=["not yet: protection, presets and the dead-man switch come in a later version"],
-    )
+def protection(stage: Stage) -> Scene:
+    shown = Scene("A frozen bot's entries are cancelled", "armed by the operator; SIGSTOP with entries and a stop open")
+    placed = _ids(stage.bot.do("place", count=4)["orders"])
+    stop = _ids(stage.bot.do("protect")["orders"])
+    before = stage.open_orders()
+    stage.arm("directional", silence_s=2.0)
+    began = time.monotonic()
+    os.kill(stage.bot.pid, signal.SIGSTOP)
+    while stage.open_orders() & set(placed) and time.monotonic() - began < 10.0:
+        time.sleep(0.02)  # until the venue shows none of them
+    took_s = time.monotonic() - began
+    left = stage.open_orders()
+    stage.arm("observe")
+    os.kill(stage.bot.pid, signal.SIGCONT)
+    stage.bot.do("ask", seconds=0.3)
+    shown.did = [
+        f"cancelled its entries, nearest the market first, {took_s:.1f} s after the freeze (silence armed: 2 s)",
+        "left its stop order where it protects",
+    ]
+    shown.held = set(placed) <= before and not left & set(placed) and set(stop) <= left
+    entries, kept = len(before & set(placed)), len(left & set(stop))
+    shown.proof = f"venue: {entries} entries and {len(stop)} stop open before, {kept} stop after"
+    return shown
 
 
 def outbox(stage: Stage) -> Scene:

@@ -176,6 +176,15 @@ class Stage:
         wanted = set(client_ids)
         return Counter(row["client_order_id"] for row in self._placing() if row["client_order_id"] in wanted)
 
+    def arm(self, preset: str, silence_s: float | None = None) -> None:
+        """An operator's word; the demo has no day of history to stand on, hence ``anyway``."""
+        ask(self.agent.paths.control, "arm", {"preset": preset, "silence_s": silence_s, "anyway": True})
+
+    def open_orders(self) -> set[str]:
+        """Client ids of what rests on the venue's book, by the venue's own word."""
+        live = ("NEW", "PARTIALLY_FILLED", "PENDING_NEW")
+        return {each["clientOrderId"] for each in self.sandbox.admin.orders() if each["status"] in live}
+
     def executed(self, client_ids: list[str]) -> set[str]:
         """Which of these the venue carried out."""
         wanted = set(client_ids)

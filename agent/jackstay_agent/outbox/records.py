@@ -65,8 +65,12 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, kw_only=False):
     venue_s: float | None = None
 
     def sent_wall(self, wall_s: float) -> float:
-        """When it was sent in the venue's time; ``wall_s``, our own wall clock then, where that was not known."""
-        return wall_s if self.venue_s is None else self.venue_s
+        """When it was sent, at the earliest, in the venue's time.
+
+        Where that was not known: by our own wall clock ``wall_s``, less the recvWindow. A bot's timestamp that is ahead
+        of the venue's clock is still accepted if it has waited here meanwhile.
+        """
+        return wall_s - (self.recv_window_s or 0.0) if self.venue_s is None else self.venue_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,10 @@ def _open(path: Path, connect: Connect, disk: bool, check_bytes_max: int) -> sql
                 f"outbox {path} is held by another process; exactly one agent is expected: stop the other one"
             ) from error
         raise fault_of(error) from error
+    except UnicodeDecodeError as error:  # SQLite's own complaint quotes the damaged schema
+        if conn is not None:
+            conn.close()
+        raise StoreFault(Fault.DAMAGED, "its schema is no text any more") from error
     except BaseException:
         if conn is not None:
             conn.close()
@@ -155,7 +159,8 @@ def _sync_folder(path: Path) -> None:
 
 
 def _prepare(conn: sqlite3.Connection, path: Path, disk: bool, *, check: bool) -> None:
-
+    # a damaged text is found by its row's checksum, row by row; an exception here would lose the whole file
+    conn.text_factory = lambda text: text.decode("utf-8", "replace")
     conn.execute("PRAGMA locking_mode=EXCLUSIVE")
     conn.execute("PRAGMA journal_mode=WAL")
     conn.execute("PRAGMA wal_autocheckpoint=0")

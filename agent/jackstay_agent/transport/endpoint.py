@@ -6,6 +6,7 @@ everything keyed by host keep the true name, and only the dialled address and sc
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -64,7 +65,9 @@ class Endpoint:
 
 def _split(url: str) -> tuple[str, str, int]:
     def bad(what: str) -> ValidationError:
-        return ValidationError(f"url {url[:120]!r}: {what}", reason=Reason.BAD_REQUEST)
+        # queries and user information hold secrets
+        shown = re.sub(r"://[^/]*@", "://…@", url.partition("?")[0])[:120]
+        return ValidationError(f"url {shown!r}: {what}", reason=Reason.BAD_REQUEST)
 
     if any(ord(letter) <= 32 or ord(letter) == 127 for letter in url):
         raise bad("contains spaces or control characters; a percent-encoded url is expected")

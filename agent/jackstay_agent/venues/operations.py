@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -238,12 +239,36 @@ class Operations:
         except Broken as error:
             return Unreadable(str(error))
 
-    def as_placed(self, order: OrderState) -> bytes:
-        """An order that was found, in the words in which the venue answers a placing request (`placed_as`)."""
+    def as_placed(self, order: OrderState, *, streamed: bool = False) -> bytes:
+        """An order that was found, in the words in which the venue answers a placing request (`placed_as`).
+
+        ``streamed``: a stream's event showed it, whose own words are none a bot expects of an answer.
+        """
         family = self.families.get(order.family)
-        if family is None or not family.placed_as:
-            return json_bytes(order.raw)
-        return json_bytes(_placed_as(json_document(family.placed_as.encode()), order))
+        if family is not None and family.placed_as:
+            return json_bytes(_placed_as(json_document(family.placed_as.encode()), order))
+        return json_bytes(self._as_asked(order) if streamed else order.raw)
+
+    def _as_asked(self, order: OrderState) -> dict[str, Any]:
+        """The order as the venue tells of it when it is asked: its reader's fields, the other way round."""
+        asked = next(iter(self.lookup(order.family).ask), "")
+        found = self._find(asked, order.family)
+        fields = self.profile.data.readers[found.reader].fields if found is not None and found.reader else {}
+        values: dict[str, Any] = {
+            "client_id": order.client_id,
+            "venue_id": int(order.venue_id) if order.venue_id.isdecimal() else order.venue_id,
+            "symbol": order.symbol, "side": order.side.upper(), "type": order.type.upper(), "price": order.price,
+            "quantity": order.quantity, "filled": order.filled, "average_price": order.average_price,
+            "stop_price": order.stop_price, "status": order.venue_status, "time_ms": order.time_ms,
+            "reduce_only": order.reduce_only,
+        }  # fmt: skip
+        told: dict[str, Any] = {}
+        for name, path in fields.items():
+            value = values.get(name)
+            for key in path.split("||") if value not in (None, "") else ():
+                if key.strip().isidentifier():
+                    told[key.strip()] = str(value) if isinstance(value, Decimal) else value
+        return told
 
     def venue_id_keys(self, family: str) -> frozenset[str]:
         """Under which names the venue's own order ids stand, in lists and in answers to placing requests."""

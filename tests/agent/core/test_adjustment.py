@@ -84,3 +84,10 @@ def test_it_never_enlarges_and_never_worsens_past_the_bound(
 def test_a_venues_words_say_what_helps(reason: str, remedy: Remedy) -> None:
     """Codes and words of several venues."""
     assert remedy_of(reason) is remedy
+
+
+def test_what_is_not_given_is_not_adjusted() -> None:
+    """An order without a quantity (all of a position), and a price that fits already."""
+    filters = Filters(tick_size=D("0.01"), step_size=D(1))
+    found = adjust("sell", D("100.01"), None, filters)
+    assert (found.changed, found.needs) == ({}, {})

@@ -30,6 +30,14 @@ def test_without_a_sample_our_wall_clock_is_believed() -> None:
     assert clock.now_ms(5.0, WALL_S) == int(WALL_S * 1000)
     assert clock.offset_s(5.0, WALL_S) is clock.uncertainty_s(5.0) is clock.drift_ppm() is None
     assert clock.due(5.0)
+    assert clock.known_s(5.0) is None
+
+
+def test_the_venues_time_is_known_from_its_samples_alone() -> None:
+    """To half a round trip."""
+    clock = VenueClock()
+    sample(clock, 1.0, 2.0)
+    assert clock.known_s(5.0) == pytest.approx(WALL_S + 5.0 + 2.0, abs=0.06)
 
 
 @given(

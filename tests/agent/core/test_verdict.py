@@ -2,7 +2,7 @@
 
 import pytest
 
-from jackstay_agent.core.verdict import EFFECTS, BreakerMark, Cause, GateScope, of_a_read, verdict
+from jackstay_agent.core.verdict import EFFECTS, BreakerMark, Cause, GateScope, of_a_read, unknown_of, verdict
 from jackstay_protocols.errors import Outcome
 
 
@@ -37,3 +37,10 @@ def test_a_read_is_never_unknown():
     """What is unknown of an order has simply failed for a question; the rest stays."""
     assert of_a_read(verdict(Cause.NO_ANSWER)).outcome is Outcome.FAILED
     assert of_a_read(verdict(Cause.AUTH)) == verdict(Cause.AUTH)
+
+
+def test_an_answer_in_doubt_leaves_the_outcome_unknown():
+    """Loud, never retried, without a scenario; the rest of the exchange is as it was."""
+    v = unknown_of(verdict(Cause.RATE_LIMITED, code="10006", retry_after_s=2.0), Cause.NOT_JSON, "a page")
+    assert (v.outcome, v.cause, v.detail, v.code) == (Outcome.UNKNOWN, Cause.NOT_JSON, "a page", "10006")
+    assert (v.retryable, v.scenario, v.severity) == (False, None, EFFECTS[Cause.NO_ANSWER].severity)

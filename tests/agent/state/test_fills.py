@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -135,3 +136,27 @@ async def test_after_a_reconnect_the_missed_fills_are_pulled_by_themselves(sandb
         (fill,) = await world.fills(5.0)
         assert fill.client_order_id == "maker-5"
         assert world.said("state.discrepancy") == []
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_is_behind_is_waited_for(sandbox: SandboxProcess) -> None:
+    """Its events come later than usual, by more than the pause: they are late, not missing."""
+    async with StateWorld(sandbox, stream=True, state=QUIETLY) as world:
+        await resting(world, "maker-6", "0.05")
+        await eaten(world, times=2)
+        await world.settled()
+        sandbox.admin.fault("stream_delay", ms=800)
+
+        async def trading() -> None:
+            for _ in range(30):
+                await eaten(world)
+                await asyncio.sleep(0.05)
+
+        task = asyncio.create_task(trading())
+        await asyncio.sleep(1.2)
+        assert world.agent.state.intake.behind("binance", 0.15)
+        assert await world.check() == []
+        await task
+        await asyncio.sleep(1.0)
+        assert await world.check() == []
+        assert await world.fills(0.3) == []

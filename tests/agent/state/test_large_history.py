@@ -77,7 +77,7 @@ async def test_a_look_over_a_large_history_is_cheap(sandbox: SandboxProcess, tmp
         assert min(small) <= 0.005
 
 
-@pytest.mark.serial
+@pytest.mark.soak
 def test_a_large_history_stays_on_the_disk(sandbox: SandboxProcess) -> None:
     """The agent's memory with it is within a few MB of one without."""
     sizes = []

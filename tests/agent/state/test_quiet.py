@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from typing import Any
@@ -41,7 +42,8 @@ async def trade(world: StateWorld, prefix: str, seconds: float, per_s: float, ch
         task.add_done_callback(pending.discard)
         if count % 25 == 0:
             live = [each for each in world.agent.state.books.of_bot("binance", world.bot_id) if each.live]
-            task = asyncio.ensure_future(world.report(*(each.client_id for each in live)))
+            as_of_ms = int(time.time() * 1000)  # the picture's age: a loaded machine may carry it late
+            task = asyncio.ensure_future(world.report(*(each.client_id for each in live), as_of_ms=as_of_ms))
             pending.add(task)
             task.add_done_callback(pending.discard)
         await asyncio.sleep(max(0.0, began + count / per_s - time.monotonic()))
@@ -68,9 +70,9 @@ async def no_alarm(sandbox: SandboxProcess, seconds: float, *, per_s: float = 50
 @pytest.mark.asyncio
 async def test_busy_trading_under_latency_and_reordering_is_no_discrepancy(sandbox: SandboxProcess) -> None:
     """Seconds of it, looked at all the time."""
-    told = await no_alarm(sandbox, 5.0)
-    assert told["orders"] >= 150
-    assert told["checks"] >= 4
+    told = await no_alarm(sandbox, 3.0)
+    assert told["orders"] >= 90
+    assert told["checks"] >= 2
 
 
 @pytest.mark.soak
@@ -78,7 +80,7 @@ async def test_busy_trading_under_latency_and_reordering_is_no_discrepancy(sandb
 @pytest.mark.asyncio
 async def test_thirty_minutes_of_trading_are_no_discrepancy(sandbox: SandboxProcess) -> None:
     """The full figure, at 50 orders a second."""
-    told = await no_alarm(sandbox, 1800.0)
+    told = await no_alarm(sandbox, float(os.environ.get("SOAK_S", "1800")))
     print(told)
 
 

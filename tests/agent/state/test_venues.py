@@ -112,7 +112,7 @@ async def test_a_venues_lists_questions_and_stream_agree(venue: str, sandbox: Sa
         async def check() -> list[dict[str, Any]]:
             return (await room.monitor.validate_state_consistency()).discrepancies
 
-        await until(lambda: agent.user_streams.connected(venue), "the user stream")
+        await until(lambda: agent.user_streams.connected(venue) and room._file is not None, "stream and file")
         assert await check() == []
         assert room.intake.told(venue)
         path, headers, body = place(name.format(1), "30000")
