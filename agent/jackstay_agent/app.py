@@ -343,10 +343,9 @@ class Agent:
 
     async def _fetch_snapshot(self, url: str) -> bytes | None:
         """A whole book, through the pipeline: its weight counts, a closed gate holds. None: there was no 200."""
-        deadline_at = self._ports.clock() + SNAPSHOT_WITHIN_S
-        scheme, _, rest = url.partition("://")
-        host, _, target = rest.partition("/")
-        answer = await self._ask_venue(f"{scheme}://{host}", OutgoingRequest("GET", f"/{target}"), deadline_at)
+        asked = OutgoingRequest("GET", url[url.index("/", url.index("://") + 3) :])
+        origin = url.removesuffix(asked.target)
+        answer = await self._ask_venue(origin, asked, self._ports.clock() + SNAPSHOT_WITHIN_S)
         return answer.body if isinstance(answer, HttpAnswer) and answer.status == 200 else None
 
     def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
