@@ -44,6 +44,7 @@ _COMMANDS = {
     "watchdog": ("jackstay_agent.cli.bots", "watchdog"),
     "connections": ("jackstay_agent.cli.connections", "connections"),
     "feeds": ("jackstay_agent.cli.feeds", "feeds"),
+    "completion": ("jackstay_agent.cli.completion", "completion"),
     "config": ("jackstay_agent.cli.config", "config"),
     "version": ("jackstay_agent.cli.status", "version"),
 }
