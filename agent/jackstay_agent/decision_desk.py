@@ -208,7 +208,7 @@ class DecisionDesk:
         else:
             released = self._drop_operators(venue)
         if not released:
-            what = f"{holder or 'no operator'} holds no mode over {venue}"
+            what = f"{holder} holds no mode over {venue}" if holder else f"no operator holds a mode over {venue}"
             raise ValidationError(f"{what}; `jackstay mode` shows who does, --by HOLDER takes back theirs")
         self._on_event("operator.mode_released", {"venue": venue, "why": why, "by": name_of(who)})
         self._on_change()

@@ -141,6 +141,7 @@ class OrderDesk:
         if settled is None or not settled.final or settled.ending is None or not settled.ending.said_by:
             state = "not kept" if settled is None else settled.state.value
             raise ValidationError(f"intent {seq} is {state}; only an unknown one can be resolved by a person's word")
+        self._outbox().flush()  # a person's word is in the file before it is acknowledged
         self._on_event(
             "operator.order_resolved",
             {"id": str(seq), "finding": args["finding"], "by": name_of(who), "why": why},

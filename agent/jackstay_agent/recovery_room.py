@@ -146,6 +146,7 @@ class RecoveryRoom(Listener):
             self._config,
             actions=self._actions(name, what, within_s),
             clock=self._ports.clock,
+            wall=self._ports.wall,
             keep=self._kept,
             on_event=lambda event, fields: self._on_event(event, {"what": what, **fields}),
         )

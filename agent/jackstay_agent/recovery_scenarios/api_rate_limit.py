@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from math import isfinite
-from time import time
 from typing import Any, ClassVar
 
 from jackstay_protocols.errors import ValidationError
@@ -48,13 +47,13 @@ class APIRateLimitRecovery(PlannedRecovery):
             if not bound.has("probe"):
                 run.why = "needs probe"
                 return False
-            run.facts.setdefault("until", time() + self._wait_s(context))
+            run.facts.setdefault("until", self.wall() + self._wait_s(context))
             if bound.has("hold"):
                 await bound.call("hold", what, "the venue said: too many requests")
             return None
 
         async def wait(run: Run) -> bool | None:
-            left_s = run.facts["until"] - time()
+            left_s = run.facts["until"] - self.wall()
             if self.clock() + left_s > run.deadline_at:
                 run.why = f"the venue's instant is {left_s:.0f} s away, longer than within_s"
                 return False
@@ -78,7 +77,7 @@ class APIRateLimitRecovery(PlannedRecovery):
         seconds, until = context.get("retry_after_s"), context.get("until")
         found = [float(seconds)] if seconds is not None else []
         if until is not None:
-            found.append(until.timestamp() - time())
+            found.append(until.timestamp() - self.wall())
         if not found:
             return float(self.settings.default_wait_s)
         return max(0.0, *found) + float(self.settings.margin_s)

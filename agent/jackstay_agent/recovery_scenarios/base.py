@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from time import time
 from typing import Any, ClassVar
 
 from jackstay_protocols.clock import boot_s
@@ -67,6 +68,7 @@ class PlannedRecovery(RecoveryScenario):
         *,
         actions: object | None = None,
         clock: Callable[[], float] = boot_s,
+        wall: Callable[[], float] = time,
         sleep: Callable[[float], Awaitable[Any]] | None = None,
         keep: Callable[[Run], Awaitable[None]] = _keep_nothing,
         on_event: Callable[[str, dict[str, Any]], None] | None = None,
@@ -74,6 +76,7 @@ class PlannedRecovery(RecoveryScenario):
         super().__init__(config)
         self.actions = None if actions is None else Bound(actions)
         self.clock = clock
+        self.wall = wall
         self.sleep = sleep or _sleep
         self._keep = keep
         self._on_event = on_event
