@@ -95,6 +95,23 @@ def test_progress_counts_only_where_it_is_enforced_and_was_ever_reported() -> No
     assert judge(bot, 61.0, strict).state is BotState.WELL
 
 
+def test_the_next_look_is_when_a_word_or_a_grace_runs_out() -> None:
+    """A hold hides everything else; then the promised return, the restart grace or the expected restart."""
+    assert next_look_at(vital(hold_until=50.0, expected_until=20.0), 1.0, USUAL) == 50.0
+    assert next_look_at(vital(expected_until=2.0), 1.0, USUAL) == 2.0
+    assert next_look_at(vital(goodbye=Goodbye("deploy", "keep", 60.0), goodbye_at=1.0), 2.0, USUAL) == 61.0
+    assert next_look_at(vital(goodbye=Goodbye("done")), 2.0, USUAL) is None
+    assert next_look_at(vital(process=Process.GONE, ended_at=10.0), 12.0, USUAL) == 40.0
+    assert next_look_at(vital(process=Process.GONE), 12.0, USUAL) == 42.0
+
+
+def test_the_next_look_is_when_progress_would_be_overdue() -> None:
+    """A bot inside a long lease is looked at again when its progress runs out, where that is enforced."""
+    bot = vital(1000.0, progress_at=10.0)
+    assert next_look_at(bot, 20.0, WatchSettings(progress_max_s=60)) == 70.0
+    assert next_look_at(bot, 20.0, USUAL) == 1000.0
+
+
 def test_time_in_which_the_agent_did_not_run_is_excused() -> None:
     """Both frozen for an hour and thawed: nobody is late."""
     bot = vital()
