@@ -145,7 +145,21 @@ def test_a_planted_secret_appears_nowhere(tmp_path: Path) -> None:
 def test_the_list_of_commands_is_whole() -> None:
     """A new command is either searched above, or known to show nothing of an agent's requests."""
     elsewhere = {
-        *("arm", "cancel", "config", "demo", "exec", "init", "keys", "rehearse", "run", "sandbox", "stop", "version"),
+        *(
+            "arm",
+            "cancel",
+            "completion",
+            "config",
+            "demo",
+            "exec",
+            "init",
+            "keys",
+            "rehearse",
+            "run",
+            "sandbox",
+            "stop",
+            "version",
+        ),
         *(
             "recover",
             "barrier",
