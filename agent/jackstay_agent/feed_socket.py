@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -23,7 +23,7 @@ from .core.health import Health
 from .core.heartbeat import NEVER, Cadence, Due, FirstMessages, SocketClocks
 from .core.redial import Pace, Redial
 from .feed_reach import Reach
-from .transport.websocket import WsClosed
+from .transport.websocket import WsClosed, WsSettings
 
 LATE_S = 0.25  # a timer this late means that we did not run: not the venue's silence (DESIGN §3 rule 13)
 CONTROL_BYTES_MAX = 64 * 1024
@@ -48,6 +48,21 @@ class WsLike(Protocol):
     def close(self, code: int = 1000, detail: str = "", *, reason: str = "") -> None: ...
     def abort(self, detail: str = "", *, reason: str = "") -> None: ...
     async def wait_closed(self) -> WsClosed: ...
+
+
+class WsDial(Protocol):
+    """`transport.websocket.ws_connect`, or the simulation's stand-in."""
+
+    def __call__(
+        self,
+        url: str,
+        *,
+        on_message: Callable[[int, bytes], None],
+        on_close: Callable[[WsClosed], None],
+        headers: Mapping[str, str] | None,
+        timeout_s: float,
+        settings: WsSettings,
+    ) -> Awaitable[WsLike]: ...
 
 
 class Dial(Protocol):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from jackstay_protocols.errors import Reason, Refused, ValidationError
@@ -32,7 +32,7 @@ from .feed_batches import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Batcher, Publish, T
 from .feed_reach import Reach
 from .feed_routes import FeedRoutes
 from .feed_settings import FeedSettings
-from .feed_socket import FeedSocket, WsLike
+from .feed_socket import FeedSocket, WsDial, WsLike
 from .trading_hours import TradingHours
 from .transport.websocket import WsClosed, WsSettings
 from .transport.ws_url import parse_stream_url
@@ -43,21 +43,6 @@ ROTATION_LOOK_S = 0.02  # how often a running rotation is looked at
 TWIN_WAIT_S = 1.0  # a redundant socket is not replaced while its twin is down
 
 OnEvent = Callable[[str, dict[str, Any]], None]
-
-
-class WsDial(Protocol):
-    """`transport.websocket.ws_connect`, or the simulation's stand-in."""
-
-    def __call__(
-        self,
-        url: str,
-        *,
-        on_message: Callable[[int, bytes], None],
-        on_close: Callable[[WsClosed], None],
-        headers: Mapping[str, str] | None,
-        timeout_s: float,
-        settings: WsSettings,
-    ) -> Awaitable[WsLike]: ...
 
 
 @dataclass(slots=True)

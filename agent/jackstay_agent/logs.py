@@ -80,6 +80,7 @@ WARNINGS = frozenset(
         "state.unwritten",
     }
 )
+LOUD_ERRORS = frozenset({"error.loud", "error.escalated"})
 ERRORS = frozenset(
     {
         "recovery.broken",
@@ -117,9 +118,13 @@ def make_logger(level: str, form: str) -> Any:
 
 
 def write_event(logger: Any, name: str, fields: dict[str, Any]) -> None:
+    getattr(logger, level_of(name, fields))(name, **fields)
+
+
+def level_of(name: str, fields: dict[str, Any]) -> str:
+    """An event's level is its name's; a loud error's, and each of its steps up, is what its severity says."""
     if name in ERRORS:
-        logger.error(name, **fields)
-    elif name in WARNINGS:
-        logger.warning(name, **fields)
-    else:
-        logger.info(name, **fields)
+        return "error"
+    if name in LOUD_ERRORS:
+        return "error" if fields.get("severity") in ("critical", "high") else "warning"
+    return "warning" if name in WARNINGS else "info"

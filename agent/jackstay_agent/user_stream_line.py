@@ -7,12 +7,12 @@ secrets: login and token are never part of an error.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from jackstay_protocols.errors import ExchangeError, Reason
 
-from .feed_socket import WsLike
+from .feed_socket import WsDial, WsLike
 from .redact import redact_text
 from .transport.http import HttpAnswer, HttpFailure
 from .transport.websocket import WsClosed, WsSettings
@@ -26,21 +26,6 @@ SILENT_BEATS = 2.5  # heartbeats without any message after them: the connection 
 ANSWER_WITHIN_S = 5.0
 
 Ask = Callable[[str, OutgoingRequest, float], Awaitable["HttpAnswer | HttpFailure | None"]]
-
-
-class WsDial(Protocol):
-    """`transport.websocket.ws_connect`, or the simulation's stand-in."""
-
-    def __call__(
-        self,
-        url: str,
-        *,
-        on_message: Callable[[int, bytes], None],
-        on_close: Callable[[WsClosed], None],
-        headers: Mapping[str, str] | None,
-        timeout_s: float,
-        settings: WsSettings,
-    ) -> Awaitable[WsLike]: ...
 
 
 class StreamLine:

@@ -25,7 +25,8 @@ from jackstay_protocols.errors import ExchangeError, Reason, ValidationError
 from .core.overlap import Overlap
 from .core.redial import DialBudget, Redial, RedialRules
 from .core.user_stream import StreamMove, StreamState, move
-from .user_stream_line import Ask, StreamLine, WsDial, status_of
+from .feed_socket import WsDial
+from .user_stream_line import Ask, StreamLine, status_of
 from .venues.operations import Operations
 from .venues.user_stream_data import UserStreamData
 

@@ -56,6 +56,7 @@ def test_a_bots_report_is_classified_counted_and_becomes_louder(
     assert [each["number"] for each in heard] == [1, 2, 3, 4, 5]
     (up,) = own_agent.events("error.escalated")
     assert (up["component"], up["error_type"], up["repeats"], up["bot"]) == ("strategy", "ModelError", 3, "e2e")
+    assert up["level"] == "error", "as loud in the log as its severity: whoever reads warnings and worse sees it"
     facts = told(own_agent)
     assert [each["message"] for each in facts["errors"]] == [f"nan {n}" for n in range(5)]
     assert facts["errors"][0]["symbol"] == "BTCUSDT"

@@ -9,10 +9,8 @@ from typing import Any
 
 import click
 
-from ..control import ask
 from ..core.protection import Preset
-from .orders import agent_option
-from .target import existing_agent, runtime_dir_option
+from .target import agent_option, ask_agent, runtime_dir_option
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 
@@ -34,10 +32,6 @@ class Span(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 SPAN = Span()
 
 
-def _ask(name: str | None, runtime_dir: Path | None, verb: str, **args: Any) -> dict[str, Any]:
-    return ask(existing_agent(name, runtime_dir).control, verb, args, timeout_s=10.0)
-
-
 @click.group()
 def bot() -> None:
     """The bots of an agent: look, hold protection back, announce a restart.
@@ -53,7 +47,7 @@ def bot() -> None:
 @agent_option
 def list_(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Each bot's state, why it is in it, and what is being done about it."""
-    facts = _ask(name, runtime_dir, "watchdog")
+    facts = ask_agent(name, runtime_dir, "watchdog")
     click.echo(json.dumps(facts["bots"])) if as_json else _show(facts)
 
 
@@ -64,7 +58,7 @@ def list_(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
 @agent_option
 def hold(bot_id: str, for_s: float, why: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Cancel nothing of this bot for a while, whatever it looks like (a breakpoint, a migration)."""
-    facts = _ask(name, runtime_dir, "bot.hold", bot=bot_id, for_s=for_s, why=why)
+    facts = ask_agent(name, runtime_dir, "bot.hold", bot=bot_id, for_s=for_s, why=why)
     click.echo(json.dumps(facts) if as_json else f"{bot_id} is held for {for_s:g} s: nothing of it is cancelled")
 
 
@@ -73,7 +67,7 @@ def hold(bot_id: str, for_s: float, why: str, name: str | None, runtime_dir: Pat
 @agent_option
 def release(bot_id: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """End a hold."""
-    facts = _ask(name, runtime_dir, "bot.release", bot=bot_id)
+    facts = ask_agent(name, runtime_dir, "bot.release", bot=bot_id)
     click.echo(json.dumps(facts) if as_json else f"{bot_id} is watched again")
 
 
@@ -83,7 +77,7 @@ def release(bot_id: str, name: str | None, runtime_dir: Path | None, as_json: bo
 @agent_option
 def expect_restart(bot_id: str, within_s: float, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Its end and its silence are a restart, not a death: orders stay until it is overdue."""
-    facts = _ask(name, runtime_dir, "bot.expect_restart", bot=bot_id, back_within_s=within_s)
+    facts = ask_agent(name, runtime_dir, "bot.expect_restart", bot=bot_id, back_within_s=within_s)
     click.echo(json.dumps(facts) if as_json else f"{bot_id} is expected back within {within_s:g} s")
 
 
@@ -115,7 +109,9 @@ def arm(
     jackstay arm mybot --preset directional --silence 30s --dry-run
     jackstay arm mybot --preset directional --silence 30s --why "one-way entries"
     """
-    facts = _ask(name, runtime_dir, "arm", preset=preset, silence_s=silence_s, why=why, dry_run=dry_run, anyway=anyway)
+    facts = ask_agent(
+        name, runtime_dir, "arm", preset=preset, silence_s=silence_s, why=why, dry_run=dry_run, anyway=anyway
+    )
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -131,7 +127,7 @@ def arm(
 @agent_option
 def watchdog(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """What is armed, by whom, and how each bot is seen."""
-    facts = _ask(name, runtime_dir, "watchdog")
+    facts = ask_agent(name, runtime_dir, "watchdog")
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -164,7 +160,7 @@ def barrier(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_j
     """
     if ctx.invoked_subcommand is not None:
         return
-    facts = _ask(name, runtime_dir, "barrier.list")
+    facts = ask_agent(name, runtime_dir, "barrier.list")
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -181,5 +177,5 @@ def barrier(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_j
 @agent_option
 def release_barrier(bot_id: str, why: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Let entries through although orders of this bot are unknown: you looked."""
-    facts = _ask(name, runtime_dir, "barrier.release", bot=bot_id, why=why)
+    facts = ask_agent(name, runtime_dir, "barrier.release", bot=bot_id, why=why)
     click.echo(json.dumps(facts) if as_json else f"entries of {bot_id} pass again")

@@ -11,8 +11,7 @@ import click
 from jackstay_protocols.types import OrderClass
 
 from ..control import ask
-from .orders import agent_option
-from .target import existing_agent
+from .target import agent_option, existing_agent
 
 
 @click.command()

@@ -8,15 +8,9 @@ from typing import Any
 
 import click
 
-from ..control import ask
-from .orders import agent_option
-from .target import existing_agent
+from .target import agent_option, ask_agent
 
 COLUMNS = ("id", "kind", "state", "detail", "latency_ms", "loss", "quality", "reconnects", "last_error")
-
-
-def _ask(name: str | None, runtime_dir: Path | None, verb: str, **args: Any) -> dict[str, Any]:
-    return ask(existing_agent(name, runtime_dir).control, verb, args, timeout_s=10.0)
 
 
 @click.group()
@@ -35,7 +29,7 @@ def connections() -> None:
 @agent_option
 def list_(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """All of them with latency, loss, quality, reconnects and the last error."""
-    facts = _ask(name, runtime_dir, "connections.list")
+    facts = ask_agent(name, runtime_dir, "connections.list")
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -48,7 +42,7 @@ def list_(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
 @agent_option
 def show(id_: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Everything about one, by its id in the list."""
-    facts = _ask(name, runtime_dir, "connections.show", id=id_)
+    facts = ask_agent(name, runtime_dir, "connections.show", id=id_)
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -64,7 +58,7 @@ def show(id_: str, name: str | None, runtime_dir: Path | None, as_json: bool) ->
 @agent_option
 def rotate(id_: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Replace one: its successor is up before it goes, and nothing is lost or doubled."""
-    facts = _ask(name, runtime_dir, "connections.rotate", id=id_)
+    facts = ask_agent(name, runtime_dir, "connections.rotate", id=id_)
     click.echo(json.dumps(facts) if as_json else f"{id_}: {facts['count']} being replaced")
 
 
@@ -73,7 +67,7 @@ def rotate(id_: str, name: str | None, runtime_dir: Path | None, as_json: bool) 
 @agent_option
 def drain(id_: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Close an HTTP pool's connections, each once its request is through; the next request dials anew."""
-    facts = _ask(name, runtime_dir, "connections.drain", id=id_)
+    facts = ask_agent(name, runtime_dir, "connections.drain", id=id_)
     click.echo(json.dumps(facts) if as_json else f"{id_}: {facts['count']} closed, or closing with their answer")
 
 

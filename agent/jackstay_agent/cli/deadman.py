@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..control import ask
 from .bots import SPAN
-from .orders import agent_option
-from .target import existing_agent
+from .target import agent_option, ask_agent
 
-
-def _ask(name: str | None, runtime_dir: Path | None, verb: str, **args: Any) -> dict[str, Any]:
-    return ask(existing_agent(name, runtime_dir).control, verb, args, timeout_s=15.0)
+_ask = partial(ask_agent, timeout_s=15.0)
 
 
 @click.group()

@@ -8,16 +8,11 @@ from typing import Any
 
 import click
 
-from ..control import ask
 from .duration import Duration, shown
-from .orders import F, agent_option, table
-from .target import existing_agent
+from .orders import table
+from .target import F, agent_option, ask_agent
 
 WHY = "Recorded with your uid."
-
-
-def _ask(name: str | None, runtime_dir: Path | None, verb: str, **args: Any) -> dict[str, Any]:
-    return ask(existing_agent(name, runtime_dir).control, verb, args, timeout_s=10.0)
 
 
 def _which(function: F) -> F:
@@ -61,7 +56,7 @@ def list_breakers(name: str | None, runtime_dir: Path | None, as_json: bool) -> 
 
 
 def _list(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
-    facts = _ask(name, runtime_dir, "breakers.list")
+    facts = ask_agent(name, runtime_dir, "breakers.list")
     _breaker_table(facts, as_json)
 
 
@@ -98,7 +93,7 @@ def _force_command(word: str, text: str, *, timed: bool) -> click.Command:
         for_s: float | None = None,
     ) -> None:
         args = {**_one_or_all(upstream, every), "class": class_, "word": word, "why": why, "for_s": for_s}
-        _breaker_table(_ask(name, runtime_dir, "breakers.force", **args), as_json)
+        _breaker_table(ask_agent(name, runtime_dir, "breakers.force", **args), as_json)
 
     if timed:
         command = click.option("--for", "for_s", type=Duration(), help="How long (90s, 30m, 2h); else until reset.")(
@@ -128,7 +123,7 @@ def limits(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_js
     """
     if ctx.invoked_subcommand is not None:
         return
-    facts = _ask(name, runtime_dir, "limits.list")
+    facts = ask_agent(name, runtime_dir, "limits.list")
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -164,7 +159,7 @@ def release(
     upstream: str | None, every: bool, bans: bool, why: str, name: str | None, runtime_dir: Path | None, as_json: bool
 ) -> None:
     """Open gates before the venue's instant, onto their slow return."""
-    done = _ask(name, runtime_dir, "limits.release", **_one_or_all(upstream, every), bans=bans, why=why)
+    done = ask_agent(name, runtime_dir, "limits.release", **_one_or_all(upstream, every), bans=bans, why=why)
     click.echo(json.dumps(done) if as_json else f"{len(done['opened'])} gates opened")
 
 
@@ -176,7 +171,7 @@ def unstop(
     upstream: str | None, every: bool, why: str, name: str | None, runtime_dir: Path | None, as_json: bool
 ) -> None:
     """Let orders go again that were stopped for being refused alike again and again."""
-    done = _ask(name, runtime_dir, "limits.unstop", **_one_or_all(upstream, every), why=why)
+    done = ask_agent(name, runtime_dir, "limits.unstop", **_one_or_all(upstream, every), why=why)
     click.echo(json.dumps(done) if as_json else f"{done['lifted']} loops released")
 
 
@@ -198,7 +193,7 @@ def mode(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_json
     jackstay mode release binance --why "over"
     """
     if ctx.invoked_subcommand is None:
-        _modes(_ask(name, runtime_dir, "mode.list"), as_json)
+        _modes(ask_agent(name, runtime_dir, "mode.list"), as_json)
 
 
 def _modes(facts: dict[str, Any], as_json: bool) -> None:
@@ -233,8 +228,14 @@ def hold(
     """Hold a mode over a venue, or over all; replaces the operators' earlier word there."""
     if len(words) != (1 if every else 2):
         raise click.UsageError("VENUE MODE, or --all MODE, is expected")
-    args = {"venue": "" if every else words[0], "all": every, "mode": words[-1], "for_s": for_s, "why": why}
-    _modes(_ask(name, runtime_dir, "mode.hold", **args), as_json)
+    args: dict[str, Any] = {
+        "venue": "" if every else words[0],
+        "all": every,
+        "mode": words[-1],
+        "for_s": for_s,
+        "why": why,
+    }
+    _modes(ask_agent(name, runtime_dir, "mode.hold", **args), as_json)
 
 
 @mode.command("release")
@@ -257,7 +258,7 @@ def release_mode(
     """Take the operators' word back, or overrule one holder by name."""
     if bool(venue) == every:
         raise click.UsageError("a venue, or --all, is expected")
-    _modes(_ask(name, runtime_dir, "mode.release", venue=venue or "", all=every, by=holder, why=why), as_json)
+    _modes(ask_agent(name, runtime_dir, "mode.release", venue=venue or "", all=every, by=holder, why=why), as_json)
 
 
 __all__: list[str] = ["breakers", "limits", "mode"]

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from ..control import ask
-from .orders import agent_option, table
-from .target import existing_agent
+from .orders import table
+from .target import agent_option, ask_agent, existing_agent
 
 FOLLOW_EVERY_S = 0.5
 LEVELS = ("critical", "high", "medium", "low")
@@ -83,7 +83,7 @@ def _tell(facts: dict[str, Any], as_json: bool) -> None:
 @agent_option
 def kinds(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Kinds of errors, the most frequent first."""
-    facts = ask(existing_agent(name, runtime_dir).control, "errors.patterns", {}, timeout_s=10.0)
+    facts = ask_agent(name, runtime_dir, "errors.patterns")
     if as_json:
         click.echo(json.dumps(facts))
         return

@@ -10,11 +10,9 @@ import click
 
 from jackstay_protocols.messages import Lagged
 
-from ..control import ask
 from ..feed_tail import tail as read_feed
 from .connections import table
-from .orders import agent_option
-from .target import existing_agent
+from .target import agent_option, ask_agent, existing_agent
 
 COLUMNS = (
     "feed",
@@ -29,10 +27,6 @@ COLUMNS = (
     "rotated",
     "last_error",
 )
-
-
-def _ask(name: str | None, runtime_dir: Path | None, verb: str, **args: Any) -> dict[str, Any]:
-    return ask(existing_agent(name, runtime_dir).control, verb, args, timeout_s=10.0)
 
 
 @click.group()
@@ -50,7 +44,7 @@ def feeds() -> None:
 @agent_option
 def list_(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Every configured feed with its topics, readers, sockets, messages and gaps."""
-    facts = _ask(name, runtime_dir, "feeds.list")
+    facts = ask_agent(name, runtime_dir, "feeds.list")
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -63,7 +57,7 @@ def list_(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
 @agent_option
 def show(feed: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """One feed's sockets and topics."""
-    facts = _ask(name, runtime_dir, "feeds.show", feed=feed)
+    facts = ask_agent(name, runtime_dir, "feeds.show", feed=feed)
     if as_json:
         click.echo(json.dumps(facts))
         return

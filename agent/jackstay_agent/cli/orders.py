@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from ..control import ask
-from .target import existing_agent, runtime_dir_option
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def agent_option(function: F) -> F:
-    """Which agent, where its folder is, and whether a program reads the answer."""
-    function = click.option("--json", "as_json", is_flag=True, help="One JSON object.")(function)
-    function = runtime_dir_option(function)
-    return click.option("-a", "--agent", "name", help="The agent's name (the only one, when there is one).")(function)
-
-
-def _ask(name: str | None, runtime_dir: Path | None, verb: str, **args: Any) -> dict[str, Any]:
-    return ask(existing_agent(name, runtime_dir).control, verb, args, timeout_s=10.0)
+from .target import agent_option, ask_agent
 
 
 @click.group()
@@ -42,7 +27,7 @@ def queue() -> None:
 @agent_option
 def list_(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """What waits in the queue, oldest first."""
-    facts = _ask(name, runtime_dir, "queue.list")
+    facts = ask_agent(name, runtime_dir, "queue.list")
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -55,7 +40,7 @@ def list_(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
 @agent_option
 def show(id_: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """All that is kept of one request."""
-    _tell([_ask(name, runtime_dir, "queue.show", id=id_)], as_json)
+    _tell([ask_agent(name, runtime_dir, "queue.show", id=id_)], as_json)
 
 
 def _hold_command(verb: str, words: str) -> click.Command:
@@ -65,7 +50,7 @@ def _hold_command(verb: str, words: str) -> click.Command:
     def command(id_: str | None, every: bool, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
         if bool(id_) == every:
             raise click.UsageError("an ID or --all is expected")
-        facts = _ask(name, runtime_dir, f"queue.{verb}", id=id_ or "", all=every)
+        facts = ask_agent(name, runtime_dir, f"queue.{verb}", id=id_ or "", all=every)
         click.echo(json.dumps(facts) if as_json else f"{len(facts['ids'])} {words}")
 
     return click.command(verb, help=f"{verb.capitalize()} a queued request; it still expires with its time to live.")(
@@ -83,7 +68,7 @@ queue.add_command(_hold_command("release", "released"))
 @agent_option
 def drop(id_: str, why: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Take a queued request out for good; the bot is told that it was not sent."""
-    facts = _ask(name, runtime_dir, "queue.drop", id=id_, why=why)
+    facts = ask_agent(name, runtime_dir, "queue.drop", id=id_, why=why)
     click.echo(json.dumps(facts) if as_json else f"{facts['id']} {facts['state']}: {facts['why']}")
 
 
@@ -93,7 +78,7 @@ def export(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Everything the outbox keeps, one JSON object per line; without headers and bodies."""
     after = 0
     while True:
-        page = _ask(name, runtime_dir, "queue.export", after=after)["intents"]
+        page = ask_agent(name, runtime_dir, "queue.export", after=after)["intents"]
         for each in page:
             click.echo(json.dumps(each, default=str))
         if not page:
@@ -115,7 +100,7 @@ def orders() -> None:
 @agent_option
 def unknown(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Orders whose outcome is unknown; equal ones are refused and others of their side wait meanwhile."""
-    facts = _ask(name, runtime_dir, "orders.unknown")
+    facts = ask_agent(name, runtime_dir, "orders.unknown")
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -133,7 +118,7 @@ def resolve(id_: str, finding: str | None, why: str, name: str | None, runtime_d
     """Settle an unknown order by your word, after you looked at the venue; recorded as a person's word."""
     if finding is None:
         raise click.UsageError("--absent or --done is expected")
-    facts = _ask(name, runtime_dir, "orders.resolve", id=id_, finding=finding, why=why)
+    facts = ask_agent(name, runtime_dir, "orders.resolve", id=id_, finding=finding, why=why)
     click.echo(json.dumps(facts) if as_json else f"{facts['id']} {facts['state']}: {facts['why']}")
 
 
@@ -142,7 +127,7 @@ def resolve(id_: str, finding: str | None, why: str, name: str | None, runtime_d
 @agent_option
 def why(id_: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """What became of an order: ID is an intent's number, a client order id or an idempotency key."""
-    _tell(_ask(name, runtime_dir, "why", id=id_)["intents"], as_json)
+    _tell(ask_agent(name, runtime_dir, "why", id=id_)["intents"], as_json)
 
 
 def _tell(stories: list[dict[str, Any]], as_json: bool) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from ..control import ask
-from .target import existing_agent, runtime_dir_option
+from .target import ask_agent, runtime_dir_option
 
 
 @click.group()
@@ -24,7 +23,7 @@ def patterns() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def list_(name: str | None, runtime_dir: Path | None, everything: bool, as_json: bool) -> None:
     """What is going on, newest first; then pairs of errors that keep coming together."""
-    facts = ask(existing_agent(name, runtime_dir).control, "patterns.list", {"all": everything})
+    facts = ask_agent(name, runtime_dir, "patterns.list", all=everything)
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
@@ -45,7 +44,7 @@ def list_(name: str | None, runtime_dir: Path | None, everything: bool, as_json:
 @runtime_dir_option
 def show(pattern_id: str, name: str | None, runtime_dir: Path | None) -> None:
     """Everything about one pattern, as JSON."""
-    facts = ask(existing_agent(name, runtime_dir).control, "patterns.list", {"all": True})
+    facts = ask_agent(name, runtime_dir, "patterns.list", all=True)
     found = [each for each in facts["patterns"] if each["id"] == pattern_id]
     if not found:
         raise click.ClickException(f"no pattern {pattern_id!r}; `jackstay patterns list --all` shows their ids")
@@ -60,7 +59,7 @@ def show(pattern_id: str, name: str | None, runtime_dir: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable result.")
 def acknowledge(pattern_id: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """You know about it: it is not told again while it lasts. Recorded with your uid."""
-    facts = ask(existing_agent(name, runtime_dir).control, "patterns.ack", {"id": pattern_id})
+    facts = ask_agent(name, runtime_dir, "patterns.ack", id=pattern_id)
     click.echo(json.dumps(facts) if as_json else f"{facts['acknowledged']} is not told again while it lasts")
 
 
@@ -70,7 +69,7 @@ def acknowledge(pattern_id: str, name: str | None, runtime_dir: Path | None, as_
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def trends(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Which way errors, latencies and used allowances go, and when they would cross."""
-    facts = ask(existing_agent(name, runtime_dir).control, "trends.list")
+    facts = ask_agent(name, runtime_dir, "trends.list")
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return

@@ -8,9 +8,7 @@ from typing import Any
 
 import click
 
-from ..control import ask
-from .orders import agent_option
-from .target import existing_agent
+from .target import agent_option, ask_agent
 
 
 @click.group(invoke_without_command=True)
@@ -27,7 +25,7 @@ def recover(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_j
     """
     if ctx.invoked_subcommand is not None:
         return
-    facts = ask(existing_agent(name, runtime_dir).control, "recover.list", {}, timeout_s=10.0)
+    facts = ask_agent(name, runtime_dir, "recover.list")
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -52,12 +50,7 @@ def run(scenario: str, pairs: tuple[str, ...], name: str | None, runtime_dir: Pa
         if not equals or not key:
             raise click.UsageError(f"{pair!r} is no KEY=VALUE")
         context[key] = value if key in ("order_id", "symbol", "venue", "component", "feed") else _value(value)
-    facts = ask(
-        existing_agent(name, runtime_dir).control,
-        "recover.run",
-        {"scenario": scenario, "context": context},
-        timeout_s=10.0,
-    )
+    facts = ask_agent(name, runtime_dir, "recover.run", scenario=scenario, context=context)
     click.echo(
         json.dumps(facts, default=str) if as_json else f"{scenario} has begun; `jackstay recover` shows its steps"
     )
@@ -69,12 +62,7 @@ def run(scenario: str, pairs: tuple[str, ...], name: str | None, runtime_dir: Pa
 @agent_option
 def cancel(scenario: str, what: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """End a scenario before its next step; what it holds is let go."""
-    facts = ask(
-        existing_agent(name, runtime_dir).control,
-        "recover.cancel",
-        {"scenario": scenario, "what": what},
-        timeout_s=10.0,
-    )
+    facts = ask_agent(name, runtime_dir, "recover.cancel", scenario=scenario, what=what)
     click.echo(json.dumps(facts, default=str) if as_json else f"{scenario} {what} ends before its next step")
 
 

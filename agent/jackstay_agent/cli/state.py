@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..control import ask
-from .orders import agent_option
 from .root import EXIT_UNHEALTHY
-from .target import existing_agent
+from .target import agent_option, ask_agent
 
 CHECK_WITHIN_S = 120.0
 COMPONENTS = ("all", "orders", "positions", "balances", "connections", "queue")
@@ -22,8 +21,7 @@ def component_option(function: Any) -> Any:
     return click.option("--component", type=click.Choice(COMPONENTS), default="all", show_default=True)(function)
 
 
-def _ask(name: str | None, runtime_dir: Path | None, verb: str, **args: Any) -> dict[str, Any]:
-    return ask(existing_agent(name, runtime_dir).control, verb, args, timeout_s=CHECK_WITHIN_S)
+_ask = partial(ask_agent, timeout_s=CHECK_WITHIN_S)
 
 
 @click.group()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..control import ask
-from .target import existing_agent, runtime_dir_option
+from .target import ask_agent, existing_agent, runtime_dir_option
 
 
 @click.command()
@@ -36,7 +36,7 @@ def status(name: str | None, runtime_dir: Path | None, as_json: bool, timeout_s:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable result.")
 def stop(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Ask the agent NAME to drain and stop."""
-    facts = ask(existing_agent(name, runtime_dir).control, "stop")
+    facts = ask_agent(name, runtime_dir, "stop")
     click.echo(json.dumps(facts) if as_json else f"stopping; {facts['in_flight']} requests in flight are seen through")
 
 

@@ -14,6 +14,7 @@ from jackstay_protocols.endpoints import AgentPaths
 from jackstay_protocols.errors import AgentGone, Outcome, ValidationError
 
 from ..config import Config
+from ..control import ask
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,6 +25,13 @@ def runtime_dir_option(function: F) -> F:
         type=click.Path(file_okay=False, path_type=Path),
         help="Folder that holds agents' socket folders (default: $JACKSTAY_RUNTIME_DIR, /run/jackstay, XDG).",
     )(function)
+
+
+def agent_option(function: F) -> F:
+    """Which agent, where its folder is, and whether a program reads the answer."""
+    function = click.option("--json", "as_json", is_flag=True, help="One JSON object.")(function)
+    function = runtime_dir_option(function)
+    return click.option("-a", "--agent", "name", help="The agent's name (the only one, when there is one).")(function)
 
 
 def config_option(function: F) -> F:
@@ -44,6 +52,13 @@ def existing_agent(name: str | None, runtime_dir: Path | None) -> AgentPaths:
         if "several agents" in str(error):
             raise click.UsageError(str(error)) from error
         raise AgentGone(str(error), outcome=Outcome.FAILED) from error
+
+
+def ask_agent(
+    name: str | None, runtime_dir: Path | None, verb: str, /, timeout_s: float = 10.0, **args: Any
+) -> dict[str, Any]:
+    """What the agent answers to a verb of its control socket. Raises AgentGone, or the refusal it gave."""
+    return ask(existing_agent(name, runtime_dir).control, verb, args, timeout_s=timeout_s)
 
 
 def own_paths(name: str, runtime_dir: Path | None) -> AgentPaths:
