@@ -49,7 +49,7 @@ while True:
     except ChildProcessError:
         break
 """
-BOTS = [["five", 0.2, 3.0], ["thirty", 0.8, 3.0], ["threehundred", 2.5, 3.0], ["errorwait", 0.1, 2.5]]
+BOTS = [["five", 0.6, 3.0], ["thirty", 1.2, 3.0], ["threehundred", 2.5, 3.0], ["errorwait", 0.1, 2.5]]
 NAMES = {str(name) for name, *_ in BOTS}
 
 #: New versions of one bot, one after the other: every second one says goodbye, the others are killed.
@@ -141,7 +141,7 @@ def test_loops_that_sleep_are_watched_first_and_then_never_hit(sandbox: SandboxP
         for _ in BOTS:
             assert int(line(family)) > 0, agent.log()
         sandbox.admin.fault("answer", route="GET /api/v3/openOrders", status=400, count=2)
-        until_watched(agent, {"five": 0.2, "thirty": 0.8, "threehundred": 2.5})
+        until_watched(agent, {"five": 0.6, "thirty": 1.2, "threehundred": 2.5})
         short = cli("arm", "--preset", "directional", "--silence", "1s", runtime_dir=agent.runtime_dir)
         assert short.returncode == 1
         assert "living bot" in short.stderr
