@@ -226,13 +226,13 @@ def test_a_venue_whose_list_is_away_is_not_asked_again_for_what_it_took() -> Non
     orders = [order(f"e{number}") for number in range(20)]
     world = World(*orders)
     world.known = lambda _bot: list(orders)  # type: ignore[method-assign]
-    world.silent, world.deny = 5, {"e3": 2}
+    world.silent, world.deny = 5, {"b-e3": 2}
     go(world)
     world.run(4.0)
-    assert sorted(world.asked) == sorted([each.name for each in orders] + ["e3", "e3"])
+    assert sorted(world.asked) == sorted([each.name for each in orders] + ["b-e3", "b-e3"])
     assert not world.told("protect.done")
-    world.book["e7"] = orders[7]  # its cancel was no proof of its end
+    world.book["b-e7"] = orders[7]  # its cancel was no proof of its end
     world.run(30.0)
-    assert world.asked.count("e7") == 2
+    assert world.asked.count("b-e7") == 2
     assert not world.book
     assert world.told("protect.done")[-1]["count"] == 20
