@@ -167,10 +167,11 @@ class Guardian:
             chosen = choose(found.orders, job.classes)
             if job.stopped:
                 break
-            if chosen.cancel:
+            going = _not_again(chosen.cancel, found, job)
+            if going:
                 job.told = False
-                self._tell_plan(job, chosen.cancel, chosen.listed, found)
-                await self._cancel_each(job, chosen.cancel)
+                self._tell_plan(job, going, chosen.listed, found)
+                await self._cancel_each(job, going)
             elif not found.silent and not job.told:
                 self._tell_done(job, chosen.listed)
             if found.silent or job.refused:
@@ -178,7 +179,7 @@ class Guardian:
                 pause_s = min(2 * pause_s, RETRY_MAX_S)
             else:
                 pause_s = RETRY_FIRST_S
-                await self._pause(job, CONFIRM_AFTER_S if chosen.cancel else LOOK_AGAIN_S)
+                await self._pause(job, CONFIRM_AFTER_S if going else LOOK_AGAIN_S)
         if job.cancelled and not job.told:  # the bot is back before it was done: what it no longer has
             self._on_event("protect.stopped", {"bot": job.bot_id, "cancelled": _names(job.cancelled.values())})
 
@@ -260,6 +261,13 @@ class Guardian:
             again = Job(job.bot_id, job.classes, job.why, self._clock())
             self._jobs[job.bot_id] = again
             self._wake(RETRY_MAX_S, lambda: None if again.stopped else self._fly(self._cancelling(again), again))
+
+
+def _not_again(orders: tuple[OpenOrder, ...], found: Found, job: Job) -> tuple[OpenOrder, ...]:
+    """A venue that took a cancel is asked for it again only if its own list still shows the order: evidence alone does
+    not learn of the end, and wave after wave of cancels would spend the reserved share and earn a ban.
+    """
+    return tuple(each for each in orders if each.venue not in found.silent or each.key not in job.cancelled)
 
 
 def _names(orders: Any) -> list[str]:

@@ -56,6 +56,7 @@ class WatchDesk:
             hits += len(would)
             shown[session.bot_id] = {
                 "longest_silence_s": None if longest is None else round(longest.length_s, 3),
+                "watched_s": round(past.watched_s(wall), 1),
                 "silences_seen": past.seen,
                 "would_have": [
                     {

@@ -10,7 +10,7 @@ Known limit: a silence is measured to a quarter of a second, the tick's length, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from jackstay_protocols.errors import ValidationError
@@ -75,6 +75,8 @@ class Watched:
     vital: Vital
     probe: Callable[[], Process]
     heard_at: float
+    lease_s: float  # as it was before the words that end a silence, which may announce another
+    open_orders: dict[OrderClass, int] = field(default_factory=dict)  # at the moment it became late
     state: BotState = BotState.WELL
     why: str = ""
     measures: Measures = NOTHING
@@ -124,13 +126,20 @@ class Watchdog:
         self._forget()
 
     def excuse(self, seconds: float) -> None:
-        """The agent itself did not run for so long (DESIGN §3 rule 13). The sessions' leases are excused by their
-        owner; this is for what is kept here.
+        """The agent itself did not run for so long (DESIGN §3 rule 13). The sessions' leases and goodbyes are excused
+        by their owner; this is for what is kept here. Nobody else ran in a suspended machine, no supervisor either: a
+        restart's grace, a hold and an expected restart last as much longer.
         """
+        now = self._clock()
         for watched in self._watched.values():
-            if watched.vital.progress_at is not None:
-                watched.vital.progress_at += seconds
+            vital = watched.vital
+            if vital.progress_at is not None:
+                vital.progress_at = min(now, vital.progress_at + seconds)
+            if vital.ended_at is not None:
+                vital.ended_at = min(now, vital.ended_at + seconds)
             watched.heard_at += seconds
+        self._holds = {bot: (until + seconds, by, why) for bot, (until, by, why) in self._holds.items()}
+        self._expected = {bot: (until + seconds, by) for bot, (until, by) in self._expected.items()}
 
     def _in_force(self) -> WatchSettings:
         silence_s = self.armed.silence_s
@@ -140,7 +149,7 @@ class Watchdog:
         """A new session: of a new bot, or of one that came back, which goes on from the state it was in."""
         pid = session.pid if session.seen_pid < 0 else session.seen_pid
         probe = self._probe(pid) if pid > 0 else _invisible if pid == 0 else _gone
-        began = Watched(session, Vital(session.lease), probe, session.lease.heard_at)
+        began = Watched(session, Vital(session.lease), probe, session.lease.heard_at, session.lease.within_s)
         self.changed = True
         if before is not None:
             began.state, began.why, began.measures = before.state, before.why, before.measures
@@ -173,21 +182,23 @@ class Watchdog:
 
     def _silence(self, watched: Watched, heard_at: float) -> None:
         """The bot spoke again: how long was it silent, and what was open meanwhile?"""
-        length_s = heard_at - watched.heard_at
-        watched.heard_at = heard_at
+        if heard_at == watched.heard_at:
+            watched.lease_s = watched.session.lease.within_s
+            return
+        length_s, lease_s, before = heard_at - watched.heard_at, watched.lease_s, watched.open_orders
+        watched.heard_at, watched.lease_s, watched.open_orders = heard_at, watched.session.lease.within_s, {}
         if length_s > 0 and watched.state is not BotState.HELD:
-            silence = Silence(
-                self._wall() - (self._clock() - heard_at) - length_s,
-                length_s,
-                watched.session.lease.within_s,
-                self._guard.open_orders(watched.session.bot_id),
-            )
-            self.silences(watched.session.bot_id).ended(silence)
+            now_open = self._guard.open_orders(watched.session.bot_id)
+            most = {kind: max(before.get(kind, 0), now_open.get(kind, 0)) for kind in before.keys() | now_open.keys()}
+            began_wall = self._wall() - (self._clock() - heard_at) - length_s
+            self.silences(watched.session.bot_id).ended(Silence(began_wall, length_s, lease_s, most))
 
     def _judge(self, watched: Watched, found: Judged) -> None:
         session, before = watched.session, watched.state
         if found.state is not before:
             self.changed = True
+            if before is BotState.WELL:
+                watched.open_orders = self._guard.open_orders(session.bot_id)
             watched.state, watched.why = found.state, found.why
             self._tell(watched, before)
         wanted = measures(found.state, self.armed.preset)
@@ -311,6 +322,7 @@ class Watchdog:
                 "cancelling": sorted(map(str, watched.measures.cancel)) if watched.measures.act else [],
                 "holding": str(watched.measures.hold) if watched.measures.act else "none",
                 "longest_silence_s": None if longest is None else round(longest.length_s, 3),
+                "watched_s": round(self.silences(bot_id).watched_s(wall), 1),
                 "hold": None if held is None else {"left_s": round(held[0] - now, 1), "by": held[1], "why": held[2]},
             }
         return {
@@ -338,6 +350,7 @@ class Watchdog:
                 if each.session.goodbye is None
             ],
             "silences": {bot: each.snapshot(wall) for bot, each in self._silences.items() if each.seen},
+            "watched": {bot: each.snapshot_watched() for bot, each in self._silences.items()},
         }
 
     def restore(self, kept: dict[str, Any], *, same_boot: bool) -> list[BotSession]:
@@ -351,10 +364,11 @@ class Watchdog:
             armed = Armed(Preset(preset), None if silence_s is None else float(silence_s), str(by), str(why), float(at))
             holds = {str(b): (now + float(s) - gone_s, str(by), str(w)) for b, (s, by, w) in kept["holds"].items()}
             expected = {str(b): (now + float(s) - gone_s, str(by)) for b, (s, by) in kept["expected"].items()}
-            silences = {}
-            for bot, rows in kept["silences"].items():
+            silences, watched = {}, kept.get("watched", {})
+            for bot in {**kept["silences"], **watched}:
+                rows = kept["silences"].get(bot, [])
                 silences[str(bot)] = found = Silences()
-                found.restore(rows)
+                found.restore(rows, watched.get(bot))
                 found.seen = len(rows)
             bots = [_known(str(b), int(p), int(s), float(w), now, same_boot) for b, p, s, w in kept["bots"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -120,6 +120,14 @@ class BotSession:
         return self.lease.state(now)
 
 
+def excuse(session: BotSession, seconds: float, now: float) -> None:
+    """The agent itself did not run for so long. What was heard or said since is not moved into the future: a bot that
+    spoke before the pause was noticed would get its length as a gift, and its evidence a silence that was none.
+    """
+    session.lease.excuse(min(seconds, max(0.0, now - session.lease.heard_at)))
+    session.said_goodbye_at = min(now, session.said_goodbye_at + max(0.0, seconds))
+
+
 class HelloVerdict(StrEnum):
     OPEN = "open"  # a new session
     JOIN = "join"  # another socket of a session that exists

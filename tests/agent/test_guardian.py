@@ -219,3 +219,20 @@ def test_a_fault_of_ours_is_told_and_tried_again() -> None:
 def test_open_orders_are_counted_by_class() -> None:
     """For the history of silences, from the evidence alone."""
     assert World(order("e")).guardian.open_orders("b") == {ENTRY: 1}
+
+
+def test_a_venue_whose_list_is_away_is_not_asked_again_for_what_it_took() -> None:
+    """The evidence goes on showing them: one cancel each, a refused one again; the list, once it is there, decides."""
+    orders = [order(f"e{number}") for number in range(20)]
+    world = World(*orders)
+    world.known = lambda _bot: list(orders)  # type: ignore[method-assign]
+    world.silent, world.deny = 5, {"b-e3": 2}
+    go(world)
+    world.run(4.0)
+    assert sorted(world.asked) == sorted([each.name for each in orders] + ["b-e3", "b-e3"])
+    assert not world.told("protect.done")
+    world.book["b-e7"] = orders[7]  # its cancel was no proof of its end
+    world.run(30.0)
+    assert world.asked.count("b-e7") == 2
+    assert not world.book
+    assert world.told("protect.done")[-1]["count"] == 20

@@ -194,16 +194,63 @@ def test_of_a_mixed_book_exactly_the_armed_classes_go(sandbox: SandboxProcess, p
         assert stage.open() == (OWN | OTHERS) - gone
 
 
-@pytest.mark.parametrize("cause", ["kill", "loop", "deadlock", "progress"])
+def another_under(pid: int) -> subprocess.Popen[bytes]:
+    """Another program under a pid that is free; skips where the kernel does not let us choose."""
+    for _ in range(50):
+        try:
+            with open("/proc/sys/kernel/ns_last_pid", "w", encoding="ascii") as last:
+                last.write(str(pid - 1))
+        except OSError as error:
+            pytest.skip(f"the next pid cannot be chosen here ({error})")
+        other = subprocess.Popen(["sleep", "60"])
+        if other.pid == pid:
+            return other
+        other.kill()
+        other.wait(10)
+    pytest.skip("the pid was never free when it was asked for")
+
+
+def test_another_program_under_the_bots_pid_does_not_speak_for_it(sandbox: SandboxProcess) -> None:
+    """The bot died and its pid is taken at once: an end like any other; the stranger is left alone."""
+    sandbox.admin.reset()
+    with Stage(sandbox, "[watchdog]\nrestart_grace_s = 0.5\n") as stage:
+        bot = mixed(stage)
+        stage.arm("directional", "60s")
+        stage.agent.signal(signal.SIGSTOP)  # so that it never sees the pid free
+        bot.kill()
+        bot.wait(10)
+        other = another_under(bot.pid)
+        try:
+            stage.agent.signal(signal.SIGCONT)
+            stage.until_open((OWN | OTHERS) - set(BUYS), 5.0)
+            assert stage.event("bot.gone")["how"] == "reused"
+            assert other.poll() is None
+        finally:
+            other.kill()
+            other.wait(10)
+
+
+@pytest.mark.parametrize("cause", ["kill", "zombie", "stop", "loop", "deadlock", "progress"])
 def test_every_way_to_hang_or_die_is_noticed(sandbox: SandboxProcess, cause: str) -> None:
-    """kill -9, an event loop blocked by time.sleep, a deadlock, beating without the progress that is asked for."""
+    """kill -9, a zombie, SIGSTOP, a loop blocked by time.sleep, a deadlock, no progress: the neighbour on the same key
+    and the human are never touched, not even asked for, and the neighbour is well all the while.
+    """
+    sandbox.admin.reset()
     config = "[watchdog]\nrestart_grace_s = 0.5\nprogress_max_s = 1.0\n"
     with Stage(sandbox, config) as stage:
         bot = mixed(stage, cause)
         stage.arm("directional")
-        if cause == "kill":
+        if cause in ("kill", "zombie"):
             bot.kill()
+        if cause == "kill":
+            bot.wait(10)
+        if cause == "stop":
+            os.kill(bot.pid, signal.SIGSTOP)
         stage.until_open((OWN | OTHERS) - set(BUYS), 5.0)
+        assert {row["client_order_id"] for row in sandbox.admin.ledger(method="DELETE")} == set(BUYS)
+        assert not [each for each in stage.agent.events("bot.late") if each["bot"] == "neighbour"]
+        if cause in ("kill", "zombie"):
+            assert stage.event("bot.gone")["how"] == ("gone" if cause == "kill" else "zombie")
 
 
 @pytest.mark.parametrize(("word", "gone"), [("cancel", set(BUYS)), ("keep", set())])

@@ -23,6 +23,7 @@ from jackstay_protocols.session import (
     check_hello,
     clamp_beat_s,
     decide_hello,
+    excuse,
 )
 
 
@@ -86,6 +87,17 @@ def test_any_message_renews_and_may_announce_another_length() -> None:
     assert lease.state(65.0) is Liveness.FRESH
     lease.heard(70.0)
     assert lease.within_s == 60.0
+
+
+def test_what_was_heard_since_is_not_moved_into_the_future() -> None:
+    """A word that was read before the pause was noticed counts from when it was read; a goodbye too."""
+    session = BotSession("b", 1, "primary", "", SilenceLease(3.0, 159.9), said_goodbye_at=159.9)
+    excuse(session, 60.0, 160.0)
+    assert session.lease.heard_at == pytest.approx(160.0)
+    assert session.said_goodbye_at == 160.0
+    session.lease.heard_at = 101.0
+    excuse(session, 50.0, 160.0)
+    assert session.lease.heard_at == 151.0
 
 
 def test_time_the_agent_did_not_run_is_excused() -> None:

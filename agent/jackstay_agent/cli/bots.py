@@ -12,6 +12,7 @@ import click
 from ..core.protection import Preset
 from .target import agent_option, ask_agent, runtime_dir_option
 
+WATCHED_ENOUGH_S = 20 * 3600.0  # of a day; a bot that is restarted or held now and then is never seen for all of it
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 
 
@@ -117,7 +118,12 @@ def arm(
         return
     for bot_id, each in facts["bots"].items():
         longest = each["longest_silence_s"]
-        click.echo(f"{bot_id}: longest silence of a living bot in 24 h: {'none seen' if longest is None else longest}")
+        click.echo(
+            f"{bot_id}: watched for {_span(each['watched_s'])} of the last 24 h; longest silence of a living bot: "
+            f"{'none seen' if longest is None else f'{longest} s'}"
+        )
+        if each["watched_s"] < WATCHED_ENOUGH_S:
+            click.echo("  a short watch: silences that come once an hour or once a day may not have been seen yet")
         for hit in each["would_have"]:
             click.echo(f"  would have cancelled {hit['cancelled']} after {hit['silent_s']} s of silence")
     click.echo(f"{'armed' if facts['armed'] else 'not armed (dry run)'}: {preset}")
@@ -135,6 +141,12 @@ def watchdog(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     by = f", armed by {facts['armed_by']}" if facts["armed_by"] else ""
     click.echo(f"preset {facts['preset']}; stalled after {silence}{by}")
     _show(facts)
+
+
+def _span(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def _show(facts: dict[str, Any]) -> None:

@@ -22,11 +22,14 @@ from .protection import Preset, measures
 WINDOW_S: Final = 24 * 3600.0
 ROWS_MAX: Final = 512
 WORTH_S: Final = 0.5  # nobody arms less; below it nothing is written down
+SPAN_S: Final = 3600.0  # what was watched is summed by the hour
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """``began_wall``: UTC seconds. ``lease_s``: what the bot had announced. ``open_orders``: per class, at its end."""
+    """``began_wall``: UTC seconds. ``lease_s``: what the bot had announced before it. ``open_orders``: per class, the
+    most that was seen open in it: what was cancelled or filled meanwhile is not open at its end any more.
+    """
 
     began_wall: float
     length_s: float
@@ -47,10 +50,12 @@ class Silences:
 
     def __init__(self) -> None:
         self._kept: list[Silence] = []
+        self._watched: dict[int, float] = {}  # hour of the wall clock -> seconds of a living bot
         self.seen = 0
 
     def ended(self, silence: Silence) -> None:
         """A silence that ended with a life sign of the same process."""
+        self._count(silence.began_wall + silence.length_s, silence.length_s)
         if silence.length_s < WORTH_S:
             return
         self.seen += 1
@@ -61,6 +66,11 @@ class Silences:
     def longest(self, wall: float) -> Silence | None:
         """The longest legitimate silence of the window, or None."""
         return max(self._recent(wall), key=lambda each: each.length_s, default=None)
+
+    def watched_s(self, wall: float) -> float:
+        """For how many seconds of the window this bot was seen to live: how much the evidence can know."""
+        since = (wall - WINDOW_S) // SPAN_S
+        return min(WINDOW_S, sum(seconds for hour, seconds in self._watched.items() if hour >= since))
 
     def would_have(self, wall: float, silence_s: float | None, preset: Preset) -> list[WouldHave]:
         """What this setting would have cancelled in the window, newest first; holds harm nobody and are not counted."""
@@ -81,16 +91,29 @@ class Silences:
             for s in self._kept
         ]
 
-    def restore(self, rows: list[Any]) -> None:
-        """Take up a snapshot, or raise ValidationError and keep nothing of it."""
+    def snapshot_watched(self) -> dict[str, float]:
+        """Plain values for a restart."""
+        return {str(hour): seconds for hour, seconds in self._watched.items()}
+
+    def restore(self, rows: list[Any], watched: dict[str, Any] | None = None) -> None:
+        """Take up a snapshot, or raise ValidationError and keep nothing of it. ``watched`` None: from an agent that
+        did not count it.
+        """
         try:
             kept = [
                 Silence(float(at), float(length), float(lease), {OrderClass(k): int(n) for k, n in counts.items()})
                 for at, length, lease, counts in rows
             ]
+            hours = {int(hour): float(seconds) for hour, seconds in (watched or {}).items()}
         except (TypeError, ValueError, AttributeError) as error:
             raise ValidationError(f"the history of silences is damaged ({type(error).__name__})") from error
-        self._kept = kept
+        self._kept, self._watched = kept, hours
+
+    def _count(self, wall: float, seconds: float) -> None:
+        hour = int(wall // SPAN_S)
+        self._watched[hour] = self._watched.get(hour, 0.0) + seconds
+        for old in [each for each in self._watched if each < hour - WINDOW_S // SPAN_S]:
+            del self._watched[old]
 
     def _recent(self, wall: float) -> list[Silence]:
         return [each for each in self._kept if each.began_wall + each.length_s > wall - WINDOW_S]

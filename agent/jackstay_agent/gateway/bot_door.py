@@ -537,8 +537,9 @@ class BotDoor:
 
     def excuse(self, seconds: float) -> None:
         """Time in which the agent itself did not run is never held against a bot (DESIGN §3 rule 13)."""
+        now = self._clock()
         for session in self._primaries.values():
-            session.lease.excuse(seconds)
+            liveness.excuse(session, seconds, now)
 
     def bots(self) -> list[dict[str, Any]]:
         """Primary sessions for status: id, pid, liveness, silence, lease, goodbye, requests in flight."""

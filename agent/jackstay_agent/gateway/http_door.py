@@ -30,7 +30,7 @@ from jackstay_protocols.limits import (
     IDEMPOTENCY_KEY_BYTES_MAX,
 )
 from jackstay_protocols.messages import Accepted, Goodbye, Refusal, Request, Response
-from jackstay_protocols.session import BotSession, SilenceLease, check_goodbye
+from jackstay_protocols.session import BotSession, SilenceLease, check_goodbye, excuse
 
 from ..telling import Telling
 from ..transport.endpoint import Endpoint
@@ -400,8 +400,9 @@ class HttpDoor:
 
     def excuse(self, seconds: float) -> None:
         """Time in which the agent itself did not run is never held against a bot (DESIGN §3 rule 13)."""
+        now = self._clock()
         for session in self._bots.values():
-            session.lease.excuse(seconds)
+            excuse(session, seconds, now)
 
     def status(self) -> dict[str, Any]:
         now = self._clock()

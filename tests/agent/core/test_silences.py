@@ -76,6 +76,26 @@ def test_many_short_silences_are_trimmed_to_the_longest() -> None:
     assert len(past.snapshot(NOW)) <= ROWS_MAX
 
 
+def test_it_knows_how_long_it_has_watched() -> None:
+    """The shortest silences count too; hours that are over fall out; an older agent's file has none."""
+    past, later, older = Silences(), Silences(), Silences()
+    assert past.watched_s(NOW) == 0.0
+    for number in range(100):
+        past.ended(silence(0.25, began=NOW - number, entry=1))
+    assert past.watched_s(NOW) == 25.0
+    later.restore(past.snapshot(NOW), past.snapshot_watched())
+    older.restore(past.snapshot(NOW))
+    assert (later.watched_s(NOW), older.watched_s(NOW)) == (25.0, 0.0)
+    with pytest.raises(ValidationError, match="damaged"):
+        later.restore([], {"now": 1.0})
+    assert later.watched_s(NOW) == 25.0
+    assert later.watched_s(NOW + 2 * WINDOW_S) == 0.0
+    for hour in range(48):
+        later.ended(silence(3600.0, began=NOW + hour * 3600.0))
+    assert later.watched_s(NOW + 48 * 3600.0) == WINDOW_S
+    assert len(later.snapshot_watched()) <= 26
+
+
 @given(st.lists(st.floats(1.0, 1000.0), min_size=1, max_size=50), st.integers(1, 40))
 def test_the_longest_are_kept_within_the_bound(lengths: list[float], times: int) -> None:
     """Memory is bounded and the longest silence is never the one that is forgotten."""
