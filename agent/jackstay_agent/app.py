@@ -137,7 +137,6 @@ class Agent:
             access=self.access,
             accept=self.dispatch.accept,
             on_event=self.event,
-            on_trouble=self.errors.troubled,
             telling=self.telling,
         )
         self.decisions.of(self.upstreams, self.access.reading, self.pipeline.ask)
@@ -222,6 +221,7 @@ class Agent:
             distrust=self._distrust,
             on_event=self.event,
         )
+        self.telling.listen(self.errors)
         self.telling.listen(self.state.intake)
 
     def _distrust(self, venue: str, why: str) -> None:

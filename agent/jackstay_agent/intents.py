@@ -41,7 +41,7 @@ DERISK_TTL_S_MAX = 5.0
 
 
 class Begun(NamedTuple):
-    """The intents of one request under way, by number; ``orders`` as they were read."""
+    """The intents of one request under way, by number, and as they were written down."""
 
     seqs: tuple[int, ...]
     intents: tuple[Intent, ...]
@@ -112,6 +112,8 @@ class Intents:
             return ()
         outgoing = OutgoingRequest(request.method, way.target.decode("ascii"), request.headers, request.body)
         placed = _placed(operations, outgoing)
+        if call.asked is not None:
+            call.asked.orders = placed  # read once: whoever listens need not do it again
         late_s = placed[0].late_s if placed else None
         if request.sign and late_s is not None:
             late_s = way.upstream.profile.data.signing.recv_window_ms / 1000

@@ -197,17 +197,18 @@ class HttpDoor:
         peer.heard_at = now
         self.counters["requests"] += 1
         try:
-            url = self._url(peer, request)
+            given = _ours(request)
+            url = self._url(peer, request, given)
             if url is None:
-                self._own_page(peer, request)
+                self._own_page(peer, request, given)
                 return
-            bot = self._bot(peer, request, now)
+            bot = self._bot(peer, given, now)
             if self.draining:
                 self._answer(peer, request, Refusal(Reason.DRAINING, "the agent is stopping", 2.0))
             elif request.upgrade:
                 self._upgrade(peer, request, bot, url)
             else:
-                self._request(peer, request, bot, url, now)
+                self._request(peer, request, given, bot, url, now)
         except ValidationError as error:
             self._answer(peer, request, Refusal(str(error.reason or Reason.BAD_REQUEST), str(error), None))
         except Exception as error:  # a fault of ours must not look like a dead line
@@ -217,8 +218,9 @@ class HttpDoor:
 
     # ------------------------------------------------------------ requests
 
-    def _request(self, peer: HttpPeer, request: HttpRequest, bot: BotSession, url: str, now: float) -> None:
-        given = _ours(request)
+    def _request(
+        self, peer: HttpPeer, request: HttpRequest, given: dict[str, str], bot: BotSession, url: str, now: float
+    ) -> None:
         seconds = _seconds(given.get("deadline"))
         message = Request(
             request.method,
@@ -264,9 +266,9 @@ class HttpDoor:
         keep_alive = request.keep_alive and not request.upgrade and request.method != "CONNECT"
         peer.answered(refusal_bytes(refusal, keep_alive=keep_alive, head=request.method == "HEAD"), keep_alive)
 
-    def _url(self, peer: HttpPeer, request: HttpRequest) -> str | None:
+    def _url(self, peer: HttpPeer, request: HttpRequest, given: dict[str, str]) -> str | None:
         """The upstream's URL; None for the agent's own pages. Raises ValidationError."""
-        target, given = request.target, _ours(request)
+        target = request.target
         token = given.get("token", "").encode()
         if request.method == "CONNECT":
             raise ValidationError(
@@ -310,12 +312,12 @@ class HttpDoor:
             reason=Reason.UPSTREAM_NOT_ALLOWED,
         )
 
-    def _own_page(self, peer: HttpPeer, request: HttpRequest) -> None:
+    def _own_page(self, peer: HttpPeer, request: HttpRequest, given: dict[str, str]) -> None:
         """What the agent itself answers: a life sign, and the outcomes that no answer told."""
         page, _, query = request.target.partition("?")
-        bot = self._bot(peer, request, self._clock())
+        bot = self._bot(peer, given, self._clock())
         if (request.method, page) == ("POST", "/beat"):
-            bot.lease.heard(self._clock(), _seconds(_ours(request).get("within"), 0.0))
+            bot.lease.heard(self._clock(), _seconds(given.get("within"), 0.0))
             self._say(peer, request, {"bot": bot.bot_id, "lease_s": _finite(bot.lease.within_s)})
         elif (request.method, page) == ("POST", "/goodbye"):
             session_end = Goodbye("said over http.sock", dict(parse_qsl(query)).get("orders", "keep"))
@@ -363,10 +365,10 @@ class HttpDoor:
 
     # ------------------------------------------------------------ bots
 
-    def _bot(self, peer: HttpPeer, request: HttpRequest, now: float) -> BotSession:
+    def _bot(self, peer: HttpPeer, given: dict[str, str], now: float) -> BotSession:
         who = peer.credentials
         pid = who.pid if who else 0
-        name = _ours(request).get("bot", "") or "http"
+        name = given.get("bot", "") or "http"
         if len(name.encode()) > BOT_ID_BYTES_MAX or not name.isprintable() or "/" in name:
             raise ValidationError("X-Jackstay-Bot: a short name without '/' is expected", reason=Reason.BAD_REQUEST)
         session = self._bots.get(name)
