@@ -180,7 +180,6 @@ class Agent:
             venue_s=self.access.venue_s,
             present=lambda: [each["bot"] for each in self.bots.bots()],
             class_rules=class_rules_of(config),
-            on_event=self.event,
             telling=self.telling,
         )
         self.witness = Witness(lambda: self.intents.outbox, self.access.reading)

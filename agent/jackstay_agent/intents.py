@@ -35,7 +35,6 @@ from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest, json_document
 from .venues.placing import PlacedOrder
 
-EventSink = Callable[[str, dict[str, Any]], None]
 JOURNALED = frozenset({"place", "amend", "replace", "unlisted"})
 DERISK_TTL_S_MAX = 5.0
 
@@ -61,7 +60,6 @@ class Intents:
         deliver: Callable[[str, OutcomeNews], bool],
         clock: Callable[[], float],
         equal_window_s: float,
-        on_event: EventSink,
         venue_s: Callable[[str], float | None] = lambda _venue: None,
         present: Callable[[], Iterable[str]] = lambda: (),
         class_rules: Callable[[str], ClassRules] = lambda _venue: ClassRules(),
@@ -73,7 +71,6 @@ class Intents:
         self._equal_window_s = equal_window_s
         self._truths = LateTruths()
         self.news = News(lambda: self.outbox, deliver=deliver, clock=clock)
-        self._on_event = on_event
         self._venue_s = venue_s
         self._present = present
         self._class_rules = class_rules

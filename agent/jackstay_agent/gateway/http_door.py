@@ -38,6 +38,7 @@ from .call import Call, Peer
 from .http_answers import json_bytes, own_bytes, refusal_bytes, response_bytes
 from .http_peer import HttpPeer, HttpRequest
 from .http_relay import Guard, Relay
+from .in_flight import InFlight
 
 PEERS_MAX = 512
 RELAYS_MAX = 256
@@ -94,7 +95,7 @@ class HttpDoorSettings(msgspec.Struct, frozen=True, kw_only=True):
     token: bytes = b""  # of the TCP port
 
 
-class HttpDoor:
+class HttpDoor(InFlight):
     """http.sock, and the TCP port if there is one."""
 
     def __init__(
@@ -128,8 +129,7 @@ class HttpDoor:
         self._peers: set[HttpPeer] = set()
         self._relays: set[Relay] = set()
         self._bots: dict[str, BotSession] = {}
-        self._airborne = 0
-        self._when_idle: Callable[[], None] | None = None
+        super().__init__()
         self.draining = False
         self.counters = dict.fromkeys(("requests", "refused", "upgrades", "broken", "relays_ended"), 0)
 
@@ -233,19 +233,8 @@ class HttpDoor:
         )
         call = HttpCall(self, peer, request, bot, message, now, now + seconds)
         peer.busy = call
-        self._airborne += 1
+        self.took_off()
         self._take(call)
-
-    def landed(self) -> None:
-        self._airborne -= 1
-        if self._airborne == 0 and self._when_idle is not None:
-            self._when_idle()
-
-    def when_idle(self, callback: Callable[[], None]) -> None:
-        """Call back once nothing is in flight; at once when nothing is."""
-        self._when_idle = callback
-        if self._airborne == 0:
-            callback()
 
     def now(self) -> float:
         return self._clock()
@@ -257,9 +246,6 @@ class HttpDoor:
         """A client here sends no ACK: an answer on its way over a live connection is one. An open outcome is kept."""
         if answer.intent and answer.outcome is not Outcome.UNKNOWN:
             self._ack(call.peer.session.bot_id, [answer.intent])
-
-    def in_flight(self) -> int:
-        return self._airborne
 
     def _answer(self, peer: HttpPeer, request: HttpRequest, refusal: Refusal) -> None:
         self.counters["refused"] += 1
@@ -359,10 +345,6 @@ class HttpDoor:
         self.counters["relays_ended"] += 1
         self._on_event("http.websocket_ended", {"url": relay.place, "why": why})
 
-    def took_off(self) -> None:
-        """A guard's order is under way: a stop waits for it."""
-        self._airborne += 1
-
     # ------------------------------------------------------------ bots
 
     def _bot(self, peer: HttpPeer, given: dict[str, str], now: float) -> BotSession:
@@ -428,7 +410,7 @@ class HttpDoor:
                 }
                 for session in self._bots.values()
             ],
-            "in_flight": self._airborne,
+            "in_flight": self.in_flight(),
             **self.counters,
         }
 
