@@ -31,23 +31,10 @@ from .venues.profile import GENERIC, Profile, Route
 EventSink = Callable[[str, dict[str, Any]], None]
 
 # Names of parameters that make an equal order look different (DESIGN §3 rule 1): ids, clocks, nonces, signatures.
-NOT_PART_OF_AN_ORDER = frozenset(
-    {
-        "newclientorderid",
-        "clientorderid",
-        "clordid",
-        "cl_ord_id",
-        "orderlinkid",
-        "userref",
-        "timestamp",
-        "recvwindow",
-        "nonce",
-        "signature",
-        "exptime",
-        "newclientstrategyid",
-    }
-)
-
+CHANGES_WITH_EVERY_REQUEST = frozenset({"timestamp", "recvwindow", "nonce", "signature", "exptime"})
+NOT_PART_OF_AN_ORDER = CHANGES_WITH_EVERY_REQUEST | {
+    *("newclientorderid", "clientorderid", "clordid", "cl_ord_id", "orderlinkid", "userref", "newclientstrategyid"),
+}
 
 #: Classes of endpoints; what breaks one need not break the others (DESIGN §5 Breaker).
 ORDERS, ACCOUNT, MARKET_DATA = "orders", "account", "market_data"

@@ -31,7 +31,8 @@ class PlacedOrder:
 
     ``late_s``: how long after its signing the venue may still take it, by its own word or the profile's.
     ``context`` are the request's own values that questions about this order need (a category, an instrument type).
-    ``marks``: what else it shows of its purpose (core/order_class.MARKS).
+    ``marks``: what else it shows of its purpose (core/order_class.MARKS). ``time_in_force``: the venue's word, "" where
+    the request has none; a record of what was asked, and no part of what makes two orders equal.
     """
 
     family: str
@@ -47,6 +48,7 @@ class PlacedOrder:
     late_s: float | None = None
     context: Mapping[str, str] = field(default_factory=dict)
     marks: frozenset[str] = frozenset()
+    time_in_force: str = ""
 
 
 class PlacingRoute:
@@ -156,6 +158,7 @@ class PlacingRoute:
             reduce_only={"true": True, "false": False}.get(reduce_only),
             late_s=late_s,
             context={name: value for name, value in context.items() if value},
+            time_in_force=str(item.get(names.get("time_in_force", ""), "")),
             marks=self._always | {mark for mark, shown in self._marks if _shows(shown, item, shared)},
         )
 
