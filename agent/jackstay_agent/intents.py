@@ -184,7 +184,7 @@ class Intents:
             return no
         durable: Reply[BaseException | None] = Reply()
         admitted = self.outbox.mark_in_flight(due.seq, durable.set)
-        if isinstance(admitted, Refusal | Wait):
+        if isinstance(admitted, (Refusal, Wait)):
             return admitted
         fault = None if admitted.durable else await durable
         if fault is not None:  # it stands in the queue again
@@ -204,7 +204,7 @@ class Intents:
             intents = tuple(msgspec.structs.replace(each, venue_s=venue_s) for each in intents)
         durable: Reply[BaseException | None] = Reply()
         admitted = self.outbox.begin_batch(intents, durable.set)
-        if isinstance(admitted, Refusal | Wait):
+        if isinstance(admitted, (Refusal, Wait)):
             return admitted
         if not all(each.durable for each in admitted):
             fault = await durable

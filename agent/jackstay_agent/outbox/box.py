@@ -97,7 +97,7 @@ class Outbox(Sending):
     def begin(self, intent: Intent, on_durable: Done | None = None) -> Admitted | Refusal | Wait:
         """Write down that this is about to be sent; after `Admitted` (and ``on_durable``, if not durable) send it."""
         admitted = self.begin_batch((intent,), on_durable)
-        return admitted if isinstance(admitted, Refusal | Wait) else admitted[0]
+        return admitted if isinstance(admitted, (Refusal, Wait)) else admitted[0]
 
     def begin_batch(
         self, intents: Sequence[Intent], on_durable: Done | None = None

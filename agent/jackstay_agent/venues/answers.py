@@ -346,7 +346,7 @@ class _At:
     """One item, read field by field."""
 
     def __init__(self, paths: Mapping[str, _Expression], item: Any) -> None:
-        if not isinstance(item, dict | list | str | int | Decimal):
+        if not isinstance(item, (dict, list, str, int, Decimal)):
             raise Broken("an item is empty where an object is expected")
         self._paths = paths
         self._item = item
@@ -393,13 +393,13 @@ _FLAGS: Final = {"true": True, "false": False}
 
 
 def as_text(name: str, value: Any) -> str:
+    if type(value) is str and len(value) <= TEXT_MAX:  # nearly always
+        return value
     match value:
         case None:
             return ""
         case bool():
             return "true" if value else "false"
-        case str() if len(value) <= TEXT_MAX:
-            return value
         case str():
             raise Broken(f"{name} has {len(value)} characters; at most {TEXT_MAX} are expected")
         case int():
@@ -411,7 +411,7 @@ def as_text(name: str, value: Any) -> str:
 def as_money(name: str, value: Any) -> Decimal | None:
     if value is None or value == "":
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise Broken(f"{name} is a {type(value).__name__}; a number is expected")
     if isinstance(value, str) and (len(value) > DIGITS_MAX or not value.isascii() or "_" in value):
         raise Broken(f"{name} is no number")

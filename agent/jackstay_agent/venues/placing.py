@@ -198,7 +198,7 @@ def given_by(request: OutgoingRequest) -> dict[str, str] | None:
         document = document[0]
     if not isinstance(document, dict):
         return None
-    return {name: str(value) for name, value in document.items() if isinstance(value, str | int)}
+    return {name: str(value) for name, value in document.items() if isinstance(value, (str, int))}
 
 
 def _written(
