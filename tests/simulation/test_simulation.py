@@ -25,6 +25,7 @@ KEPT = {
     "468": "a proxy answered twice, and the second answer was taken for the next order's",
     "879": "the same with a cancel's refusal",
     "1312": "outcomes in a file that was opened late, because the disk was full at the start, were never told",
+    "2cc7bae0-574": "what was written while the clock was an hour behind left the journal once it was right",
     "2fb42e75-1086": "the world counted as at rest while the agent was still frozen (the simulator's own fault)",
 }
 
