@@ -35,7 +35,7 @@ SHAPES = [
     ),
     Shape(
         "okx", "www.okx.com", "POST /api/v5/trade/batch-orders", "BTC/USDT", "orders_2s = 0",
-        {"password": "sandbox-passphrase"}, 32, 500,
+        {"password": "sandbox-passphrase"}, 32, 5_000,
     ),
     Shape(
         "bybit", "api.bybit.com", "POST /v5/order/create", "BTC/USDT", "orders_1s = 0, ip_5s = 0",
@@ -43,7 +43,7 @@ SHAPES = [
     ),
     Shape(
         "kraken", "api.kraken.com", "POST /0/private/AddOrder", "BTC/USD", "calls = 0",
-        {"secret": "c2FuZGJveC1zZWNyZXQ="}, 1, 500, market="kraken", has_ids=False,
+        {"secret": "c2FuZGJveC1zZWNyZXQ=", "timeout": 1200}, 1, 5_000, market="kraken", has_ids=False,
     ),
 ]  # fmt: skip
 
