@@ -19,7 +19,7 @@ from jackstay.client import Client
 from jackstay_protocols.errors import TradingBotError
 
 from .defaults import default_async_client, default_client, let_go
-from .translation import Kind, deadline_s, decoded, end_to_end, kind_of, proves_nothing
+from .translation import Kind, deadline_s, decoded, end_to_end, kind_of, proves_nothing, unproven
 
 _ERRORS: dict[Kind, type[httpx.TransportError]] = {
     Kind.TIMEOUT: httpx.ReadTimeout,
@@ -127,7 +127,7 @@ def _raise(error: TradingBotError, request: httpx.Request) -> NoReturn:
 def _response(answer: Response, request: httpx.Request) -> httpx.Response:
     if proves_nothing(answer):
         raise httpx.ReadTimeout(
-            f"HTTP {answer.status} without the answer that the venue promises; whether the order exists is unknown",
+            unproven(answer),
             request=request,
         )
     body = decoded(answer)
