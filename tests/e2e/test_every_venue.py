@@ -202,6 +202,30 @@ def test_okx_batches_have_an_intent_per_order(
     assert venue.admin.checks()["sent_twice"] == []
 
 
+@pytest.mark.parametrize("name", ["bybit", "kraken"])
+def test_every_order_of_a_batch_has_a_name(
+    venue: SandboxProcess, agent: AgentProcess, client: jackstay.Client, name: str
+) -> None:
+    """Where ccxt makes no client order ids each order of a batch gets one too, but for the one that the bot named; a
+    batch whose answer is lost is settled by them."""
+    exchange, symbol = bot(name, client)
+    orders = [{"symbol": symbol, "type": "limit", "side": "buy", "amount": 0.01, "price": 40_000 + n} for n in (0, 1)]
+    mine: list[dict[str, Any]] = [orders[0], orders[1] | {"params": {"clientOrderId": "mine"}}]
+    told = exchange.create_orders(mine)
+    assert all(each["id"] for each in told)
+    assert "params" not in mine[0]
+    made, given = (row["client_order_id"] for row in orders_sent(venue))
+    assert (made[:2], len(made), given) == ("js", 18, "mine")
+    route = {"bybit": "POST /v5/order/create-batch", "kraken": "POST /0/private/AddOrderBatch"}[name]
+    venue.admin.fault("reset_after", route=route, count=1)
+    with pytest.raises(ccxt.NetworkError):
+        exchange.create_orders([each | {"price": each["price"] + 500} for each in orders])
+    settled(agent)
+    assert len(exchange.fetch_open_orders(symbol)) == 4
+    assert len({row["client_order_id"] for row in orders_sent(venue)}) == 4
+    assert not any(venue.admin.checks().values())
+
+
 QUEUED = 50
 
 
