@@ -23,6 +23,7 @@ class Shape:
     full: int
     market: str = "spot"
     has_ids: bool = True
+    timeout_ms: int = 3_000  # of the bot's calls while it places: one at a time must not wait long for each lost reply
 
 
 LOGIN = {"apiKey": "sandbox-key", "secret": "sandbox-secret", "enableRateLimit": False, "timeout": 3000}
@@ -43,7 +44,7 @@ SHAPES = [
     ),
     Shape(
         "kraken", "api.kraken.com", "POST /0/private/AddOrder", "BTC/USD", "calls = 0",
-        {"secret": "c2FuZGJveC1zZWNyZXQ=", "timeout": 1200}, 1, 5_000, market="kraken", has_ids=False,
+        {"secret": "c2FuZGJveC1zZWNyZXQ="}, 1, 5_000, market="kraken", has_ids=False, timeout_ms=1_200,
     ),
 ]  # fmt: skip
 
