@@ -15,6 +15,7 @@ import jackstay
 from e2e.http_clients import routed_all
 from e2e_bot import KEY, SECRET, client_for, release
 from harness import AgentProcess
+from jackstay_agent.control import ask
 from jackstay_agent.sandbox import SandboxProcess
 from jackstay_protocols.errors import Outcome
 from kraken_client import SECRET as KRAKEN_SECRET
@@ -258,9 +259,48 @@ def test_krakens_nonces_rise_however_requests_overtake(
     told = [client.outcome(each, 30) for each in posted]
     assert [each.outcome for each in told] == [Outcome.OK] * QUEUED
     rows = [row for row in venue.admin.ledger() if row["path"].startswith("/0/private/")]
-    assert not any("refused" in row["notes"] for row in rows)
+    assert [(row["path"], row["connection"]) for row in rows if "refused" in row["notes"]] == []
     overtaken = [row["path"] for row in rows].index("/0/private/CancelOrder")
     assert overtaken < QUEUED, "the cancel waited for the queue"
     names = [row["client_order_id"] for row in rows if row["path"].endswith("AddOrder")]
     assert names == ["queued-99", *(f"queued-{n:02d}" for n in range(QUEUED))]
     settled(agent)
+
+
+def test_krakens_overtaken_requests_of_a_bots_own_key_are_dropped(
+    venue: SandboxProcess, agent: AgentProcess, client: jackstay.Client
+) -> None:
+    """The bot signed fifty orders that wait, and a cancel that leaves before them with a later nonce: what it overtook
+    is never sent, and reported as dropped, since the venue would take it for a replay."""
+    kraken = ccxt.kraken({"apiKey": KEY, "secret": KRAKEN_SECRET})
+
+    def signed(path: str, **params: str) -> dict[str, Any]:
+        made = kraken.sign(path, ["private"], "POST", params)
+        return {"method": "POST", "url": made["url"], "headers": made["headers"], "body": made["body"]}
+
+    def order(number: int) -> dict[str, str]:
+        return {"pair": "XBTUSD", "type": "buy", "ordertype": "limit", "volume": "0.001",
+                "price": str(30_000 + number), "cl_ord_id": f"own-{number:02d}"}  # fmt: skip
+
+    first = client.request(**signed("AddOrder", **order(99)), deadline_s=5)
+    txid = first.json()["result"]["txid"][0]
+    venue.admin.fault("drip", route="POST /0/private/AddOrder", delay_ms=1, count=6)  # so that the queue stays full
+    posted = [client.post(**signed("AddOrder", **order(n)), ttl_s=60) for n in range(QUEUED)]
+    cancelled = client.request(**signed("CancelOrder", txid=txid), deadline_s=5)
+    assert cancelled.json() == {"error": [], "result": {"count": 1}}
+    told = [client.outcome(each, 30) for each in posted]
+    rows = [row for row in venue.admin.ledger() if row["path"].startswith("/0/private/")]
+    assert not any("refused" in row["notes"] for row in rows), "a nonce was invalid"
+    sent = {row["client_order_id"] for row in rows if row["path"].endswith("AddOrder")}
+    expected = {f"own-{n:02d}": Outcome.OK if f"own-{n:02d}" in sent else Outcome.FAILED for n in range(QUEUED)}
+    assert [each.outcome for each in told] == list(expected.values())
+    dropped = [each for each in told if each.outcome is Outcome.FAILED]
+    assert len(dropped) > QUEUED / 2, "the cancel overtook nothing"
+    assert {(each.cause, each.detail.partition(": ")[2][:10]) for each in dropped} == {("overtaken", "never sent")}
+    assert [row["path"] for row in rows][-1] == "/0/private/CancelOrder", "something left after it was overtaken"
+    story = ask(agent.runtime_dir / agent.name / "control.sock", "why", {"id": dropped[-1].id})["intents"][0]
+    assert story["state"] == "dropped"
+    settled(agent)
+    # the bot goes on: what it signs from now on is later than the cancel
+    again = client.outcome(client.post(**signed("AddOrder", **order(98)), ttl_s=60), 30)
+    assert again.outcome is Outcome.OK
