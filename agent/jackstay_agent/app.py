@@ -26,7 +26,7 @@ from .core.modes import Mode
 from .decisions import Decisions
 from .dispatch import Dispatch
 from .error_desk import ErrorDesk
-from .feeds import FeedManager
+from .feeds import Batch, FeedManager
 from .flight import landing
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
@@ -348,8 +348,8 @@ class Agent:
         answer = await self._ask_venue(origin, asked, self._ports.clock() + SNAPSHOT_WITHIN_S)
         return answer.body if isinstance(answer, HttpAnswer) and answer.status == 200 else None
 
-    def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
-        self.feed_door.publish(topic, first_seq, payloads)
+    def _publish(self, batches: list[Batch]) -> None:
+        self.feed_door.publish(batches)
 
     # ------------------------------------------------------------ orders and what is known of them
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import count, repeat
 from typing import TYPE_CHECKING
 
 import zmq
@@ -33,6 +35,8 @@ Item = FeedMessage | Lagged | AgentEvent
 POLL_MS_MAX = 1_000  # how long an idle reader sleeps before it looks at its beat and its time-out
 SUBSCRIBED_S = 2.0  # the agent answers a subscription from memory
 UNCOUNTED = -1
+
+_made = partial(tuple.__new__, FeedMessage)
 
 
 class FeedState:
@@ -95,10 +99,8 @@ class FeedState:
         self.subscribed_once = True
 
     def _take_feed(self, header: Header, message: Feed) -> None:
-        topic = message.topic
-        self.ready.extend(
-            FeedMessage(topic, sequence, payload) for sequence, payload in enumerate(message.payloads, header.when)
-        )
+        # Without a Python frame per message: half the cost of FeedMessage(topic, sequence, payload).
+        self.ready.extend(map(_made, zip(repeat(message.topic), count(header.when), message.payloads)))
 
     def _frame(self, message: Message) -> bytes:
         self.awaited_id = next_id()
@@ -138,22 +140,24 @@ class FeedLine:
                     self._greet()
                 except AgentGone:
                     pass  # it comes back, or the caller's time ends first
-            self._take_one(max(0, min(POLL_MS_MAX, (until_us - boot_us()) // 1000)))
+            self._take_some(max(0, min(POLL_MS_MAX, (until_us - boot_us()) // 1000)))
             self._beat_if_due()
             if not state.ready and boot_us() >= until_us:
                 return False
         return True
 
-    def _take_one(self, wait_ms: int) -> None:
+    def _take_some(self, wait_ms: int) -> None:
+        """What the agent sent together; or wait for it."""
         state = self._state
         try:
-            frame = state.wire.socket.recv(zmq.NOBLOCK)
+            frames = state.wire.socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             due_ms = int(max(0.0, state.plan.due_at() - boot_s()) * 1000) + 1
             watched = [(state.wire.socket, zmq.POLLIN), (state.wire.monitor, zmq.POLLIN)]
             zmq.zmq_poll(watched, min(wait_ms, due_ms))
             return
-        state.take(frame)
+        for frame in frames:
+            state.take(frame)
 
     def _beat_if_due(self) -> None:
         state = self._state

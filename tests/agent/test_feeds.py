@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from jackstay_agent import feed_socket
-from jackstay_agent.feeds import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, FeedManager, FeedSettings
+from jackstay_agent.feeds import BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Batch, FeedManager, FeedSettings
 from jackstay_agent.trading_hours import HoursSettings, TradingHours
 from jackstay_agent.transport.websocket import WsClosed, ws_connect
 from jackstay_protocols.clock import boot_s
@@ -39,12 +39,12 @@ class Readers:
     """Everything published, and every event."""
 
     def __init__(self) -> None:
-        self.batches: list[tuple[str, int, list[bytes]]] = []
+        self.batches: list[Batch] = []
         self.events: list[tuple[str, dict[str, Any], float]] = []
         self._news = asyncio.Event()
 
-    def publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
-        self.batches.append((topic, first_seq, payloads))
+    def publish(self, batches: list[Batch]) -> None:
+        self.batches += batches
         self._news.set()
 
     def event(self, name: str, fields: dict[str, Any]) -> None:
@@ -160,7 +160,7 @@ class Line:
     def __init__(self) -> None:
         self.heard_at = boot_s()
         self.sent: list[bytes | str] = []
-        self.on_message: Callable[[int, bytes], None] = lambda kind, payload: None
+        self.on_messages: Callable[[list[bytes]], None] = lambda payloads: None
         self.ended: asyncio.Future[WsClosed] = asyncio.get_running_loop().create_future()
 
     def send(self, payload: bytes | str, kind: int = 1) -> bool:
@@ -184,9 +184,9 @@ async def test_a_topic_that_leaves_in_the_middle_of_a_turn_keeps_its_numbers() -
     loop, readers = asyncio.get_running_loop(), Readers()
     lines: list[Line] = []
 
-    async def dial(_url: str, *, on_message: Callable[[int, bytes], None], **_options: Any) -> Line:
+    async def dial(_url: str, *, on_messages: Callable[[list[bytes]], None], **_options: Any) -> Line:
         lines.append(Line())
-        lines[-1].on_message = on_message
+        lines[-1].on_messages = on_messages
         return lines[-1]
 
     manager = FeedManager(
@@ -202,17 +202,17 @@ async def test_a_topic_that_leaves_in_the_middle_of_a_turn_keeps_its_numbers() -
     async with asyncio.timeout(5):
         while not (lines and lines[0].sent):
             await asyncio.sleep(0.001)
-    lines[0].on_message(1, trade("a@trade", 1))
+    lines[0].on_messages([trade("a@trade", 1)])
     await readers.until(lambda: bool(readers.batches))
     manager.release("sim", ["a@trade"])
     time.sleep(0.002)  # the linger is over when the loop next looks, in the turn that reads the message
-    loop.call_soon(lines[0].on_message, 1, trade("a@trade", 2))
+    loop.call_soon(lines[0].on_messages, [trade("a@trade", 2)])
     await asyncio.sleep(0.01)
     manager.demand("sim", ["a@trade"])
     async with asyncio.timeout(5):
         while not (len(lines) == 2 and lines[1].sent):
             await asyncio.sleep(0.001)
-    lines[1].on_message(1, trade("a@trade", 3))
+    lines[1].on_messages([trade("a@trade", 3)])
     await readers.until(lambda: len(readers.of("sim/a@trade")) == 3)
     assert_gapless(readers.of("sim/a@trade"))
     await manager.stop()
@@ -293,7 +293,7 @@ async def test_one_turns_messages_travel_together_in_order() -> None:
             assert [payload for _seq, payload in items] == expected
         assert len(readers.batches) < 600
         for _topic, _seq, batch in readers.batches:
-            assert len(batch) <= BATCH_FRAMES_MAX
+            assert len(batch) <= BATCH_MESSAGES_MAX
             assert sum(map(len, batch[:-1])) < BATCH_BYTES_MAX
 
 

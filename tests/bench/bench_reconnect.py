@@ -128,7 +128,7 @@ async def by_agent(url: str, clock: Clock) -> None:
         clock=boot_s,
         random=random.random,
         ws_dial=ws_connect,
-        publish=lambda _topic, _seq, _payloads: clock.heard(),
+        publish=lambda _batches: clock.heard(),
         on_event=lambda _name, _fields: None,
     )
     manager.demand("sim", ["btcusdt@trade"])

@@ -171,15 +171,15 @@ async def test_hello_subscribe_data_unsubscribe(tmp_path: Path) -> None:
         done = await tool.ask(Subscribe("sim", ["a", "b", "a"]))
         assert done == Done({"topics": ["sim/a", "sim/b"], "events": False})
         assert h.feeds.readers == {"sim/a": 1, "sim/b": 1}
-        h.door.publish("sim/a", 1, [b"1", b"2"])
-        h.door.publish("sim/c", 1, [b"not ours"])
-        h.door.publish("sim/b", 7, [b"3"])
+        h.door.publish([("sim/a", 1, [b"1", b"2"])])
+        h.door.publish([("sim/c", 1, [b"not ours"])])
+        h.door.publish([("sim/b", 7, [b"3"])])
         assert (await tool.recv())[1:] == (1, Feed("sim/a", [b"1", b"2"]))
         assert (await tool.recv())[1:] == (7, Feed("sim/b", [b"3"]))
         assert await tool.ask(Unsubscribe("sim", ["a"])) == Done({"topics": ["sim/a"], "events": False})
         assert h.feeds.readers == {"sim/a": 0, "sim/b": 1}
-        h.door.publish("sim/a", 3, [b"late"])
-        h.door.publish("sim/b", 8, [b"4"])
+        h.door.publish([("sim/a", 3, [b"late"])])
+        h.door.publish([("sim/b", 8, [b"4"])])
         assert (await tool.recv())[1:] == (8, Feed("sim/b", [b"4"]))
         assert await tool.ask(Unsubscribe("sim")) == Done({"topics": ["sim/b"], "events": False})
         assert h.feeds.readers == {"sim/a": 0, "sim/b": 0}
@@ -192,18 +192,18 @@ async def test_a_late_joiner_starts_with_the_last_value(tmp_path: Path) -> None:
         first, second = h.tool(), h.tool()
         await first.hello()
         await first.ask(Subscribe("sim", ["a"]))
-        h.door.publish("sim/a", 1, [b"1", b"2"])
+        h.door.publish([("sim/a", 1, [b"1", b"2"])])
         await second.hello()
         await second.send(Subscribe("sim", ["a"]))
         assert isinstance((await second.recv())[2], Done)
         assert (await second.recv())[1:] == (2, Feed("sim/a", [b"2"]))
-        h.door.publish("sim/a", 3, [b"3"])
+        h.door.publish([("sim/a", 3, [b"3"])])
         assert (await second.recv())[1:] == (3, Feed("sim/a", [b"3"]))
         for tool in (first, second):
             await tool.ask(Unsubscribe("sim"))
         await first.send(Subscribe("sim", ["a"]))
         assert isinstance((await first.recv())[2], Done)
-        h.door.publish("sim/a", 9, [b"9"])
+        h.door.publish([("sim/a", 9, [b"9"])])
         assert (await first.recv())[1:] == (9, Feed("sim/a", [b"9"]))  # nothing stale before it
 
 
@@ -287,7 +287,7 @@ async def test_a_reader_that_vanished_is_forgotten(tmp_path: Path) -> None:
         tool.socket.close(0)
 
         def noticed() -> bool:
-            h.door.publish("sim/a", 1, [b"x"])
+            h.door.publish([("sim/a", 1, [b"x"])])
             return h.feeds.readers == {"sim/a": 0}
 
         await until(noticed)
@@ -373,7 +373,7 @@ async def test_a_stopped_reader_costs_bounded_memory_and_nobody_else(tmp_path: P
             payloads = [b"%0200d" % n for n in range(100)]
             seq, received, expected = 1, 0, 1
             for _ in range(1500):
-                h.door.publish("sim/a", seq, payloads)
+                h.door.publish([("sim/a", seq, payloads)])
                 seq += len(payloads)
                 _id, when, message = await fast.recv()
                 assert isinstance(message, Feed)
@@ -389,7 +389,7 @@ async def test_a_stopped_reader_costs_bounded_memory_and_nobody_else(tmp_path: P
             assert grown < queue_bytes + 128 * (len(payloads) * 203 + ENTRY_OVERHEAD_BYTES) + 4 * 1024 * 1024
             os.kill(slow.pid, signal.SIGCONT)
             await until(lambda: all(reader["queued_bytes"] == 0 for reader in h.readers()))
-            h.door.publish("sim/a", seq, [b"END"])
+            h.door.publish([("sim/a", seq, [b"END"])])
             result = json.loads(await asyncio.to_thread(slow.stdout.readline))
             assert result["gaps"] == 0
             assert result["missed"] > 0
@@ -429,7 +429,7 @@ async def test_a_reader_behind_by_a_burst_catches_up_without_loss(tmp_path: Path
         await tool.hello()
         await tool.ask(Subscribe("sim", ["a"]))
         for number in range(1, 3001):
-            h.door.publish("sim/a", number, [b"%d" % number])
+            h.door.publish([("sim/a", number, [b"%d" % number])])
         for number in range(1, 3001):
             _id, when, message = await tool.recv()
             assert (when, message) == (number, Feed("sim/a", [b"%d" % number]))

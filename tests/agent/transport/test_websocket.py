@@ -31,12 +31,12 @@ class Sink:
     """What a connection handed to its owner."""
 
     def __init__(self) -> None:
-        self.messages: list[tuple[int, bytes]] = []
+        self.messages: list[bytes] = []
         self.ends: list[WsClosed] = []
         self._news = asyncio.Event()
 
-    def message(self, kind: int, payload: bytes) -> None:
-        self.messages.append((kind, payload))
+    def take(self, payloads: list[bytes]) -> None:
+        self.messages += payloads
         self._news.set()
 
     def end(self, closed: WsClosed) -> None:
@@ -57,7 +57,7 @@ async def connected(
     sink = Sink()
     async with ScriptedExchange(script) as exchange:
         connection = await ws_connect(
-            exchange.url, on_message=sink.message, on_close=sink.end, settings=settings, timeout_s=5, **options
+            exchange.url, on_messages=sink.take, on_close=sink.end, settings=settings, timeout_s=5, **options
         )
         try:
             yield connection, sink, exchange
@@ -66,7 +66,7 @@ async def connected(
             await connection.wait_closed()
 
 
-async def ended_with(*frames: bytes, settings: WsSettings = QUICK) -> tuple[WsClosed, list[tuple[int, bytes]], Peer]:
+async def ended_with(*frames: bytes, settings: WsSettings = QUICK) -> tuple[WsClosed, list[bytes], Peer]:
     """Send these frames to a client; how it ended, and what it delivered."""
 
     async def script(peer: Peer) -> None:
@@ -105,7 +105,7 @@ async def test_messages_arrive_whole_and_in_order() -> None:
 
     async with connected(script) as (_connection, sink, exchange):
         await sink.until(lambda: len(sink.messages) == 4)
-        assert sink.messages == [(1, b"one"), (1, "zwei €".encode()), (2, big), (1, b"")]
+        assert sink.messages == [b"one", "zwei €".encode(), big, b""]
         peer = await exchange.peer()
         async with asyncio.timeout(5):
             while (PONG, b"between") not in peer.received:
@@ -145,7 +145,7 @@ async def test_broken_frames_end_the_connection_with_their_code(frames: list[byt
     """What breaks RFC 6455 or our bound is answered with the RFC's close code and nothing of it is delivered."""
     closed, messages, peer = await ended_with(frame(TEXT, b"good"), *frames, frame(TEXT, b"after"))
     assert (closed.by, closed.code, closed.reason) == ("us", code, reason)
-    assert [payload for _kind, payload in messages] in ([b"good"], [])  # picows drops a frame before a broken one
+    assert messages in ([b"good"], [])  # picows drops a frame before a broken one
     assert await sent_close_code(peer) == code
 
 
@@ -161,7 +161,7 @@ async def test_a_message_of_exactly_the_bound_is_delivered() -> None:
 
     async with connected(script) as (_connection, sink, _exchange):
         await sink.until(lambda: len(sink.messages) == 2)
-        assert [payload for _kind, payload in sink.messages] == [at_bound, at_bound]
+        assert sink.messages == [at_bound, at_bound]
 
 
 # ---------------------------------------------------------------- ping and pong
@@ -325,7 +325,7 @@ async def test_a_reset_line_is_told_as_such() -> None:
 async def dial_error(url: str, **options: Any) -> ExchangeError:
     sink = Sink()
     with pytest.raises(ExchangeError) as caught:
-        await ws_connect(url, on_message=sink.message, on_close=sink.end, **{"timeout_s": 5, **options})
+        await ws_connect(url, on_messages=sink.take, on_close=sink.end, **{"timeout_s": 5, **options})
     assert sink.ends == []
     return caught.value
 
@@ -359,7 +359,7 @@ async def test_the_next_address_is_tried() -> None:
             return [(socket.AF_INET, "127.0.0.1", 1), (socket.AF_INET, "127.0.0.1", exchange.port)]
 
         url = f"ws://venue.test:{exchange.port}/"
-        connection = await ws_connect(url, on_message=sink.message, on_close=sink.end, resolve=both)
+        connection = await ws_connect(url, on_messages=sink.take, on_close=sink.end, resolve=both)
         peer = await exchange.peer()
         assert f"Host: venue.test:{exchange.port}".encode() in peer.head
         connection.abort()
@@ -407,7 +407,7 @@ async def test_a_peer_that_never_answers_the_upgrade_times_out_and_is_let_go() -
 
     gone.clear()
     sink = Sink()
-    dialling = asyncio.create_task(ws_connect(url, on_message=sink.message, on_close=sink.end))
+    dialling = asyncio.create_task(ws_connect(url, on_messages=sink.take, on_close=sink.end))
     await asyncio.sleep(0.05)
     dialling.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -445,10 +445,10 @@ async def test_tls_verifies_the_certificate_and_the_host(authority: trustme.CA) 
     sink = Sink()
     async with ScriptedExchange(script, tls=tls_server(authority, "127.0.0.1")) as exchange:
         connection = await ws_connect(
-            exchange.url, on_message=sink.message, on_close=sink.end, ssl_context=tls_client(authority)
+            exchange.url, on_messages=sink.take, on_close=sink.end, ssl_context=tls_client(authority)
         )
         await sink.until(lambda: bool(sink.messages))
-        assert sink.messages == [(1, b"over tls")]
+        assert sink.messages == [b"over tls"]
         connection.close()
         await connection.wait_closed()
         unknown = await dial_error(exchange.url)
@@ -510,7 +510,7 @@ async def test_a_rerouted_host_keeps_its_name() -> None:
     async with ScriptedExchange(silent) as exchange:
         connection = await ws_connect(
             "wss://stream.venue.test/stream?x=1",
-            on_message=sink.message,
+            on_messages=sink.take,
             on_close=sink.end,
             endpoint=Elsewhere(exchange.port),
         )
