@@ -63,6 +63,7 @@ LEASE_FACTOR = 10
 SILENT_S_MIN = 600.0
 
 
+UNCOUNTED = -1  # in `Lagged`: something is missing, and nobody counted
 TOGETHER_MAX = 64  # frames in one ZeroMQ message; more save nothing
 
 Held = tuple[str, bytes, int]  # topic, frame, messages in it
@@ -180,15 +181,19 @@ class FeedDoor:
 
     # ------------------------------------------------------------ out: market data and events
 
-    def publish(self, batches: list[Batch]) -> None:
-        """One loop turn's batches to the readers of their topics: each encoded once, a reader's own sent together."""
+    def publish(self, batches: list[Batch], *, keep_last: bool = True) -> None:
+        """One loop turn's batches to the readers of their topics: each encoded once, a reader's own sent together.
+
+        ``keep_last``: a late joiner begins with the last message.
+        """
         served: list[Reader] = []
         for topic, first_seq, payloads in batches:
             readers = self._by_topic.get(topic)
             if not readers:
                 continue
             count = len(payloads)
-            self._last.put(topic, first_seq + count - 1, payloads[-1])
+            if keep_last:
+                self._last.put(topic, first_seq + count - 1, payloads[-1])
             entry = (topic, encode(Feed(topic, payloads), when=first_seq), count)
             for reader in readers.values():
                 if not reader.turn:
@@ -214,6 +219,12 @@ class FeedDoor:
             at = end
         for topic, frame, count in turn[at:]:
             reader.queue.offer(topic, frame, count)
+
+    def uncounted(self, topic: str) -> None:
+        """Readers of this topic missed something that nobody counted."""
+        frame = encode(Lagged(topic, UNCOUNTED))
+        for reader in list(self._by_topic.get(topic, {}).values()):
+            self._send_turn(reader, [(topic, frame, 0)])
 
     def publish_event(self, event: Event) -> None:
         """One event to every reader that asked for events; its number says how many there were before it."""

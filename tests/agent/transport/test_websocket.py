@@ -400,7 +400,7 @@ async def test_a_peer_that_never_answers_the_upgrade_times_out_and_is_let_go() -
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    error = await dial_error(url, timeout_s=0.1)
+    error = await dial_error(url, timeout_s=0.5)
     assert error.reason == Reason.TIMEOUT
     assert error.details["phase"] == "upgrade"
     await asyncio.wait_for(gone.wait(), 5)
