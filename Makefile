@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 SEEDS ?= 200
 
-.PHONY: help venv demo postgresql test test-fast check bench sim fuzz soak prove-outbox fmt cover compat clean
+.PHONY: help venv demo postgresql test test-fast check bench sim fuzz soak prove-outbox prove-connections fmt cover compat clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -81,6 +81,13 @@ PROOFS := $(addprefix tests/e2e/test_,lost_replies.py ccxt_retries.py outcome_ma
 prove-outbox: $(STAMP)  ## the promises of the outbox in full size (20 minutes) and what the journal costs
 	PROVE=full $(PYTEST) -s -m 'soak or not soak' --timeout 1800 $(PROOFS)
 	$(BIN)/python tests/bench/bench_outbox.py
+
+# seconds-long versions of these are in `make test`
+UP := $(addprefix tests/,agent/test_feeds_over_time.py faults/test_half_open.py e2e/test_bulkhead.py e2e/test_rotation.py e2e/test_slow_reader.py)
+
+prove-connections: $(STAMP)  ## connections and feeds in full size (15 minutes), and what they cost beside other clients
+	$(PYTEST) -s -m 'soak or not soak' --timeout 600 $(UP)
+	$(BIN)/python tests/bench/run.py reconnect feed
 
 clean:  ## remove what was made, .venv included
 	rm -rf $(VENV) .compat .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -17,7 +17,7 @@ from .feed_socket import FeedSocket
 
 BATCH_MESSAGES_MAX = 256
 BATCH_BYTES_MAX = 32 * 1024  # times the door's high-water mark: what a stopped reader can pin inside ZeroMQ
-TURN_MESSAGES_MAX = 8192  # some 8 ms of work; smaller batches cost a reader more per message
+TURN_MESSAGES_MAX = 4096  # some 4 ms of work; more are on fresh pages again, fewer make a reader's batches smaller
 
 Batch = tuple[str, int, list[bytes]]  # a topic's full name, the number of its first message, the messages
 Publish = Callable[[list[Batch]], None]

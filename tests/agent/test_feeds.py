@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from jackstay_agent import feed_socket
+from jackstay_agent.feed_batches import TURN_MESSAGES_MAX
 from jackstay_agent.feeds import BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Batch, FeedManager, FeedSettings
 from jackstay_agent.trading_hours import HoursSettings, TradingHours
 from jackstay_agent.transport.websocket import WsClosed, ws_connect
@@ -295,6 +296,39 @@ async def test_one_turns_messages_travel_together_in_order() -> None:
         for _topic, _seq, batch in readers.batches:
             assert len(batch) <= BATCH_MESSAGES_MAX
             assert sum(map(len, batch[:-1])) < BATCH_BYTES_MAX
+
+
+@pytest.mark.asyncio
+async def test_a_flood_is_handed_on_before_its_turn_ends() -> None:
+    """One read of more than a turn takes is published in portions, each at its cap, and nothing of it is lost."""
+    loop, readers, lines = asyncio.get_running_loop(), Readers(), [Line()]
+    turns: list[int] = []
+
+    async def dial(_url: str, *, on_messages: Callable[[list[bytes]], None], **_options: Any) -> Line:
+        lines[0].on_messages = on_messages
+        return lines[0]
+
+    def publish(batches: list[Batch]) -> None:
+        turns.append(sum(len(payloads) for _topic, _seq, payloads in batches))
+        readers.publish(batches)
+
+    manager = FeedManager(
+        {"sim": FeedSettings(url="wss://venue.test/stream", **FAST)},
+        loop=loop,
+        clock=boot_s,
+        random=random.random,
+        ws_dial=dial,
+        publish=publish,
+        on_event=readers.event,
+    )
+    manager.demand("sim", ["a@trade"])
+    await readers.until(lambda: bool(readers.named("feed.connected")))
+    read = 256
+    for start in range(0, 2 * TURN_MESSAGES_MAX, read):
+        lines[0].on_messages([trade("a@trade", number) for number in range(start, start + read)])
+    assert turns == [TURN_MESSAGES_MAX, TURN_MESSAGES_MAX]  # before the loop had its turn
+    assert_gapless(readers.of("sim/a@trade"))
+    await manager.stop()
 
 
 @pytest.mark.asyncio

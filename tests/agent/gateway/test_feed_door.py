@@ -19,6 +19,7 @@ import zmq
 import zmq.asyncio
 
 from jackstay_agent.core.fanout import ENTRY_OVERHEAD_BYTES
+from jackstay_agent.feed_batches import BATCH_BYTES_MAX
 from jackstay_agent.gateway.door import Door
 from jackstay_agent.gateway.feed_door import FeedDoor, FeedDoorSettings
 from jackstay_protocols.clock import boot_s
@@ -34,6 +35,7 @@ from jackstay_protocols.messages import (
     Feed,
     Goodbye,
     Hello,
+    Lagged,
     Message,
     Refusal,
     Request,
@@ -183,6 +185,67 @@ async def test_hello_subscribe_data_unsubscribe(tmp_path: Path) -> None:
         assert (await tool.recv())[1:] == (8, Feed("sim/b", [b"4"]))
         assert await tool.ask(Unsubscribe("sim")) == Done({"topics": ["sim/b"], "events": False})
         assert h.feeds.readers == {"sim/a": 0, "sim/b": 0}
+
+
+@pytest.mark.asyncio
+async def test_a_turns_batches_are_one_message_of_bounded_parts(tmp_path: Path) -> None:
+    """Many topics of one turn: a reader gets its own of them in order, as few ZeroMQ messages, none over the bound."""
+    async with house(tmp_path) as h:
+        tool = h.tool()
+        await tool.hello()
+        topics = [f"t{number}" for number in range(200)]
+        await tool.ask(Subscribe("sim", topics))
+        turn = [(f"sim/{topic}", 5, [b"%0300d" % at]) for at, topic in enumerate(topics)]
+        big = ("sim/t0", 6, [b"y" * 50_000])  # larger than the bound: alone
+        h.door.publish([*turn[:100], ("sim/not ours", 1, [b""]), *turn[100:], big])
+        messages = []
+        while sum(map(len, messages)) < 201:
+            messages.append(await asyncio.wait_for(tool.socket.recv_multipart(), 10))
+        frames = [decode(part, TO_CLIENT, bytes_max=TO_CLIENT_FRAME_BYTES_MAX) for each in messages for part in each]
+        assert [(message.topic, header.when) for header, message in frames] == [  # type: ignore[attr-defined]
+            (topic, seq) for topic, seq, _payloads in [*turn, big]
+        ]
+        assert len(messages) <= 5
+        assert all(sum(map(len, each)) <= BATCH_BYTES_MAX for each in messages[:-1])
+        assert len(messages[-1]) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_turn_that_a_reader_does_not_take_waits_whole_and_in_order(tmp_path: Path) -> None:
+    """A full pipe takes a turn's first parts or none of them; what came in between is told in numbers without a gap."""
+    async with house(tmp_path, sndhwm=2, queue_bytes_max=64 * 1024 * 1024) as h:
+        tool = h.tool()
+        tool.socket.setsockopt(zmq.RCVHWM, 1)
+        await tool.hello()
+        await tool.ask(Subscribe("sim", ["a", "b"]))
+        for turn in range(200):
+            h.door.publish([("sim/a", turn + 1, [b"%020000d" % turn]), ("sim/b", turn + 1, [b"%020000d" % turn])])
+        assert h.readers()[0]["queued_bytes"] > 0
+        seen: dict[str, list[int]] = {"sim/a": [], "sim/b": []}
+        while sum(map(len, seen.values())) < 400:
+            _id, when, message = await tool.recv()
+            assert isinstance(message, Feed)
+            seen[message.topic].append(when)
+        assert seen == {"sim/a": list(range(1, 201)), "sim/b": list(range(1, 201))}
+        assert h.readers()[0]["missed"] == 0
+
+
+@pytest.mark.asyncio
+async def test_a_gap_nobody_counted_is_told_and_leaves_no_last_value(tmp_path: Path) -> None:
+    """`uncounted` reaches the topic's readers as -1; what was published without a last value greets no late joiner."""
+    async with house(tmp_path) as h:
+        first, second = h.tool(), h.tool()
+        await first.hello()
+        await first.ask(Subscribe("sim", ["a"]))
+        h.door.publish([("sim/a", 1, [b"1"])], keep_last=False)
+        h.door.uncounted("sim/a")
+        h.door.uncounted("sim/nobody reads it")
+        assert (await first.recv())[2] == Feed("sim/a", [b"1"])
+        assert (await first.recv())[2] == Lagged("sim/a", -1)
+        await second.hello()
+        await second.ask(Subscribe("sim", ["a"]))
+        h.door.publish([("sim/a", 2, [b"2"])], keep_last=False)
+        assert (await second.recv())[1:] == (2, Feed("sim/a", [b"2"]))
 
 
 @pytest.mark.asyncio

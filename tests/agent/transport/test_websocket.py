@@ -21,6 +21,7 @@ from jackstay_agent.transport.websocket import (
     parse_ws_url,
     ws_connect,
 )
+from jackstay_agent.transport.websocket_connection import READ_MESSAGES_MAX
 from jackstay_protocols.errors import ExchangeError, Reason, ValidationError
 from scripted_exchange import BINARY, CLOSE, PING, PONG, TEXT, Peer, ScriptedExchange, frame, mute, silent
 
@@ -385,6 +386,38 @@ async def test_a_refused_upgrade_says_what_came(answer: bytes, reason: Reason, w
         assert error.reason == reason
         assert words in str(error)
         assert error.retry_after_s == (7.0 if b"Retry-After" in answer else None)
+
+
+@pytest.mark.asyncio
+async def test_one_read_is_handed_on_in_bounded_groups_and_ends_with_the_connection() -> None:
+    """Thousands of messages in one write arrive in order and in groups of bounded size; whoever closes in the middle
+    gets no further group."""
+    reads: list[list[bytes]] = []
+
+    async def flood(peer: Peer) -> None:
+        await peer.read_frame()
+        await peer.send(b"".join(frame(TEXT, b"%d" % number) for number in range(5000)))
+        await silent(peer)
+
+    async with ScriptedExchange(flood) as exchange:
+        sink = Sink()
+        whole = await ws_connect(exchange.url, on_messages=sink.take, on_close=sink.end)
+        whole.send("go")
+        await sink.until(lambda: len(sink.messages) == 5000)
+        assert sink.messages == [b"%d" % number for number in range(5000)]
+        whole.abort()
+        await whole.wait_closed()
+
+        def take(payloads: list[bytes]) -> None:
+            reads.append(payloads)
+            if len(reads) == 2:
+                cut.abort("enough")
+
+        cut = await ws_connect(exchange.url, on_messages=take, on_close=sink.end)
+        cut.send("go")
+        assert (await cut.wait_closed()).detail == "enough"
+    assert len(reads) == 2
+    assert all(0 < len(each) <= READ_MESSAGES_MAX for each in reads)
 
 
 @pytest.mark.asyncio
