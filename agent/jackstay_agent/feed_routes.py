@@ -34,7 +34,7 @@ class FeedRoutes:
         self._batcher = batcher
         self._unrouted = unrouted
         self._gap = gap
-        self._fast: dict[FeedSocket, dict[bytes, Topic]] = {}  # by opening, {"stream":"NAME
+        self._fast: dict[FeedSocket, dict[bytes, Topic]] = {}  # by opening, {"stream":"NAME or {"topic":"NAME
         self._names: dict[FeedSocket, dict[bytes, Topic]] = {}  # by name, all that the socket carries
 
     def carry(self, socket: FeedSocket, topic: Topic) -> None:
@@ -66,6 +66,22 @@ class FeedRoutes:
         start = len(self._dialect.head)
         last = start + TOPIC_BYTES_MAX
 
+        def read_whole(payloads: list[bytes]) -> None:
+            # {"topic":"NAME", ...: as below, and the message goes on as it is.
+            others = 0
+            for payload in payloads:
+                topic = fast.get(payload[: payload.find(b'"', start, last)])
+                if topic is None:
+                    slow(socket, payload)
+                    others += 1
+                    continue
+                if not topic.batch:
+                    dirty(topic)
+                topic.batch.append(payload)
+            if others < len(payloads) and not socket.fresh:
+                touched(socket)
+            took(len(payloads))
+
         def read_any(payloads: list[bytes]) -> None:
             for payload in payloads:
                 slow(socket, payload)
@@ -89,7 +105,9 @@ class FeedRoutes:
                 touched(socket)
             took(len(payloads))
 
-        return read if self._dialect.unwrap and self._dialect.head else read_any
+        if not self._dialect.head:
+            return read_any
+        return read if self._dialect.unwrap else read_whole
 
     def _slow(self, socket: FeedSocket, payload: bytes) -> None:
         """Any dialect, any order of fields, any number of sockets for the topic."""

@@ -299,6 +299,29 @@ async def test_one_turns_messages_travel_together_in_order() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_dialect_without_a_wrapper_delivers_whole_messages_in_any_order_of_fields() -> None:
+    """Usual and unusual openings of one topic come whole and in order; acknowledgements and strangers come nowhere."""
+    usual = [b'{"topic":"publicTrade.BTCUSDT","ts":%d}' % number for number in range(3)]
+    unusual = b'{"ts":3,"topic":"publicTrade.BTCUSDT"}'
+    strange = [b'{"topic":"publicTrade.BTCUSDTX","ts":4}', b'{"topic":"publicTrade', b'{"topic":', b""]
+
+    async def bybit(peer: Peer) -> None:
+        ask = json.loads((await peer.read_frame())[1])
+        ack = json.dumps({"success": True, "op": "subscribe", "req_id": ask["req_id"]}, separators=(",", ":"))
+        sent = [usual[0], ack.encode(), usual[1], *strange, unusual, usual[2]]
+        await peer.send(*[frame(1, payload) for payload in sent])
+        await silent(peer)
+
+    async with feeding(bybit, dialect="bybit") as (manager, readers, _exchange):
+        manager.demand("sim", ["publicTrade.BTCUSDT"])
+        await readers.until(lambda: len(readers.of("sim/publicTrade.BTCUSDT")) == 4)
+        items = readers.of("sim/publicTrade.BTCUSDT")
+        assert_gapless(items)
+        assert [payload for _seq, payload in items] == [usual[0], usual[1], unusual, usual[2]]
+        assert manager.status()["sim"]["unrouted"] == len(strange)
+
+
+@pytest.mark.asyncio
 async def test_a_flood_is_handed_on_before_its_turn_ends() -> None:
     """One read of more than a turn takes is published in portions, each at its cap, and nothing of it is lost."""
     loop, readers, lines = asyncio.get_running_loop(), Readers(), [Line()]
