@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 SEEDS ?= 200
 
-.PHONY: help venv demo postgresql test test-fast check bench sim fuzz soak prove-outbox prove-retries prove-matrix fmt cover compat clean
+.PHONY: $(shell grep -oE '^[a-z-]+:' $(firstword $(MAKEFILE_LIST)) | tr -d :)
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -87,6 +87,13 @@ prove-retries: $(STAMP)  ## of these: 5,000 orders a venue by a ccxt bot that pl
 
 prove-matrix: $(STAMP)  ## of these: every shape of order whose reply or request is lost, as a table
 	PROVE=full $(PYTEST) -s --timeout 3600 tests/e2e/test_outcome_matrix.py
+
+# seconds-long versions of these are in `make test`
+UP := $(addprefix tests/,agent/test_feeds_over_time.py faults/test_half_open.py e2e/test_bulkhead.py e2e/test_rotation.py e2e/test_slow_reader.py)
+
+prove-connections: $(STAMP)  ## connections and feeds in full size (15 minutes), and what they cost beside other clients
+	$(PYTEST) -s -m 'soak or not soak' --timeout 600 $(UP)
+	$(BIN)/python tests/bench/run.py reconnect feed
 
 clean:  ## remove what was made, .venv included
 	rm -rf $(VENV) .compat .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -12,7 +12,7 @@ import hashlib
 import json
 import ssl
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -61,6 +61,19 @@ class Peer:
         got = first & 0xF, bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
         self.received.append(got)
         return got
+
+    async def texts(self) -> AsyncIterator[bytes]:
+        """The client's text messages, as a polite server takes them: pings get pongs, and a close a close, which ends
+        it."""
+        while True:
+            opcode, payload = await self.read_frame()
+            if opcode == PING:
+                await self.send(frame(PONG, payload))
+            elif opcode == CLOSE:
+                await self.send(frame(CLOSE, payload))
+                return
+            elif opcode == TEXT:
+                yield payload
 
     def reset(self) -> None:
         """Cut the line with a TCP reset."""
@@ -152,13 +165,8 @@ class ScriptedExchange:
 
 async def silent(peer: Peer) -> None:
     """Take everything, answer pings with pongs and a close with a close, and deliver nothing."""
-    while True:
-        opcode, payload = await peer.read_frame()
-        if opcode == PING:
-            await peer.send(frame(PONG, payload))
-        elif opcode == CLOSE:
-            await peer.send(frame(CLOSE, payload))
-            return
+    async for _text in peer.texts():
+        pass
 
 
 async def mute(peer: Peer) -> None:
@@ -185,15 +193,8 @@ class BinanceLike:
     async def __call__(self, peer: Peer) -> None:
         sender = asyncio.create_task(self._send(peer))
         try:
-            while True:
-                opcode, payload = await peer.read_frame()
-                if opcode == PING:
-                    await peer.send(frame(PONG, payload))
-                elif opcode == CLOSE:
-                    await peer.send(frame(CLOSE, payload))
-                    return
-                elif opcode == TEXT:
-                    await self._answer(peer, json.loads(payload))
+            async for text in peer.texts():
+                await self._answer(peer, json.loads(text))
         finally:
             sender.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionError):

@@ -20,6 +20,7 @@ from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, Message
 from jackstay_protocols.session import BotSession
 
+from .account_feed import AccountFeed
 from .config import Config, class_rules_of, profiles_of
 from .connection_desk import ConnectionDesk
 from .core.modes import Mode
@@ -152,8 +153,8 @@ class Agent:
             ssl_context=self.outward.ssl_context,
             on_event=self.event,
         )
-        self._build_feeds(own_uid, allow_uids)
         self._build_user_streams()
+        self._build_feeds(own_uid, allow_uids)
         self._build_doors(own_uid, allow_uids)
 
     def _build_orders(self) -> None:
@@ -305,11 +306,12 @@ class Agent:
             clock=ports.clock,
             random=ports.random.random,
             ws_dial=self.outward.ws_dial,
-            publish=self._publish,
+            publish=lambda batches: self.feed_door.publish(batches),  # noqa: PLW0108 - built later
             on_event=self.event,
             hours=self.hours,
             fetch=self._fetch_snapshot,
         )
+        self.account = AccountFeed(self.feeds, venues=self.user_streams.venues, readers=lambda: self.feed_door)
         self.feed_door = FeedDoor(
             FeedDoorSettings(
                 agent=self.name,
@@ -317,7 +319,7 @@ class Agent:
                 agent_pid=ports.pid,
                 allow_uids=allow_uids | {own_uid, 0},
             ),
-            feeds=self.feeds,
+            feeds=self.account,
             clock=ports.clock,
             wall=ports.wall,
             call_later=ports.loop.call_later,
@@ -346,9 +348,6 @@ class Agent:
         origin = url.removesuffix(asked.target)
         answer = await self._ask_venue(origin, asked, self._ports.clock() + SNAPSHOT_WITHIN_S)
         return answer.body if isinstance(answer, HttpAnswer) and answer.status == 200 else None
-
-    def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
-        self.feed_door.publish(topic, first_seq, payloads)
 
     # ------------------------------------------------------------ orders and what is known of them
 
@@ -440,9 +439,9 @@ class Agent:
             self.control.attach(self._open(self.paths.control, self.control.on_frame, mode, sndhwm=100))
             await self.http.open(self.paths.http, mode)
             await self.feeds.start()
-            self.user_streams.listen(self.witness)
             self.protection.begin()
-            self.user_streams.listen(self.state.intake)
+            for listener in (self.witness, self.state.intake, self.account):
+                self.user_streams.listen(listener)
             await self.user_streams.start()
             self.outward.warm(self.upstreams)
         except BaseException:

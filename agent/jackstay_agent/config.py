@@ -207,6 +207,8 @@ class Config(Section, frozen=True, kw_only=True):
                 problems.append(f"[upstreams] {host!r} = {_target(route)!r}: {error}")
         for name, feed in self.feeds.items():
             try:
+                if name == "account":
+                    raise ValidationError("this name is the account's own events; name the feed otherwise")
                 feed.check(name)
             except ValidationError as error:
                 problems.append(f"[feeds.{name}] {error}")

@@ -110,7 +110,7 @@ class WsLink:
         options = self._options
         self._ws = await ws_connect(
             self._url,
-            on_message=self._on_message,
+            on_messages=self._on_messages,
             on_close=self._on_close,
             headers=options.headers,
             ssl_context=options.ssl_context,
@@ -155,10 +155,11 @@ class WsLink:
                 ws.abort()
             await ws.wait_closed()
 
-    def _on_message(self, _kind: int, payload: bytes) -> None:
+    def _on_messages(self, payloads: list[bytes]) -> None:
         self._message_at = self._clock()
         if self._options.on_message is not None:
-            self._options.on_message(payload)
+            for payload in payloads:
+                self._options.on_message(payload)
 
     def _on_close(self, closed: WsClosed) -> None:
         if self._ws is not None:

@@ -12,7 +12,7 @@ from jackstay_protocols.limits import TOPIC_BYTES_MAX
 
 from .core.book import Continuity, Finding
 from .core.dialect import Dialect
-from .feed_batches import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Batcher, Topic
+from .feed_batches import Batcher, Topic
 from .feed_socket import FeedSocket
 
 _CLOSING_BRACE = 125
@@ -34,7 +34,7 @@ class FeedRoutes:
         self._batcher = batcher
         self._unrouted = unrouted
         self._gap = gap
-        self._fast: dict[FeedSocket, dict[bytes, Topic]] = {}  # by opening, {"stream":"NAME
+        self._fast: dict[FeedSocket, dict[bytes, Topic]] = {}  # by opening, {"stream":"NAME or {"topic":"NAME
         self._names: dict[FeedSocket, dict[bytes, Topic]] = {}  # by name, all that the socket carries
 
     def carry(self, socket: FeedSocket, topic: Topic) -> None:
@@ -58,36 +58,56 @@ class FeedRoutes:
         self._names.pop(socket, None)
         self._fast.pop(socket, None)
 
-    def reader(self, socket: FeedSocket) -> Callable[[int, bytes], None]:
+    def reader(self, socket: FeedSocket) -> Callable[[list[bytes]], None]:
         """What takes a socket's messages, with everything it needs at hand: each lookup here is paid per message."""
         fast = self._fast.setdefault(socket, {})
         self._names.setdefault(socket, {})
-        slow = self._slow
-        if not (self._dialect.unwrap and self._dialect.head):
-            return lambda _kind, payload: slow(socket, payload)
+        slow, dirty, took, touched = self._slow, self._batcher.dirty, self._batcher.took, self._batcher.touched
         start = len(self._dialect.head)
         last = start + TOPIC_BYTES_MAX
-        dirty, full, touched = self._batcher.dirty, self._batcher.full, self._batcher.touched
 
-        def read(_kind: int, payload: bytes) -> None:
-            # {"stream":"NAME","data":{...}}: one search, one lookup and one copy per message.
-            end = payload.find(b'","data":', start, last)
-            topic = fast.get(payload[:end])
-            if topic is None or payload[-1] != _CLOSING_BRACE:
-                slow(socket, payload)
-                return
-            payload = payload[end + 9 : -1]
-            if not socket.fresh:
+        def read_whole(payloads: list[bytes]) -> None:
+            # {"topic":"NAME", ...: as below, and the message goes on as it is.
+            others = 0
+            for payload in payloads:
+                topic = fast.get(payload[: payload.find(b'"', start, last)])
+                if topic is None:
+                    slow(socket, payload)
+                    others += 1
+                    continue
+                if not topic.batch:
+                    dirty(topic)
+                topic.batch.append(payload)
+            if others < len(payloads) and not socket.fresh:
                 touched(socket)
-            batch = topic.batch
-            batch.append(payload)
-            topic.batch_bytes += len(payload)
-            if len(batch) == 1:
-                dirty(topic)
-            elif len(batch) >= BATCH_FRAMES_MAX or topic.batch_bytes >= BATCH_BYTES_MAX:
-                full(topic)
+            took(len(payloads))
 
-        return read
+        def read_any(payloads: list[bytes]) -> None:
+            for payload in payloads:
+                slow(socket, payload)
+            took(len(payloads))
+
+        def read(payloads: list[bytes]) -> None:
+            others = 0
+            for payload in payloads:
+                # {"stream":"NAME","data":{...}}: one search, one lookup and one copy per message.
+                end = payload.find(b'","data":', start, last)
+                topic = fast.get(payload[:end])
+                if topic is None or payload[-1] != _CLOSING_BRACE:
+                    slow(socket, payload)
+                    others += 1
+                    continue
+                batch = topic.batch
+                if not batch:
+                    dirty(topic)
+                batch.append(payload[end + 9 : -1])
+            if others < len(payloads) and not socket.fresh:
+                touched(socket)
+            took(len(payloads))
+
+        if not self._dialect.head:
+            return read_any
+        return read if self._dialect.unwrap else read_whole
 
     def _slow(self, socket: FeedSocket, payload: bytes) -> None:
         """Any dialect, any order of fields, any number of sockets for the topic."""

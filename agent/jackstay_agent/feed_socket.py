@@ -57,7 +57,7 @@ class WsDial(Protocol):
         self,
         url: str,
         *,
-        on_message: Callable[[int, bytes], None],
+        on_messages: Callable[[list[bytes]], None],
         on_close: Callable[[WsClosed], None],
         headers: Mapping[str, str] | None,
         timeout_s: float,
@@ -68,7 +68,7 @@ class WsDial(Protocol):
 class Dial(Protocol):
     """Open one socket of the feed; raises ExchangeError with a reason (see transport/websocket.py)."""
 
-    async def __call__(self, on_message: Callable[[int, bytes], None]) -> WsLike: ...
+    async def __call__(self, on_messages: Callable[[list[bytes]], None]) -> WsLike: ...
 
 
 class MarketLike(Protocol):
@@ -98,7 +98,7 @@ class FeedSocket:
         dialect: Dialect,
         rules: SocketRules,
         dial: Dial,
-        reader: Callable[[FeedSocket], Callable[[int, bytes], None]],
+        reader: Callable[[FeedSocket], Callable[[list[bytes]], None]],
         reach: Reach,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
@@ -119,7 +119,7 @@ class FeedSocket:
         self._dialect = dialect
         self._rules = rules
         self._dial = dial
-        self._on_message = reader(self)  # the hot path: straight from the frame to the feed
+        self._on_messages = reader(self)  # the hot path: straight from the frame to the feed
         self._reach = reach
         self._loop = loop
         self._clock = clock
@@ -304,7 +304,7 @@ class FeedSocket:
         self._reach.budget.take(self._clock())
         self._reach.attempts += 1
         try:
-            ws = await self._dial(self._on_message)
+            ws = await self._dial(self._on_messages)
         except ExchangeError as error:
             if error.reason in UNREACHED:
                 self._reach.failed(self)

@@ -28,7 +28,7 @@ from .core.dialect import check_topic
 from .core.feed_state import FeedState
 from .core.merge import Merge
 from .core.redial import DialBudget
-from .feed_batches import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Batcher, Publish, Topic
+from .feed_batches import BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Batch, Batcher, Publish, Topic
 from .feed_reach import Reach
 from .feed_routes import FeedRoutes
 from .feed_settings import FeedSettings
@@ -37,7 +37,7 @@ from .trading_hours import TradingHours
 from .transport.websocket import WsClosed, WsSettings
 from .transport.ws_url import parse_stream_url
 
-__all__ = ["BATCH_BYTES_MAX", "BATCH_FRAMES_MAX", "Feed", "FeedManager", "FeedSettings", "WsDial"]
+__all__ = ["BATCH_BYTES_MAX", "BATCH_MESSAGES_MAX", "Batch", "Feed", "FeedManager", "FeedSettings", "WsDial"]
 
 ROTATION_LOOK_S = 0.02  # how often a running rotation is looked at
 TWIN_WAIT_S = 1.0  # a redundant socket is not replaced while its twin is down
@@ -205,10 +205,10 @@ class Feed:
         self._made += 1
         settings, manager = self.settings, self._manager
 
-        async def dial(on_message: Callable[[int, bytes], None]) -> WsLike:
+        async def dial(on_messages: Callable[[list[bytes]], None]) -> WsLike:
             return await manager.ws_dial(
                 settings.url_for(socket.topics),
-                on_message=on_message,
+                on_messages=on_messages,
                 on_close=_ignore,
                 headers=settings.headers,
                 timeout_s=settings.connect_timeout_s,
@@ -453,7 +453,7 @@ def _ignore(closed: WsClosed) -> None:
 
 
 class FeedManager:
-    """All feeds of one agent. ``publish(topic, first_seq, payloads)`` gets every batch, on the loop."""
+    """All feeds of one agent. ``publish(batches)`` gets a loop turn's messages, on the loop."""
 
     def __init__(
         self,

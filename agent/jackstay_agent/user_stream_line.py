@@ -78,7 +78,7 @@ class StreamLine:
                     self._token = await self._fetch(data.token)
                 self._ws = await self._ws_dial(
                     data.url.replace("$token", self._token),
-                    on_message=self._on_message,
+                    on_messages=self._on_messages,
                     on_close=self._on_close,
                     headers=None,
                     timeout_s=self._open_within_s,
@@ -143,8 +143,12 @@ class StreamLine:
 
     # ------------------------------------------------------------ messages
 
-    def _on_message(self, _kind: int, payload: bytes) -> None:
+    def _on_messages(self, payloads: list[bytes]) -> None:
         self.heard_at = self._clock()
+        for payload in payloads:
+            self._on_message(payload)
+
+    def _on_message(self, payload: bytes) -> None:
         head = payload[:WORDS_WITHIN_BYTES]
         if self._control and payload.startswith(self._control):
             self._on_control(head)

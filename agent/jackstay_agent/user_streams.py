@@ -314,6 +314,10 @@ class UserStreams:
         stream = self._streams.get(venue)
         return stream is not None and stream.state is StreamState.LIVE
 
+    def venues(self) -> list[str]:
+        """Those whose stream is kept up."""
+        return list(self._streams)
+
     def replace(self, venue: str, why: str) -> bool:
         """Have a fresh connection take over; False when there is no stream of that venue."""
         stream = self._streams.get(venue)

@@ -65,7 +65,7 @@ class AsyncFeed:
                 if boot_us() >= until_us and not state.ready:
                     return False
                 continue
-            if self._take_one() or state.ready:
+            if self._take_some() or state.ready:
                 continue
             self._beat_if_due()
             left_s = (until_us - boot_us()) / 1e6
@@ -74,13 +74,14 @@ class AsyncFeed:
             await self._sleep(min(left_s, max(0.0, state.plan.due_at() - boot_s()) + 0.001, SLEEP_S_MAX))
         return True
 
-    def _take_one(self) -> bool:
-        """Take one frame if there is one; items land in the state."""
+    def _take_some(self) -> bool:
+        """Take what the agent sent together, if there is something; items land in the state."""
         try:
-            frame = self._state.wire.socket.recv(zmq.NOBLOCK)
+            frames = self._state.wire.socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return False
-        self._state.take(frame)
+        for frame in frames:
+            self._state.take(frame)
         return True
 
     def _beat_if_due(self) -> None:

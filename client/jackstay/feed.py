@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import count, repeat
 from typing import TYPE_CHECKING
 
 import zmq
 
 from jackstay_protocols.clock import boot_s, boot_us
-from jackstay_protocols.codec import Header
+from jackstay_protocols.codec import decode_feed
 from jackstay_protocols.errors import AgentGone, ProtocolError, Reason
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
-from jackstay_protocols.messages import Beat, Done, Event, Feed, Message, Refusal, Subscribe, Welcome
+from jackstay_protocols.messages import Beat, Done, Event, Message, Refusal, Subscribe, Welcome
 from jackstay_protocols.messages import Lagged as LaggedNews
 from jackstay_protocols.session import BeatPlan, clamp_beat_s
 
@@ -33,6 +35,8 @@ Item = FeedMessage | Lagged | AgentEvent
 POLL_MS_MAX = 1_000  # how long an idle reader sleeps before it looks at its beat and its time-out
 SUBSCRIBED_S = 2.0  # the agent answers a subscription from memory
 UNCOUNTED = -1
+
+_made = partial(tuple.__new__, FeedMessage)
 
 
 class FeedState:
@@ -60,15 +64,19 @@ class FeedState:
 
     def take(self, frame: bytes) -> Message | None:
         """Items go to ``ready``; the answer that is awaited comes back. Other frames are skipped."""
+        found = decode_feed(frame)
+        if found is not None:
+            # Without a Python frame per message: half the cost of FeedMessage(topic, sequence, payload).
+            first, batch = found
+            self.ready.extend(map(_made, zip(repeat(batch.topic), count(first), batch.payloads)))
+            return None
         try:
             header, message = read(frame)
         except ProtocolError as error:
             if error.reason == Reason.VERSION or error.details.get("id") == self.awaited_id:
                 raise
             return None
-        if type(message) is Feed:
-            self._take_feed(header, message)
-        elif type(message) is LaggedNews:
+        if type(message) is LaggedNews:
             self.ready.append(Lagged(message.topic, message.missed))
         elif type(message) is Event:
             self.ready.append(AgentEvent(message.name, message.at_us, message.fields))
@@ -93,12 +101,6 @@ class FeedState:
             names = answer.data.get("topics") or self.subscription.topics
             self.ready.extend(Lagged(str(name), UNCOUNTED) for name in names)
         self.subscribed_once = True
-
-    def _take_feed(self, header: Header, message: Feed) -> None:
-        topic = message.topic
-        self.ready.extend(
-            FeedMessage(topic, sequence, payload) for sequence, payload in enumerate(message.payloads, header.when)
-        )
 
     def _frame(self, message: Message) -> bytes:
         self.awaited_id = next_id()
@@ -138,22 +140,24 @@ class FeedLine:
                     self._greet()
                 except AgentGone:
                     pass  # it comes back, or the caller's time ends first
-            self._take_one(max(0, min(POLL_MS_MAX, (until_us - boot_us()) // 1000)))
+            self._take_some(max(0, min(POLL_MS_MAX, (until_us - boot_us()) // 1000)))
             self._beat_if_due()
             if not state.ready and boot_us() >= until_us:
                 return False
         return True
 
-    def _take_one(self, wait_ms: int) -> None:
+    def _take_some(self, wait_ms: int) -> None:
+        """What the agent sent together; or wait for it."""
         state = self._state
         try:
-            frame = state.wire.socket.recv(zmq.NOBLOCK)
+            frames = state.wire.socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             due_ms = int(max(0.0, state.plan.due_at() - boot_s()) * 1000) + 1
             watched = [(state.wire.socket, zmq.POLLIN), (state.wire.monitor, zmq.POLLIN)]
             zmq.zmq_poll(watched, min(wait_ms, due_ms))
             return
-        state.take(frame)
+        for frame in frames:
+            state.take(frame)
 
     def _beat_if_due(self) -> None:
         state = self._state

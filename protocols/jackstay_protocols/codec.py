@@ -24,8 +24,8 @@ import msgpack
 import msgspec
 
 from .errors import ProtocolError, Reason
-from .limits import NESTING_DEPTH_MAX, WIRE_VERSION, WIRE_VERSION_MIN
-from .messages import Message
+from .limits import NESTING_DEPTH_MAX, TO_CLIENT_FRAME_BYTES_MAX, WIRE_VERSION, WIRE_VERSION_MIN
+from .messages import Feed, Message
 
 _HEADER = struct.Struct("!BBHQq")
 HEADER_BYTES = _HEADER.size
@@ -98,6 +98,19 @@ def decode(frame: bytes, kinds: dict[int, type[Message]], *, bytes_max: int) -> 
             details={"id": header.id},
         )
     return header, _decode_body(frame, kind, header.id)
+
+
+def decode_feed(frame: bytes) -> tuple[int, Feed] | None:
+    """A reader's hot path, half the cost of `decode`: the first message's number and the batch.
+
+    None for what is no whole batch of this wire version and within bounds: `decode` says what it is.
+    """
+    if frame[:2] != _FEED_HEAD or not HEADER_BYTES <= len(frame) <= TO_CLIENT_FRAME_BYTES_MAX:
+        return None
+    try:
+        return int.from_bytes(frame[12:HEADER_BYTES], "big", signed=True), _read_feed(memoryview(frame)[HEADER_BYTES:])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def _decode_body(frame: bytes, kind: type[Message], request_id: int) -> Message:
@@ -182,3 +195,5 @@ def _readers() -> dict[type[Message], Callable[[memoryview], Message]]:
 
 _READERS = _readers()
 _write = msgspec.msgpack.Encoder().encode
+_FEED_HEAD = bytes((WIRE_VERSION, Feed.KIND))
+_read_feed = msgspec.msgpack.Decoder(Feed).decode

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from jackstay_agent import feed_socket
-from jackstay_agent.feeds import BATCH_BYTES_MAX, BATCH_FRAMES_MAX, FeedManager, FeedSettings
+from jackstay_agent.feed_batches import TURN_MESSAGES_MAX
+from jackstay_agent.feeds import BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Batch, FeedManager, FeedSettings
 from jackstay_agent.trading_hours import HoursSettings, TradingHours
 from jackstay_agent.transport.websocket import WsClosed, ws_connect
 from jackstay_protocols.clock import boot_s
@@ -39,12 +40,12 @@ class Readers:
     """Everything published, and every event."""
 
     def __init__(self) -> None:
-        self.batches: list[tuple[str, int, list[bytes]]] = []
+        self.batches: list[Batch] = []
         self.events: list[tuple[str, dict[str, Any], float]] = []
         self._news = asyncio.Event()
 
-    def publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
-        self.batches.append((topic, first_seq, payloads))
+    def publish(self, batches: list[Batch]) -> None:
+        self.batches += batches
         self._news.set()
 
     def event(self, name: str, fields: dict[str, Any]) -> None:
@@ -160,7 +161,7 @@ class Line:
     def __init__(self) -> None:
         self.heard_at = boot_s()
         self.sent: list[bytes | str] = []
-        self.on_message: Callable[[int, bytes], None] = lambda kind, payload: None
+        self.on_messages: Callable[[list[bytes]], None] = lambda payloads: None
         self.ended: asyncio.Future[WsClosed] = asyncio.get_running_loop().create_future()
 
     def send(self, payload: bytes | str, kind: int = 1) -> bool:
@@ -184,9 +185,9 @@ async def test_a_topic_that_leaves_in_the_middle_of_a_turn_keeps_its_numbers() -
     loop, readers = asyncio.get_running_loop(), Readers()
     lines: list[Line] = []
 
-    async def dial(_url: str, *, on_message: Callable[[int, bytes], None], **_options: Any) -> Line:
+    async def dial(_url: str, *, on_messages: Callable[[list[bytes]], None], **_options: Any) -> Line:
         lines.append(Line())
-        lines[-1].on_message = on_message
+        lines[-1].on_messages = on_messages
         return lines[-1]
 
     manager = FeedManager(
@@ -202,17 +203,17 @@ async def test_a_topic_that_leaves_in_the_middle_of_a_turn_keeps_its_numbers() -
     async with asyncio.timeout(5):
         while not (lines and lines[0].sent):
             await asyncio.sleep(0.001)
-    lines[0].on_message(1, trade("a@trade", 1))
+    lines[0].on_messages([trade("a@trade", 1)])
     await readers.until(lambda: bool(readers.batches))
     manager.release("sim", ["a@trade"])
     time.sleep(0.002)  # the linger is over when the loop next looks, in the turn that reads the message
-    loop.call_soon(lines[0].on_message, 1, trade("a@trade", 2))
+    loop.call_soon(lines[0].on_messages, [trade("a@trade", 2)])
     await asyncio.sleep(0.01)
     manager.demand("sim", ["a@trade"])
     async with asyncio.timeout(5):
         while not (len(lines) == 2 and lines[1].sent):
             await asyncio.sleep(0.001)
-    lines[1].on_message(1, trade("a@trade", 3))
+    lines[1].on_messages([trade("a@trade", 3)])
     await readers.until(lambda: len(readers.of("sim/a@trade")) == 3)
     assert_gapless(readers.of("sim/a@trade"))
     await manager.stop()
@@ -293,8 +294,64 @@ async def test_one_turns_messages_travel_together_in_order() -> None:
             assert [payload for _seq, payload in items] == expected
         assert len(readers.batches) < 600
         for _topic, _seq, batch in readers.batches:
-            assert len(batch) <= BATCH_FRAMES_MAX
+            assert len(batch) <= BATCH_MESSAGES_MAX
             assert sum(map(len, batch[:-1])) < BATCH_BYTES_MAX
+
+
+@pytest.mark.asyncio
+async def test_a_dialect_without_a_wrapper_delivers_whole_messages_in_any_order_of_fields() -> None:
+    """Usual and unusual openings of one topic come whole and in order; acknowledgements and strangers come nowhere."""
+    usual = [b'{"topic":"publicTrade.BTCUSDT","ts":%d}' % number for number in range(3)]
+    unusual = b'{"ts":3,"topic":"publicTrade.BTCUSDT"}'
+    strange = [b'{"topic":"publicTrade.BTCUSDTX","ts":4}', b'{"topic":"publicTrade', b'{"topic":', b""]
+
+    async def bybit(peer: Peer) -> None:
+        ask = json.loads((await peer.read_frame())[1])
+        ack = json.dumps({"success": True, "op": "subscribe", "req_id": ask["req_id"]}, separators=(",", ":"))
+        sent = [usual[0], ack.encode(), usual[1], *strange, unusual, usual[2]]
+        await peer.send(*[frame(1, payload) for payload in sent])
+        await silent(peer)
+
+    async with feeding(bybit, dialect="bybit") as (manager, readers, _exchange):
+        manager.demand("sim", ["publicTrade.BTCUSDT"])
+        await readers.until(lambda: len(readers.of("sim/publicTrade.BTCUSDT")) == 4)
+        items = readers.of("sim/publicTrade.BTCUSDT")
+        assert_gapless(items)
+        assert [payload for _seq, payload in items] == [usual[0], usual[1], unusual, usual[2]]
+        assert manager.status()["sim"]["unrouted"] == len(strange)
+
+
+@pytest.mark.asyncio
+async def test_a_flood_is_handed_on_before_its_turn_ends() -> None:
+    """One read of more than a turn takes is published in portions, each at its cap, and nothing of it is lost."""
+    loop, readers, lines = asyncio.get_running_loop(), Readers(), [Line()]
+    turns: list[int] = []
+
+    async def dial(_url: str, *, on_messages: Callable[[list[bytes]], None], **_options: Any) -> Line:
+        lines[0].on_messages = on_messages
+        return lines[0]
+
+    def publish(batches: list[Batch]) -> None:
+        turns.append(sum(len(payloads) for _topic, _seq, payloads in batches))
+        readers.publish(batches)
+
+    manager = FeedManager(
+        {"sim": FeedSettings(url="wss://venue.test/stream", **FAST)},
+        loop=loop,
+        clock=boot_s,
+        random=random.random,
+        ws_dial=dial,
+        publish=publish,
+        on_event=readers.event,
+    )
+    manager.demand("sim", ["a@trade"])
+    await readers.until(lambda: bool(readers.named("feed.connected")))
+    read = 256
+    for start in range(0, 2 * TURN_MESSAGES_MAX, read):
+        lines[0].on_messages([trade("a@trade", number) for number in range(start, start + read)])
+    assert turns == [TURN_MESSAGES_MAX, TURN_MESSAGES_MAX]  # before the loop had its turn
+    assert_gapless(readers.of("sim/a@trade"))
+    await manager.stop()
 
 
 @pytest.mark.asyncio
@@ -678,6 +735,11 @@ class Venue:
             while waiting:
                 peer.writer.write(frame(1, trade(*waiting.pop(0))))
 
+    def told(self, readers: Readers, stream: str) -> bool:
+        """Has the reader the last message of this stream?"""
+        items = readers.of(f"sim/{stream}")
+        return bool(items) and json.loads(items[-1][1])["t"] == self.numbers[stream]
+
     def assert_whole(self, readers: Readers, streams: list[str]) -> None:
         """Every reader has every message from its first one on, once, in order."""
         for stream in streams:
@@ -700,8 +762,7 @@ async def test_rotation_loses_and_doubles_nothing(lags: list[int]) -> None:
         await asyncio.sleep(0.02)
         await venue.run(streams, 700)
         venue.flush()
-        await readers.until(lambda: all(len(readers.of(f"sim/{s}")) >= 690 for s in streams))
-        await asyncio.sleep(0.05)
+        await readers.until(lambda: all(venue.told(readers, s) for s in streams))
         venue.assert_whole(readers, streams)
         assert manager.status()["sim"]["rotated"] >= 3
         assert len(readers.named("feed.rotated")) >= 3

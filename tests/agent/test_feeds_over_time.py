@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jackstay_agent.feeds import FeedManager, FeedSettings
+from jackstay_agent.feeds import Batch, FeedManager, FeedSettings
 from jackstay_agent.transport.websocket import WsClosed
 from jackstay_protocols.errors import ExchangeError, Reason
 from scripted_exchange import trade
@@ -23,10 +23,10 @@ class Line:
 
     latency_s = 0.01
 
-    def __init__(self, venue: Venue, on_message: Callable[[int, bytes], None]) -> None:
+    def __init__(self, venue: Venue, on_messages: Callable[[list[bytes]], None]) -> None:
         self._venue = venue
         self._loop = asyncio.get_running_loop()
-        self.on_message = on_message
+        self.on_messages = on_messages
         self.topics: set[str] = set()
         self.ended: asyncio.Future[WsClosed] = self._loop.create_future()
 
@@ -42,7 +42,7 @@ class Line:
         ask = json.loads(payload)
         self.topics.update(ask["params"])
         answer = json.dumps({"result": None, "id": ask["id"]}, separators=(",", ":")).encode()
-        self._loop.call_later(0.01, self.on_message, 1, answer)
+        self._loop.call_later(0.01, self.on_messages, [answer])
         return True
 
     def end(self, closed: WsClosed) -> None:
@@ -72,7 +72,7 @@ class Venue:
         self._dials_max = dials_max
         self._window_s = window_s
 
-    async def dial(self, _url: str, *, on_message: Callable[[int, bytes], None], **_options: Any) -> Line:
+    async def dial(self, _url: str, *, on_messages: Callable[[list[bytes]], None], **_options: Any) -> Line:
         now = asyncio.get_running_loop().time()
         self.dials.append(now)
         if sum(now - at < self._window_s for at in self.dials) > self._dials_max:
@@ -81,7 +81,7 @@ class Venue:
         await asyncio.sleep(0.02)
         if self.away:
             raise ExchangeError("refused", reason=Reason.REFUSED)
-        line = Line(self, on_message)
+        line = Line(self, on_messages)
         self.lines.add(line)
         return line
 
@@ -94,7 +94,7 @@ class Venue:
         self.number += 1
         for line in list(self.lines):
             if topic in line.topics:
-                line.on_message(1, trade(topic, self.number))
+                line.on_messages([trade(topic, self.number)])
 
 
 class World:
@@ -110,9 +110,12 @@ class World:
             clock=loop.time,
             random=random.Random(seed).random,
             ws_dial=venue.dial,
-            publish=lambda topic, _seq, payloads: self.messages.update({topic: len(payloads)}),
+            publish=self.publish,
             on_event=lambda name, fields: self.events.append((loop.time(), name, fields)),
         )
+
+    def publish(self, batches: list[Batch]) -> None:
+        self.messages.update({topic: len(payloads) for topic, _seq, payloads in batches})
 
     def named(self, name: str) -> list[tuple[float, dict[str, Any]]]:
         return [(at, fields) for at, each, fields in self.events if each == name]

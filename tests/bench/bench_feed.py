@@ -1,10 +1,12 @@
 """Market data, side by side: exchange socket -> agent -> feed.sock -> reader, against sockets held by the bot itself.
 
-    python tests/bench/bench_feed.py [--messages N] [--rounds N] [--symbols N] [--rate N] [--json FILE]
+    python tests/bench/bench_feed.py [--messages N] [--rounds N] [--symbols N --readers N --rate N] [--json FILE]
 
-Exchange, agent and bot are processes of their own. Rounds are interleaved, so that a noisy minute hits all alike. The
-bot's work per message is the same everywhere: take it, count it. CPU is the bot process's own (user and system).
-``--rate`` offers messages at a fixed rate instead of as fast as the socket takes them.
+Exchange, agent and bots are processes of their own. Rounds are interleaved, so that a noisy minute hits all alike. A
+bot's work per message is the same everywhere: take it from its library's iterator, count it. With several readers the
+direct ways are as many bots with a socket each, which is what they are without an agent. CPU is a bot process's own
+(user and system). ``--rate`` offers messages at a fixed rate instead of as fast as the sockets take them. Without
+``--symbols`` the cases of docs/BENCHMARKS.md are run.
 """
 
 from __future__ import annotations
@@ -21,13 +23,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-END = b"END"
+from figures import Row, show
+
+from jackstay import FeedMessage
+
 PAD = b"x" * 60
 BURST = 50
+AGENT = "bench"
+WAIT_S = 120.0
 
 
 def message(symbol: int, number: int) -> bytes:
@@ -116,11 +124,11 @@ def exchange(port: Any, messages: int, symbols: int, rate: float) -> None:
 # ---------------------------------------------------------------- the agent
 
 
-def agent(port: int, path: str, cpu: Any) -> None:
+def agent(port: int, path: str, cpu: Any, batch: Any) -> None:
     import uvloop
     import zmq
 
-    from jackstay_agent.feeds import FeedManager, FeedSettings
+    from jackstay_agent.feeds import Batch, FeedManager, FeedSettings
     from jackstay_agent.gateway.door import Door
     from jackstay_agent.gateway.feed_door import FEED_SNDHWM, FeedDoor, FeedDoorSettings
     from jackstay_agent.transport.websocket import ws_connect
@@ -131,17 +139,24 @@ def agent(port: int, path: str, cpu: Any) -> None:
         loop = asyncio.get_running_loop()
         context: zmq.Context[Any] = zmq.Context()
         doors: list[FeedDoor] = []
+        began: list[float] = []
+
+        def publish(batches: list[Batch]) -> None:
+            if not began:
+                began.append(time.process_time())
+            doors[0].publish(batches)
+
         feeds = FeedManager(
             {"sim": FeedSettings(url=f"ws://127.0.0.1:{port}/stream", dialect="binance", subscribes_per_s=0)},
             loop=loop,
             clock=boot_s,
             random=random.random,
             ws_dial=ws_connect,
-            publish=lambda topic, seq, payloads: doors[0].publish(topic, seq, payloads),
+            publish=publish,
             on_event=lambda name, fields: None,
         )
         feed_door = FeedDoor(
-            FeedDoorSettings(agent="bench", queue_bytes_max=256 * 1024 * 1024),
+            FeedDoorSettings(agent=AGENT, queue_bytes_max=256 * 1024 * 1024),
             feeds=feeds,
             clock=boot_s,
             wall=time.time,
@@ -160,7 +175,8 @@ def agent(port: int, path: str, cpu: Any) -> None:
         feed_door.attach(router)
         while True:
             await asyncio.sleep(0.05)
-            cpu.value = time.process_time()
+            cpu.value = time.process_time() - began[0] if began else 0.0
+            batch.value = feeds.batcher.messages / max(1, feeds.batcher.batches)
 
     uvloop.run(run())
 
@@ -225,47 +241,78 @@ def bot_aiohttp(port: int, symbols: int, pipe: Connection) -> None:
     pipe.send(uvloop.run(run()))
 
 
-def bot_feed(path: str, symbols: int, pipe: Connection) -> None:
-    import zmq
+def topics_of(symbols: int) -> list[str]:
+    return [f"s{number}@trade" for number in range(symbols)]
 
-    from jackstay_protocols.codec import decode, encode
-    from jackstay_protocols.limits import TO_CLIENT_FRAME_BYTES_MAX
-    from jackstay_protocols.messages import TO_CLIENT, Feed, Hello, Lagged, Subscribe
 
-    context: zmq.Context[Any] = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.connect(f"ipc://{path}")
-    socket.send(encode(Hello("bench", "reader", os.getpid(), "b", 1, 1), id=1))
-    socket.send(encode(Subscribe("sim", [f"s{n}@trade" for n in range(symbols)]), id=2))
-    count, lagged, frames = Count(symbols), 0, 0
-    while count.left:
-        _header, part = decode(socket.recv(), TO_CLIENT, bytes_max=TO_CLIENT_FRAME_BYTES_MAX)
-        if isinstance(part, Feed):
-            if not count.n:
-                count.first()
-            frames += 1
-            for payload in part.payloads:
-                count.n += 1
-                if payload == b'"END"':
-                    count.left -= 1
-        elif isinstance(part, Lagged):
-            lagged += part.missed
-    pipe.send({**count.result(), "lagged": lagged, "batch": count.n / frames})
-    context.destroy(0)
+class Tally(Count):
+    """What a client's iterator brings."""
+
+    def __init__(self, symbols: int) -> None:
+        super().__init__(symbols)
+        self.lagged = 0
+
+    def take(self, item: Any) -> bool:
+        """True with the last message of the last symbol."""
+        if type(item) is not FeedMessage:
+            self.lagged += item.missed
+            return False
+        if not self.n:
+            self.first()
+        self.n += 1
+        if item.payload == b'"END"':
+            self.left -= 1
+        return not self.left
+
+    def result(self) -> dict[str, float]:
+        return {**super().result(), "lagged": self.lagged}
+
+
+def bot_client(folder: str, symbols: int, pipe: Connection) -> None:
+    from jackstay import Client
+
+    tally = Tally(symbols)
+    with Client(agent=AGENT, runtime_dir=folder, bot_id=f"bench-{os.getpid()}") as client:
+        for item in client.subscribe("sim", topics_of(symbols)):
+            if tally.take(item):
+                break
+        pipe.send(tally.result())
+
+
+def bot_async_client(folder: str, symbols: int, pipe: Connection) -> None:
+    import uvloop
+
+    from jackstay import AsyncClient
+
+    async def run() -> None:
+        tally = Tally(symbols)
+        async with AsyncClient(agent=AGENT, runtime_dir=folder, bot_id=f"bench-{os.getpid()}") as client:
+            async for item in client.subscribe("sim", topics_of(symbols)):
+                if tally.take(item):
+                    break
+            pipe.send(tally.result())
+
+    uvloop.run(run())
 
 
 # ---------------------------------------------------------------- rounds
 
 
-def one(target: Any, *args: Any) -> dict[str, float] | None:
-    here, there = mp.Pipe(duplex=False)
-    process = mp.Process(target=target, args=(*args, there), daemon=True)
-    process.start()
-    result = here.recv() if here.poll(120) else None
-    process.kill()
-    process.join()
-    return result
+def side_by_side(bot: Any, readers: int, *args: Any) -> dict[str, float] | None:
+    """So many bots at once; the slowest one's result, None when one had none in time."""
+    pipes, bots = [], []
+    for _ in range(readers):
+        here, there = mp.Pipe(duplex=False)
+        process = mp.Process(target=bot, args=(*args, there), daemon=True)
+        process.start()
+        pipes.append(here)
+        bots.append(process)
+    results = [pipe.recv() if pipe.poll(WAIT_S) else None for pipe in pipes]
+    for process in bots:
+        process.kill()
+        process.join()
+    got = [result for result in results if result is not None]
+    return min(got, key=lambda result: result["per_s"]) if len(got) == readers else None
 
 
 def wait_until(ready: Callable[[], bool], limit_s: float = 20.0) -> None:
@@ -276,71 +323,103 @@ def wait_until(ready: Callable[[], bool], limit_s: float = 20.0) -> None:
         time.sleep(0.01)
 
 
-def through_agent(port: int, symbols: int, readers: int) -> dict[str, float] | None:
+def through_agent(bot: Any, readers: int, port: int, symbols: int) -> dict[str, float] | None:
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "feed.sock")
-        cpu = mp.Value("d", 0.0)
-        process = mp.Process(target=agent, args=(port, path, cpu), daemon=True)
+        place = Path(folder) / AGENT
+        place.mkdir(mode=0o700)
+        path = place / "feed.sock"
+        cpu, batch = mp.Value("d", 0.0), mp.Value("d", 0.0)
+        process = mp.Process(target=agent, args=(port, str(path), cpu, batch), daemon=True)
         process.start()
-        wait_until(lambda: os.path.exists(path))
-        pipes = []
-        bots = []
-        for _ in range(readers):
-            here, there = mp.Pipe(duplex=False)
-            bot = mp.Process(target=bot_feed, args=(path, symbols, there), daemon=True)
-            bot.start()
-            pipes.append(here)
-            bots.append(bot)
-        results = [pipe.recv() if pipe.poll(120) else None for pipe in pipes]
+        wait_until(path.exists)
+        result = side_by_side(bot, readers, folder, symbols)
         time.sleep(0.1)
-        for each in [*bots, process]:
-            each.kill()
-            each.join()
-        if None in results or not results[0]:
+        process.kill()
+        process.join()
+        if result is None:
             return None
-        worst = min(results, key=lambda result: result["per_s"] if result else 0)
-        assert worst is not None
-        return {**worst, "agent_cpu_us": cpu.value / worst["messages"] * 1e6}
+        return {**result, "agent_cpu_us": cpu.value / result["messages"] * 1e6, "batch": batch.value}
+
+
+WAYS: dict[str, Callable[[int, int, int], dict[str, float] | None]] = {
+    "websockets": lambda readers, port, symbols: side_by_side(bot_websockets, readers, port, symbols),
+    "aiohttp": lambda readers, port, symbols: side_by_side(bot_aiohttp, readers, port, symbols),
+    "agent": lambda readers, port, symbols: through_agent(bot_client, readers, port, symbols),
+    "agent, asyncio": lambda readers, port, symbols: through_agent(bot_async_client, readers, port, symbols),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    symbols: int
+    readers: int
+    rate: float  # 0: as fast as taken
+
+
+CASES = [Case(200, 1, 0.0), Case(200, 4, 0.0), Case(200, 1, 20_000.0), Case(200, 4, 20_000.0), Case(1, 1, 0.0)]
+
+
+def measure(case: Case, messages: int, rounds: int) -> list[Row]:
+    """Medians per way, with the ratios to the direct ways round by round."""
+    port = mp.Value("i", 0)
+    venue = mp.Process(target=exchange, args=(port, messages, case.symbols, case.rate), daemon=True)
+    venue.start()
+    wait_until(lambda: bool(port.value))
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
+    try:
+        for _ in range(rounds):
+            for name, way in WAYS.items():
+                result = way(case.readers, port.value, case.symbols)
+                if result is None:
+                    raise SystemExit(f"{name}: no result within {WAIT_S} s")
+                runs[name].append(result)
+    finally:
+        venue.kill()
+    return [row(case, name, runs) for name in WAYS]
+
+
+def row(case: Case, name: str, runs: dict[str, list[dict[str, float]]]) -> Row:
+    def median(key: str) -> float:
+        return statistics.median(result[key] for result in runs[name])
+
+    found: Row = {
+        "bench": "feed",
+        "symbols": case.symbols,
+        "readers": case.readers,
+        "offered": f"{case.rate:.0f}/s" if case.rate else "flood",
+        "way": name,
+        "k/s": round(median("per_s") / 1e3, 1),
+        "bot_us": round(median("cpu_us"), 2),
+    }
+    for other in ("websockets", "aiohttp"):
+        for key, short in (("per_s", "rate"), ("cpu_us", "cpu")):
+            ratio = statistics.median(
+                mine[key] / theirs[key] for mine, theirs in zip(runs[name], runs[other], strict=True)
+            )
+            found[f"{short}/{other}"] = round(ratio, 2)
+    if "agent_cpu_us" in runs[name][0]:
+        found |= {"agent_us": round(median("agent_cpu_us"), 2), "batch": round(median("batch"), 1)}
+        found["lagged"] = int(median("lagged"))
+    return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--symbols", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--symbols", type=int)
     parser.add_argument("--readers", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    port = mp.Value("i", 0)
-    venue = mp.Process(target=exchange, args=(port, args.messages, args.symbols, args.rate), daemon=True)
-    venue.start()
-    wait_until(lambda: bool(port.value))
-    rows: dict[str, list[dict[str, float]]] = {"agent": [], "websockets": [], "aiohttp": []}
-    for _ in range(args.rounds):
-        for name, result in (
-            ("websockets", one(bot_websockets, port.value, args.symbols)),
-            ("aiohttp", one(bot_aiohttp, port.value, args.symbols)),
-            ("agent", through_agent(port.value, args.symbols, args.readers)),
-        ):
-            if result is None:
-                print(f"{name}: no result within its time", file=sys.stderr)
-                return 1
-            rows[name].append(result)
-    venue.kill()
-    offered = f"{args.rate:.0f}/s" if args.rate else "as fast as taken"
-    print(f"{args.messages} messages, {args.symbols} symbols, offered {offered}, {args.readers} reader(s) at the agent")
-    summary: dict[str, dict[str, float]] = {}
-    for name, results in rows.items():
-        summary[name] = {key: statistics.median(result[key] for result in results) for key in results[0]}
-        line = summary[name]
-        extra = "".join(f"  {key} {line[key]:.2f}" for key in ("batch", "lagged", "agent_cpu_us") if key in line)
-        print(f"{name:12s} {line['per_s'] / 1e3:8.1f} k/s   bot cpu {line['cpu_us']:6.2f} us/message{extra}")
-    for name in ("websockets", "aiohttp"):
-        ratio = {key: summary["agent"][key] / summary[name][key] for key in ("per_s", "cpu_us")}
-        print(f"agent / {name}: {ratio['per_s']:.2f} x messages/s, {ratio['cpu_us']:.2f} x bot cpu")
+    cases = CASES if args.symbols is None else [Case(args.symbols, args.readers, args.rate)]
+    rows = []
+    for case in cases:
+        rows += (found := measure(case, args.messages, args.rounds))
+        show(found)
+        print(flush=True)
     if args.json:
-        args.json.write_text(json.dumps({"settings": vars(args) | {"json": str(args.json)}, "rows": summary}, indent=1))
+        args.json.write_text(json.dumps(rows), encoding="utf-8")
     return 0
 
 

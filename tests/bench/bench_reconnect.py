@@ -25,7 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.figures import Row, arguments, finish, latency_rows
-from scripted_exchange import CLOSE, PING, PONG, TEXT, Peer, ScriptedExchange, frame
+from scripted_exchange import TEXT, Peer, ScriptedExchange, frame
 
 PERIOD_S = 0.001
 GAP_S = 0.05  # how long a connection lives between two resets
@@ -54,16 +54,10 @@ class Exchange:
 
     async def __call__(self, peer: Peer) -> None:
         try:
-            while True:
-                opcode, payload = await peer.read_frame()
-                if opcode == PING:
-                    await peer.send(frame(PONG, payload))
-                elif opcode == CLOSE:
-                    return
-                elif opcode == TEXT:
-                    ask = json.loads(payload)
-                    await peer.text({"result": None, "id": ask["id"]})
-                    self.peers[peer] = ask["params"][0]
+            async for text in peer.texts():
+                ask = json.loads(text)
+                await peer.text({"result": None, "id": ask["id"]})
+                self.peers[peer] = ask["params"][0]
         finally:
             self.peers.pop(peer, None)
 
@@ -128,7 +122,7 @@ async def by_agent(url: str, clock: Clock) -> None:
         clock=boot_s,
         random=random.random,
         ws_dial=ws_connect,
-        publish=lambda _topic, _seq, _payloads: clock.heard(),
+        publish=lambda _batches: clock.heard(),
         on_event=lambda _name, _fields: None,
     )
     manager.demand("sim", ["btcusdt@trade"])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness import AgentProcess, child_env
-from scripted_exchange import CLOSE, PING, PONG, TEXT, Peer, ScriptedExchange, frame, trade
+from scripted_exchange import TEXT, Peer, ScriptedExchange, frame, trade
 
 PER_S = 50_000
 QUEUE_BYTES = 8 * 1024 * 1024  # gateway/feed_door.py
@@ -73,16 +73,9 @@ async def pour(peer: Peer) -> None:
 
     writing = asyncio.create_task(write())
     try:
-        while True:
-            opcode, payload = await peer.read_frame()
-            if opcode == PING:
-                await peer.send(frame(PONG, payload))
-            elif opcode == CLOSE:
-                await peer.send(frame(CLOSE, payload))
-                return
-            elif opcode == TEXT:
-                await peer.text({"result": None, "id": json.loads(payload)["id"]})
-                subscribed.set()
+        async for text in peer.texts():
+            await peer.text({"result": None, "id": json.loads(text)["id"]})
+            subscribed.set()
     finally:
         writing.cancel()
         with contextlib.suppress(asyncio.CancelledError, ConnectionError):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jackstay_agent.feeds import FeedManager, FeedSettings
+from jackstay_agent.feeds import Batch, FeedManager, FeedSettings
 from jackstay_agent.transport.websocket import ws_connect
 from jackstay_protocols.clock import boot_s
 
@@ -105,8 +105,9 @@ async def test_a_half_open_line_is_found_in_time_and_replaced(island: Island) ->
     numbers: list[int] = []
     news = asyncio.Event()
 
-    def publish(_topic: str, first: int, payloads: list[bytes]) -> None:
-        numbers.extend(range(first, first + len(payloads)))
+    def publish(batches: list[Batch]) -> None:
+        for _topic, first, payloads in batches:
+            numbers.extend(range(first, first + len(payloads)))
         news.set()
 
     def event(name: str, fields: dict[str, Any]) -> None:

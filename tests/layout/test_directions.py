@@ -31,6 +31,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "connection_journal",
             "connection_link",
             "connection_record",
+            "account_feed",
             "feeds",
             "feed_batches",
             "feed_reach",

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jackstay_protocols import messages as m
-from jackstay_protocols.codec import HEADER_BYTES, Header, decode, encode, read_header
+from jackstay_protocols.codec import HEADER_BYTES, Header, decode, decode_feed, encode, read_header
 from jackstay_protocols.errors import Lane, Outcome, ProtocolError, Reason
-from jackstay_protocols.limits import NESTING_DEPTH_MAX, WIRE_VERSION, WIRE_VERSION_MIN
+from jackstay_protocols.limits import NESTING_DEPTH_MAX, TO_CLIENT_FRAME_BYTES_MAX, WIRE_VERSION, WIRE_VERSION_MIN
 
 ALL = {**m.TO_AGENT, **m.TO_CLIENT}
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "wire_v1.json").read_text(encoding="utf-8"))
@@ -155,6 +155,44 @@ def test_damaged_frames_are_a_message_or_a_protocol_error(name: str, data: st.Da
         decode(bytes(raw[:cut]) + data.draw(st.binary(max_size=8)), ALL, bytes_max=BYTES_MAX)
     except ProtocolError:
         pass
+
+
+def same_as_decode(raw: bytes) -> None:
+    """`decode_feed` says what `decode` says of a batch, and nothing of all else."""
+    try:
+        header, message = decode(raw, m.TO_CLIENT, bytes_max=TO_CLIENT_FRAME_BYTES_MAX)
+    except ProtocolError:
+        assert decode_feed(raw) is None
+    else:
+        expected = (header.when, message) if isinstance(message, m.Feed) and header.version == WIRE_VERSION else None
+        assert decode_feed(raw) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(max_size=20),
+    st.lists(st.binary(max_size=30), max_size=5),
+    st.integers(-(2**63), 2**63 - 1),
+    st.integers(0, 100),
+    st.binary(max_size=4),
+)
+def test_a_readers_hot_path_decodes_what_the_usual_one_does(
+    topic: str, payloads: list[bytes], when: int, at: int, damage: bytes
+) -> None:
+    """Whole batches, damaged and shortened ones, other kinds, other versions."""
+    whole = encode(m.Feed(topic, payloads), when=when)
+    assert decode_feed(whole) == (when, m.Feed(topic, payloads))
+    same_as_decode(whole[:at] + damage + whole[at + len(damage) :])
+    same_as_decode(whole[:at])
+    same_as_decode(encode(m.Lagged(topic, 1), when=when))
+    same_as_decode(bytes((WIRE_VERSION + 1,)) + whole[1:])
+
+
+def test_a_batch_past_the_bound_is_left_to_the_usual_path() -> None:
+    """At the bound it is taken, one byte past it `decode` says why not."""
+    room = TO_CLIENT_FRAME_BYTES_MAX - len(encode(m.Feed("t", [b"x" * 100_000]))) + 100_000
+    assert decode_feed(encode(m.Feed("t", [b"x" * room]))) is not None
+    same_as_decode(encode(m.Feed("t", [b"x" * (room + 1)])))
 
 
 @settings(max_examples=150, deadline=None)

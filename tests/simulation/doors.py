@@ -7,7 +7,7 @@ it died is lost; a client is told of its peer's end a moment later; nothing is s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,12 @@ class FakeDoor:
         self.frames_out += 1
         world = self.switchboard.world
         world.at(line.owner, world.now + self.switchboard.delay_s(), line.arrived, (identity, frame))
+        return Sent.OK
+
+    def send_together(self, identity: bytes, frames: Sequence[bytes]) -> Sent:
+        for frame in frames:
+            if (sent := self.send(identity, frame)) is not Sent.OK:
+                return sent
         return Sent.OK
 
     def arrived(self, line: Line, identity: bytes, frame: bytes) -> None:

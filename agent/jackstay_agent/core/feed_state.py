@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from .moves import moved
+
 
 class FeedState(StrEnum):
     IDLE = "idle"
@@ -57,14 +59,6 @@ MOVES: dict[FeedState, dict[FeedMove, FeedState]] = {
 }
 
 
-class IllegalFeedMove(AssertionError):
-    """A bug of ours: a move the table does not know."""
-
-
 def move(subject: str, state: FeedState, by: FeedMove) -> FeedState:
-    """The next state. Raises IllegalFeedMove naming subject, state, move and what would have been legal."""
-    target = MOVES[state].get(by)
-    if target is None:
-        legal = ", ".join(MOVES[state]) or "nothing"
-        raise IllegalFeedMove(f"feed socket {subject} is {state} and cannot take {by!s}; legal now: {legal}")
-    return target
+    """The next state. Raises IllegalMove."""
+    return moved(MOVES, f"feed socket {subject}", state, by)

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from .moves import moved
+
 
 class StreamState(StrEnum):
     IDLE = "idle"
@@ -43,14 +45,6 @@ MOVES: dict[StreamState, dict[StreamMove, StreamState]] = {
 }
 
 
-class IllegalStreamMove(AssertionError):
-    """A bug of ours: a move the table does not know."""
-
-
 def move(venue: str, state: StreamState, by: StreamMove) -> StreamState:
-    """The next state. Raises IllegalStreamMove naming venue, state, move and what would have been legal."""
-    target = MOVES[state].get(by)
-    if target is None:
-        legal = ", ".join(MOVES[state]) or "nothing"
-        raise IllegalStreamMove(f"user stream of {venue} is {state} and cannot take {by!s}; legal now: {legal}")
-    return target
+    """The next state. Raises IllegalMove."""
+    return moved(MOVES, f"user stream of {venue}", state, by)

@@ -1,6 +1,7 @@
 """feed.sock: market data and events to any number of readers (DESIGN §4).
 
-One encoded frame per batch, shared by all readers of the topic. A reader whose ZeroMQ pipe is full gets a queue of its
+One encoded frame per batch, shared by all readers of the topic; a reader's frames of one loop turn travel together. A
+reader whose ZeroMQ pipe is full gets a queue of its
 own (`core/fanout.py`), which drops the oldest market data and says so; the others notice nothing. A reader that is gone
 is forgotten together with its subscriptions. Frames of a peer that said no HELLO are refused, so that a client of an
 earlier agent says HELLO again.
@@ -11,7 +12,7 @@ It refuses to know what a topic means and where the data comes from: `FeedSource
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +46,7 @@ from jackstay_protocols.messages import (
 from jackstay_protocols.session import check_hello, clamp_beat_s
 
 from ..core.fanout import Collapsed, Entry, Lag, LastValues, ReaderQueue
+from ..feed_batches import BATCH_BYTES_MAX, Batch
 from .door import DoorLike, PeerCredentials, Sent
 
 FEED_SNDHWM = 128  # frames inside ZeroMQ per reader; with 32 KiB batches a stopped reader pins 4 MiB at most
@@ -59,6 +61,12 @@ SWEEP_S = 5.0
 # HELLO and knows that it missed something. A closed socket on a quiet topic is noticed no other way.
 LEASE_FACTOR = 10
 SILENT_S_MIN = 600.0
+
+
+UNCOUNTED = -1  # in `Lagged`: something is missing, and nobody counted
+TOGETHER_MAX = 64  # frames in one ZeroMQ message; more save nothing
+
+Held = tuple[str, bytes, int]  # topic, frame, messages in it
 
 
 class FeedSource(Protocol):
@@ -96,6 +104,9 @@ class _Shut:
     def send(self, identity: bytes, frame: bytes) -> Sent:
         return Sent.GONE
 
+    def send_together(self, identity: bytes, frames: Sequence[bytes]) -> Sent:
+        return Sent.GONE
+
     def credentials(self, identity: bytes) -> PeerCredentials | None:
         return None
 
@@ -113,6 +124,7 @@ class Reader:
     events: bool = False
     topics: dict[str, tuple[str, str]] = field(default_factory=dict)  # full name -> (feed, stream)
     sent: int = 0
+    turn: list[Held] = field(default_factory=list)  # what it gets of the turn being published
 
 
 class FeedDoor:
@@ -169,31 +181,50 @@ class FeedDoor:
 
     # ------------------------------------------------------------ out: market data and events
 
-    def publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
-        """One batch to every reader of the topic; encoded once."""
-        readers = self._by_topic.get(topic)
-        if not readers:
-            return
-        self._last.put(topic, first_seq + len(payloads) - 1, payloads[-1])
-        frame = encode(Feed(topic, payloads), when=first_seq)
-        count = len(payloads)
-        gone: list[bytes] | None = None
-        send = self._door.send
-        for identity, reader in readers.items():
-            if reader.queue:
-                reader.queue.offer(topic, frame, count)
+    def publish(self, batches: list[Batch], *, keep_last: bool = True) -> None:
+        """One loop turn's batches to the readers of their topics: each encoded once, a reader's own sent together.
+
+        ``keep_last``: a late joiner begins with the last message.
+        """
+        served: list[Reader] = []
+        for topic, first_seq, payloads in batches:
+            readers = self._by_topic.get(topic)
+            if not readers:
                 continue
-            sent = send(identity, frame)
-            if sent is Sent.OK:
-                reader.sent += count
-            elif sent is Sent.SLOW:
-                reader.queue.offer(topic, frame, count)
+            count = len(payloads)
+            if keep_last:
+                self._last.put(topic, first_seq + count - 1, payloads[-1])
+            entry = (topic, encode(Feed(topic, payloads), when=first_seq), count)
+            for reader in readers.values():
+                if not reader.turn:
+                    served.append(reader)
+                reader.turn.append(entry)
+        for reader in served:
+            turn, reader.turn = reader.turn, []
+            self._send_turn(reader, turn)
+
+    def _send_turn(self, reader: Reader, turn: list[Held]) -> None:
+        """In as few ZeroMQ messages as the bound on their bytes allows; the rest waits from where the pipe is full."""
+        at = 0
+        while at < len(turn) and not reader.queue:
+            end = _together(turn, at)
+            sent = self._door.send_together(reader.identity, [frame for _topic, frame, _count in turn[at:end]])
+            if sent is Sent.GONE:
+                self._forget(reader.identity)
+                return
+            if sent is Sent.SLOW:
                 self._mark_slow(reader)
-            else:
-                gone = [*(gone or ()), identity]
-        if gone is not None:
-            for identity in gone:
-                self._forget(identity)
+                break
+            reader.sent += sum(count for _topic, _frame, count in turn[at:end])
+            at = end
+        for topic, frame, count in turn[at:]:
+            reader.queue.offer(topic, frame, count)
+
+    def uncounted(self, topic: str) -> None:
+        """Readers of this topic missed something that nobody counted."""
+        frame = encode(Lagged(topic, UNCOUNTED))
+        for reader in list(self._by_topic.get(topic, {}).values()):
+            self._send_turn(reader, [(topic, frame, 0)])
 
     def publish_event(self, event: Event) -> None:
         """One event to every reader that asked for events; its number says how many there were before it."""
@@ -470,6 +501,16 @@ class FeedDoor:
             "bad_frames": self.bad_frames,
             "dropped": self.dropped + sum(reader.queue.missed_total for reader in self._readers.values()),
         }
+
+
+def _together(turn: list[Held], at: int) -> int:
+    """The end of what fits into one message from ``at`` on: at least one frame."""
+    held_bytes = len(turn[at][1])
+    end = at + 1
+    while end < len(turn) and end - at < TOGETHER_MAX and held_bytes + len(turn[end][1]) <= BATCH_BYTES_MAX:
+        held_bytes += len(turn[end][1])
+        end += 1
+    return end
 
 
 def _full(feed: str, stream: str) -> str:

@@ -22,21 +22,21 @@ from .dial import Address, DialError, dial, resolve
 from .endpoint import Endpoint
 from .http_request import serialise
 from .tls import make_ssl_context
-from .websocket_connection import ABNORMAL, LATE_S, NORMAL, TEXT, OnMessage, WsClosed, WsSettings
+from .websocket_connection import ABNORMAL, LATE_S, NORMAL, TEXT, OnMessages, WsClosed, WsSettings
 
 
 class LineStream(asyncio.Protocol):
     """One open answer. ``latency_s`` is the time to its first byte; nothing measures it later."""
 
     def __init__(
-        self, settings: WsSettings, on_message: OnMessage, on_close: Callable[[WsClosed], None], clock: Any
+        self, settings: WsSettings, on_messages: OnMessages, on_close: Callable[[WsClosed], None], clock: Any
     ) -> None:
         self.heard_at = clock()
         self.latency_s: float | None = None
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self._settings = settings
-        self._on_message = on_message
+        self._on_messages = on_messages
         self._on_close = on_close
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -123,10 +123,9 @@ class LineStream(asyncio.Protocol):
             return
         lines = (self._rest + chunk).split(b"\n")
         self._rest = lines.pop()
-        for line in lines:
-            payload = line.rstrip(b"\r")
-            if payload:
-                self._on_message(TEXT, payload)
+        payloads = [payload for line in lines if (payload := line.rstrip(b"\r"))]
+        if payloads:
+            self._on_messages(payloads)
         if len(self._rest) > self._settings.message_bytes_max:
             what = f"a line over {self._settings.message_bytes_max} bytes"
             self._rest = b""
@@ -158,7 +157,7 @@ class LineStream(asyncio.Protocol):
 async def line_stream_connect(
     url: str,
     *,
-    on_message: OnMessage,
+    on_messages: OnMessages,
     on_close: Callable[[WsClosed], None],
     headers: Mapping[str, str] | None = None,
     ssl_context: ssl.SSLContext | None = None,
@@ -180,7 +179,7 @@ async def line_stream_connect(
     made: list[LineStream] = []
 
     def stream() -> LineStream:
-        made.append(LineStream(settings or WsSettings(), on_message, on_close, clock))
+        made.append(LineStream(settings or WsSettings(), on_messages, on_close, clock))
         return made[-1]
 
     try:

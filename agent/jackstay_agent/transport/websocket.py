@@ -21,7 +21,7 @@ import picows
 from jackstay_protocols.clock import boot_s
 from jackstay_protocols.errors import ExchangeError, Reason
 
-from .websocket_connection import BINARY, TEXT, OnMessage, WsClosed, WsConnection, WsSettings
+from .websocket_connection import BINARY, TEXT, OnMessages, WsClosed, WsConnection, WsSettings
 from .ws_url import WsUrl, check_headers, parse_ws_url
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "TEXT",
     "Address",
     "EndpointLike",
-    "OnMessage",
+    "OnMessages",
     "WsClosed",
     "WsConnection",
     "WsSettings",
@@ -72,7 +72,7 @@ _ADDRESS_WAIT_S_MIN = 0.25  # RFC 8305 advises 250 ms before the next address
 async def ws_connect(
     url: str,
     *,
-    on_message: OnMessage,
+    on_messages: OnMessages,
     on_close: Callable[[WsClosed], None],
     headers: Mapping[str, str] | None = None,
     ssl_context: ssl.SSLContext | None = None,
@@ -101,7 +101,7 @@ async def ws_connect(
     made: list[WsConnection] = []
 
     def listener() -> WsConnection:
-        made.append(WsConnection(settings=settings, on_message=on_message, on_close=on_close, clock=clock))
+        made.append(WsConnection(settings=settings, on_messages=on_messages, on_close=on_close, clock=clock))
         return made[0]
 
     try:

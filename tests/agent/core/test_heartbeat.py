@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackstay_agent.core.dialect import DIALECTS, Dialect, check_topic
-from jackstay_agent.core.feed_state import MOVES, FeedMove, FeedState, IllegalFeedMove, move
+from jackstay_agent.core.feed_state import MOVES, FeedMove, FeedState, move
 from jackstay_agent.core.heartbeat import NEVER, Cadence, Due, FirstMessages, HeartbeatRules, SocketClocks
+from jackstay_agent.core.moves import IllegalMove
 from jackstay_agent.core.redial import DialBudget, Pace, Redial, RedialRules
 from jackstay_protocols.errors import ValidationError
 
@@ -161,7 +162,7 @@ def test_every_move_is_legal_by_the_table_or_refused_by_name(state: FeedState, b
     if by in MOVES[state]:
         assert move("sim#1", state, by) is MOVES[state][by]
     else:
-        with pytest.raises(IllegalFeedMove, match=f"sim#1 is {state} and cannot take {by}"):
+        with pytest.raises(IllegalMove, match=f"sim#1 is {state} and cannot take {by}"):
             move("sim#1", state, by)
 
 

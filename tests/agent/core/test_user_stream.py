@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jackstay_agent.core.user_stream import MOVES, IllegalStreamMove, StreamMove, StreamState, move
+from jackstay_agent.core.moves import IllegalMove
+from jackstay_agent.core.user_stream import MOVES, StreamMove, StreamState, move
 
 
 @pytest.mark.parametrize("state", StreamState)
@@ -14,7 +15,7 @@ def test_every_move_is_legal_by_the_table_or_refused_by_name(state: StreamState,
     if by in MOVES[state]:
         assert move("kraken", state, by) is MOVES[state][by]
     else:
-        with pytest.raises(IllegalStreamMove, match=f"kraken is {state} and cannot take {by}"):
+        with pytest.raises(IllegalMove, match=f"kraken is {state} and cannot take {by}"):
             move("kraken", state, by)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,9 @@ class ListDoor:
         if self.answer is Sent.OK:
             self.sent.append((identity, *decode(frame, TO_CLIENT, bytes_max=TO_CLIENT_FRAME_BYTES_MAX)))
         return self.answer
+
+    def send_together(self, identity: bytes, frames: Sequence[bytes]) -> Sent:
+        return [self.send(identity, frame) for frame in frames][-1]
 
     def credentials(self, identity: bytes) -> PeerCredentials | None:
         return self.who

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ class ListDoor:
         header, message = decode(frame, TO_CLIENT, bytes_max=TO_CLIENT_FRAME_BYTES_MAX)
         self.sent[header.id] = message
         return Sent.OK
+
+    def send_together(self, identity: bytes, frames: Sequence[bytes]) -> Sent:
+        return [self.send(identity, frame) for frame in frames][-1]
 
     def credentials(self, identity: bytes) -> PeerCredentials | None:
         return PeerCredentials(self.uid, self.uid, 42)

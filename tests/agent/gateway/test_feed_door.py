@@ -19,6 +19,7 @@ import zmq
 import zmq.asyncio
 
 from jackstay_agent.core.fanout import ENTRY_OVERHEAD_BYTES
+from jackstay_agent.feed_batches import BATCH_BYTES_MAX
 from jackstay_agent.gateway.door import Door
 from jackstay_agent.gateway.feed_door import FeedDoor, FeedDoorSettings
 from jackstay_protocols.clock import boot_s
@@ -34,6 +35,7 @@ from jackstay_protocols.messages import (
     Feed,
     Goodbye,
     Hello,
+    Lagged,
     Message,
     Refusal,
     Request,
@@ -171,18 +173,79 @@ async def test_hello_subscribe_data_unsubscribe(tmp_path: Path) -> None:
         done = await tool.ask(Subscribe("sim", ["a", "b", "a"]))
         assert done == Done({"topics": ["sim/a", "sim/b"], "events": False})
         assert h.feeds.readers == {"sim/a": 1, "sim/b": 1}
-        h.door.publish("sim/a", 1, [b"1", b"2"])
-        h.door.publish("sim/c", 1, [b"not ours"])
-        h.door.publish("sim/b", 7, [b"3"])
+        h.door.publish([("sim/a", 1, [b"1", b"2"])])
+        h.door.publish([("sim/c", 1, [b"not ours"])])
+        h.door.publish([("sim/b", 7, [b"3"])])
         assert (await tool.recv())[1:] == (1, Feed("sim/a", [b"1", b"2"]))
         assert (await tool.recv())[1:] == (7, Feed("sim/b", [b"3"]))
         assert await tool.ask(Unsubscribe("sim", ["a"])) == Done({"topics": ["sim/a"], "events": False})
         assert h.feeds.readers == {"sim/a": 0, "sim/b": 1}
-        h.door.publish("sim/a", 3, [b"late"])
-        h.door.publish("sim/b", 8, [b"4"])
+        h.door.publish([("sim/a", 3, [b"late"])])
+        h.door.publish([("sim/b", 8, [b"4"])])
         assert (await tool.recv())[1:] == (8, Feed("sim/b", [b"4"]))
         assert await tool.ask(Unsubscribe("sim")) == Done({"topics": ["sim/b"], "events": False})
         assert h.feeds.readers == {"sim/a": 0, "sim/b": 0}
+
+
+@pytest.mark.asyncio
+async def test_a_turns_batches_are_one_message_of_bounded_parts(tmp_path: Path) -> None:
+    """Many topics of one turn: a reader gets its own of them in order, as few ZeroMQ messages, none over the bound."""
+    async with house(tmp_path) as h:
+        tool = h.tool()
+        await tool.hello()
+        topics = [f"t{number}" for number in range(200)]
+        await tool.ask(Subscribe("sim", topics))
+        turn = [(f"sim/{topic}", 5, [b"%0300d" % at]) for at, topic in enumerate(topics)]
+        big = ("sim/t0", 6, [b"y" * 50_000])  # larger than the bound: alone
+        h.door.publish([*turn[:100], ("sim/not ours", 1, [b""]), *turn[100:], big])
+        messages = []
+        while sum(map(len, messages)) < 201:
+            messages.append(await asyncio.wait_for(tool.socket.recv_multipart(), 10))
+        frames = [decode(part, TO_CLIENT, bytes_max=TO_CLIENT_FRAME_BYTES_MAX) for each in messages for part in each]
+        assert [(message.topic, header.when) for header, message in frames] == [  # type: ignore[attr-defined]
+            (topic, seq) for topic, seq, _payloads in [*turn, big]
+        ]
+        assert len(messages) <= 5
+        assert all(sum(map(len, each)) <= BATCH_BYTES_MAX for each in messages[:-1])
+        assert len(messages[-1]) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_turn_that_a_reader_does_not_take_waits_whole_and_in_order(tmp_path: Path) -> None:
+    """A full pipe takes a turn's first parts or none of them; what came in between is told in numbers without a gap."""
+    async with house(tmp_path, sndhwm=2, queue_bytes_max=64 * 1024 * 1024) as h:
+        tool = h.tool()
+        tool.socket.setsockopt(zmq.RCVHWM, 1)
+        await tool.hello()
+        await tool.ask(Subscribe("sim", ["a", "b"]))
+        for turn in range(200):
+            h.door.publish([("sim/a", turn + 1, [b"%020000d" % turn]), ("sim/b", turn + 1, [b"%020000d" % turn])])
+        assert h.readers()[0]["queued_bytes"] > 0
+        seen: dict[str, list[int]] = {"sim/a": [], "sim/b": []}
+        while sum(map(len, seen.values())) < 400:
+            _id, when, message = await tool.recv()
+            assert isinstance(message, Feed)
+            seen[message.topic].append(when)
+        assert seen == {"sim/a": list(range(1, 201)), "sim/b": list(range(1, 201))}
+        assert h.readers()[0]["missed"] == 0
+
+
+@pytest.mark.asyncio
+async def test_a_gap_nobody_counted_is_told_and_leaves_no_last_value(tmp_path: Path) -> None:
+    """`uncounted` reaches the topic's readers as -1; what was published without a last value greets no late joiner."""
+    async with house(tmp_path) as h:
+        first, second = h.tool(), h.tool()
+        await first.hello()
+        await first.ask(Subscribe("sim", ["a"]))
+        h.door.publish([("sim/a", 1, [b"1"])], keep_last=False)
+        h.door.uncounted("sim/a")
+        h.door.uncounted("sim/nobody reads it")
+        assert (await first.recv())[2] == Feed("sim/a", [b"1"])
+        assert (await first.recv())[2] == Lagged("sim/a", -1)
+        await second.hello()
+        await second.ask(Subscribe("sim", ["a"]))
+        h.door.publish([("sim/a", 2, [b"2"])], keep_last=False)
+        assert (await second.recv())[1:] == (2, Feed("sim/a", [b"2"]))
 
 
 @pytest.mark.asyncio
@@ -192,18 +255,18 @@ async def test_a_late_joiner_starts_with_the_last_value(tmp_path: Path) -> None:
         first, second = h.tool(), h.tool()
         await first.hello()
         await first.ask(Subscribe("sim", ["a"]))
-        h.door.publish("sim/a", 1, [b"1", b"2"])
+        h.door.publish([("sim/a", 1, [b"1", b"2"])])
         await second.hello()
         await second.send(Subscribe("sim", ["a"]))
         assert isinstance((await second.recv())[2], Done)
         assert (await second.recv())[1:] == (2, Feed("sim/a", [b"2"]))
-        h.door.publish("sim/a", 3, [b"3"])
+        h.door.publish([("sim/a", 3, [b"3"])])
         assert (await second.recv())[1:] == (3, Feed("sim/a", [b"3"]))
         for tool in (first, second):
             await tool.ask(Unsubscribe("sim"))
         await first.send(Subscribe("sim", ["a"]))
         assert isinstance((await first.recv())[2], Done)
-        h.door.publish("sim/a", 9, [b"9"])
+        h.door.publish([("sim/a", 9, [b"9"])])
         assert (await first.recv())[1:] == (9, Feed("sim/a", [b"9"]))  # nothing stale before it
 
 
@@ -287,7 +350,7 @@ async def test_a_reader_that_vanished_is_forgotten(tmp_path: Path) -> None:
         tool.socket.close(0)
 
         def noticed() -> bool:
-            h.door.publish("sim/a", 1, [b"x"])
+            h.door.publish([("sim/a", 1, [b"x"])])
             return h.feeds.readers == {"sim/a": 0}
 
         await until(noticed)
@@ -373,7 +436,7 @@ async def test_a_stopped_reader_costs_bounded_memory_and_nobody_else(tmp_path: P
             payloads = [b"%0200d" % n for n in range(100)]
             seq, received, expected = 1, 0, 1
             for _ in range(1500):
-                h.door.publish("sim/a", seq, payloads)
+                h.door.publish([("sim/a", seq, payloads)])
                 seq += len(payloads)
                 _id, when, message = await fast.recv()
                 assert isinstance(message, Feed)
@@ -389,7 +452,7 @@ async def test_a_stopped_reader_costs_bounded_memory_and_nobody_else(tmp_path: P
             assert grown < queue_bytes + 128 * (len(payloads) * 203 + ENTRY_OVERHEAD_BYTES) + 4 * 1024 * 1024
             os.kill(slow.pid, signal.SIGCONT)
             await until(lambda: all(reader["queued_bytes"] == 0 for reader in h.readers()))
-            h.door.publish("sim/a", seq, [b"END"])
+            h.door.publish([("sim/a", seq, [b"END"])])
             result = json.loads(await asyncio.to_thread(slow.stdout.readline))
             assert result["gaps"] == 0
             assert result["missed"] > 0
@@ -429,7 +492,7 @@ async def test_a_reader_behind_by_a_burst_catches_up_without_loss(tmp_path: Path
         await tool.hello()
         await tool.ask(Subscribe("sim", ["a"]))
         for number in range(1, 3001):
-            h.door.publish("sim/a", number, [b"%d" % number])
+            h.door.publish([("sim/a", number, [b"%d" % number])])
         for number in range(1, 3001):
             _id, when, message = await tool.recv()
             assert (when, message) == (number, Feed("sim/a", [b"%d" % number]))

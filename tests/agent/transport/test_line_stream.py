@@ -59,7 +59,7 @@ async def opened(port: int, **settings: Any) -> tuple[Any, list[bytes], list[WsC
     ends: list[WsClosed] = []
     stream = await line_stream_connect(
         f"http://127.0.0.1:{port}/v3/prices?instruments=EUR_USD",
-        on_message=lambda _kind, payload: lines.append(payload),
+        on_messages=lines.extend,
         on_close=ends.append,
         headers={"Authorization": "Bearer x"},
         timeout_s=2.0,
@@ -191,7 +191,9 @@ async def test_topics_in_the_url_are_asked_for_with_a_successor() -> None:
             clock=boot_s,
             random=random.random,
             ws_dial=line_stream_connect,
-            publish=lambda topic, seq, payloads: heard.extend((topic, seq + at) for at in range(len(payloads))),
+            publish=lambda batches: heard.extend(
+                (topic, seq + at) for topic, seq, payloads in batches for at in range(len(payloads))
+            ),
             on_event=lambda name, fields: events.append(name),
         )
 

@@ -21,6 +21,7 @@ from jackstay_agent.transport.websocket import (
     parse_ws_url,
     ws_connect,
 )
+from jackstay_agent.transport.websocket_connection import READ_MESSAGES_MAX
 from jackstay_protocols.errors import ExchangeError, Reason, ValidationError
 from scripted_exchange import BINARY, CLOSE, PING, PONG, TEXT, Peer, ScriptedExchange, frame, mute, silent
 
@@ -31,12 +32,12 @@ class Sink:
     """What a connection handed to its owner."""
 
     def __init__(self) -> None:
-        self.messages: list[tuple[int, bytes]] = []
+        self.messages: list[bytes] = []
         self.ends: list[WsClosed] = []
         self._news = asyncio.Event()
 
-    def message(self, kind: int, payload: bytes) -> None:
-        self.messages.append((kind, payload))
+    def take(self, payloads: list[bytes]) -> None:
+        self.messages += payloads
         self._news.set()
 
     def end(self, closed: WsClosed) -> None:
@@ -57,7 +58,7 @@ async def connected(
     sink = Sink()
     async with ScriptedExchange(script) as exchange:
         connection = await ws_connect(
-            exchange.url, on_message=sink.message, on_close=sink.end, settings=settings, timeout_s=5, **options
+            exchange.url, on_messages=sink.take, on_close=sink.end, settings=settings, timeout_s=5, **options
         )
         try:
             yield connection, sink, exchange
@@ -66,7 +67,7 @@ async def connected(
             await connection.wait_closed()
 
 
-async def ended_with(*frames: bytes, settings: WsSettings = QUICK) -> tuple[WsClosed, list[tuple[int, bytes]], Peer]:
+async def ended_with(*frames: bytes, settings: WsSettings = QUICK) -> tuple[WsClosed, list[bytes], Peer]:
     """Send these frames to a client; how it ended, and what it delivered."""
 
     async def script(peer: Peer) -> None:
@@ -105,7 +106,7 @@ async def test_messages_arrive_whole_and_in_order() -> None:
 
     async with connected(script) as (_connection, sink, exchange):
         await sink.until(lambda: len(sink.messages) == 4)
-        assert sink.messages == [(1, b"one"), (1, "zwei €".encode()), (2, big), (1, b"")]
+        assert sink.messages == [b"one", "zwei €".encode(), big, b""]
         peer = await exchange.peer()
         async with asyncio.timeout(5):
             while (PONG, b"between") not in peer.received:
@@ -145,7 +146,7 @@ async def test_broken_frames_end_the_connection_with_their_code(frames: list[byt
     """What breaks RFC 6455 or our bound is answered with the RFC's close code and nothing of it is delivered."""
     closed, messages, peer = await ended_with(frame(TEXT, b"good"), *frames, frame(TEXT, b"after"))
     assert (closed.by, closed.code, closed.reason) == ("us", code, reason)
-    assert [payload for _kind, payload in messages] in ([b"good"], [])  # picows drops a frame before a broken one
+    assert messages in ([b"good"], [])  # picows drops a frame before a broken one
     assert await sent_close_code(peer) == code
 
 
@@ -161,7 +162,7 @@ async def test_a_message_of_exactly_the_bound_is_delivered() -> None:
 
     async with connected(script) as (_connection, sink, _exchange):
         await sink.until(lambda: len(sink.messages) == 2)
-        assert [payload for _kind, payload in sink.messages] == [at_bound, at_bound]
+        assert sink.messages == [at_bound, at_bound]
 
 
 # ---------------------------------------------------------------- ping and pong
@@ -325,7 +326,7 @@ async def test_a_reset_line_is_told_as_such() -> None:
 async def dial_error(url: str, **options: Any) -> ExchangeError:
     sink = Sink()
     with pytest.raises(ExchangeError) as caught:
-        await ws_connect(url, on_message=sink.message, on_close=sink.end, **{"timeout_s": 5, **options})
+        await ws_connect(url, on_messages=sink.take, on_close=sink.end, **{"timeout_s": 5, **options})
     assert sink.ends == []
     return caught.value
 
@@ -359,7 +360,7 @@ async def test_the_next_address_is_tried() -> None:
             return [(socket.AF_INET, "127.0.0.1", 1), (socket.AF_INET, "127.0.0.1", exchange.port)]
 
         url = f"ws://venue.test:{exchange.port}/"
-        connection = await ws_connect(url, on_message=sink.message, on_close=sink.end, resolve=both)
+        connection = await ws_connect(url, on_messages=sink.take, on_close=sink.end, resolve=both)
         peer = await exchange.peer()
         assert f"Host: venue.test:{exchange.port}".encode() in peer.head
         connection.abort()
@@ -388,6 +389,38 @@ async def test_a_refused_upgrade_says_what_came(answer: bytes, reason: Reason, w
 
 
 @pytest.mark.asyncio
+async def test_one_read_is_handed_on_in_bounded_groups_and_ends_with_the_connection() -> None:
+    """Thousands of messages in one write arrive in order and in groups of bounded size; whoever closes in the middle
+    gets no further group."""
+    reads: list[list[bytes]] = []
+
+    async def flood(peer: Peer) -> None:
+        await peer.read_frame()
+        await peer.send(b"".join(frame(TEXT, b"%d" % number) for number in range(5000)))
+        await silent(peer)
+
+    async with ScriptedExchange(flood) as exchange:
+        sink = Sink()
+        whole = await ws_connect(exchange.url, on_messages=sink.take, on_close=sink.end)
+        whole.send("go")
+        await sink.until(lambda: len(sink.messages) == 5000)
+        assert sink.messages == [b"%d" % number for number in range(5000)]
+        whole.abort()
+        await whole.wait_closed()
+
+        def take(payloads: list[bytes]) -> None:
+            reads.append(payloads)
+            if len(reads) == 2:
+                cut.abort("enough")
+
+        cut = await ws_connect(exchange.url, on_messages=take, on_close=sink.end)
+        cut.send("go")
+        assert (await cut.wait_closed()).detail == "enough"
+    assert len(reads) == 2
+    assert all(0 < len(each) <= READ_MESSAGES_MAX for each in reads)
+
+
+@pytest.mark.asyncio
 async def test_a_peer_that_never_answers_the_upgrade_times_out_and_is_let_go() -> None:
     """One deadline contains the dial, and neither a timeout nor a cancellation leaves a socket open."""
     gone = asyncio.Event()
@@ -400,14 +433,14 @@ async def test_a_peer_that_never_answers_the_upgrade_times_out_and_is_let_go() -
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    error = await dial_error(url, timeout_s=0.1)
+    error = await dial_error(url, timeout_s=0.5)
     assert error.reason == Reason.TIMEOUT
     assert error.details["phase"] == "upgrade"
     await asyncio.wait_for(gone.wait(), 5)
 
     gone.clear()
     sink = Sink()
-    dialling = asyncio.create_task(ws_connect(url, on_message=sink.message, on_close=sink.end))
+    dialling = asyncio.create_task(ws_connect(url, on_messages=sink.take, on_close=sink.end))
     await asyncio.sleep(0.05)
     dialling.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -445,10 +478,10 @@ async def test_tls_verifies_the_certificate_and_the_host(authority: trustme.CA) 
     sink = Sink()
     async with ScriptedExchange(script, tls=tls_server(authority, "127.0.0.1")) as exchange:
         connection = await ws_connect(
-            exchange.url, on_message=sink.message, on_close=sink.end, ssl_context=tls_client(authority)
+            exchange.url, on_messages=sink.take, on_close=sink.end, ssl_context=tls_client(authority)
         )
         await sink.until(lambda: bool(sink.messages))
-        assert sink.messages == [(1, b"over tls")]
+        assert sink.messages == [b"over tls"]
         connection.close()
         await connection.wait_closed()
         unknown = await dial_error(exchange.url)
@@ -510,7 +543,7 @@ async def test_a_rerouted_host_keeps_its_name() -> None:
     async with ScriptedExchange(silent) as exchange:
         connection = await ws_connect(
             "wss://stream.venue.test/stream?x=1",
-            on_message=sink.message,
+            on_messages=sink.take,
             on_close=sink.end,
             endpoint=Elsewhere(exchange.port),
         )
