@@ -73,6 +73,8 @@ WARNINGS = frozenset(
         "recovery.forgot",
         "recovery.too_many",
         "protect.refused",
+        "protect.powerless",
+        "protection.powerless",
         "deadman.will_fire",
         "deadman.lapsed",
         "deadman.renewal_failed",

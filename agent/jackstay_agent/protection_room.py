@@ -20,6 +20,7 @@ from .barrier import Barrier
 from .cancel_desk import CancelDesk
 from .config import Config, class_rules_of, profiles_of, venue_of
 from .core.modes import Mode
+from .core.protection import Preset
 from .deadman import Deadman, limits_of
 from .deadman_desk import DeadmanDesk
 from .flight import Flight, landing
@@ -28,6 +29,7 @@ from .gateway.control_door import Verb
 from .groups import Groups
 from .guardian import Guardian
 from .kept import Keeper, Kept
+from .key_powers import KeyPowers
 from .outbox import Outbox
 from .own_orders import AccountOrders
 from .ports import Ports
@@ -88,6 +90,7 @@ class ProtectionRoom:
             sort_out=state.checks.sort_out,
             class_rules=class_rules_of(config),
             only_bot=self._only_bot,
+            on_cancelled=lambda venue: self.powers.took_cancel(venue),  # noqa: PLW0108 - built below
         )
         self.guardian = Guardian(
             outbox, self.own_orders, clock=ports.clock, wake=ports.loop.call_later, on_event=on_event
@@ -114,10 +117,22 @@ class ProtectionRoom:
             on_event=on_event,
         )
 
+        self._build_powers(config, state, access, ask)
         self._build_listeners(config, modes, outbox, direct)
         self._build_recovery(config, state, access, ask, modes, streams, feeds, direct)
         for each in (self.groups, self.recovery, self.barrier) if config.groups else (self.recovery, self.barrier):
             telling.listen(each)
+
+    def _build_powers(self, config: Config, state: StateRoom, access: VenueAccess, ask: Ask) -> None:
+        sections = {section.profile or name: section for name, section in config.venues.items()}
+        self.powers = KeyPowers(
+            access,
+            traded=state.books.venues,
+            live=lambda venue: sections[venue].live,
+            ask=ask,
+            clock=self._ports.clock,
+        )
+        self._said_powerless: list[str] = []
 
     def _build_listeners(
         self,
@@ -202,7 +217,13 @@ class ProtectionRoom:
         )
 
     def verbs(self) -> dict[str, Verb]:
-        watch = WatchDesk(self.watchdog, sessions=self._sessions, wall=self._ports.wall, on_event=self._on_event)
+        watch = WatchDesk(
+            self.watchdog,
+            sessions=self._sessions,
+            wall=self._ports.wall,
+            on_event=self._on_event,
+            powers=self._powers,
+        )
         return {
             **watch.verbs(),
             **DeadmanDesk(self.deadman, only_bot=self._only_bot).verbs(),
@@ -299,6 +320,8 @@ class ProtectionRoom:
         self.watchdog.tick()
         self.deadman.tick()
         self.barrier.tick()
+        self.powers.tick()
+        self._tell_powerless()
         now = self._ports.clock()
         if self._watch_keeper is not None and (self.watchdog.changed or now - self._kept_at >= KEEP_EVERY_S):
             self.watchdog.changed, self._kept_at = False, now
@@ -308,12 +331,27 @@ class ProtectionRoom:
         """The agent itself did not run for so long."""
         self.watchdog.excuse(seconds)
 
+    def _tell_powerless(self) -> None:
+        """Armed and without the power to do it: said when it is armed, at each start, and when it changes."""
+        armed = self.watchdog.armed.preset is not Preset.OBSERVE
+        problems = self.powers.problems() if armed and self.powers.settled else []
+        if problems and problems != self._said_powerless:
+            self._on_event("protection.powerless", self._powers() | {"preset": self.preset})
+        self._said_powerless = problems if armed else []
+
+    def _powers(self) -> dict[str, Any]:
+        return {"grade": self.powers.grade, "venues": self.powers.status(), "problems": self.powers.problems()}
+
     @property
     def preset(self) -> str:
         return str(self.watchdog.armed.preset)
 
     def status(self) -> dict[str, Any]:
+        powers = self._powers()
         return {
+            "grade": powers["grade"],
+            "preset": self.preset,
+            "powers": powers,
             "watchdog": self.watchdog.status() | {"cancelling": self.guardian.status()},
             "deadman": self.deadman.status(),
             "groups": self.groups.status(),

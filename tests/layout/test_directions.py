@@ -78,6 +78,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "feed_tail",
             "watchdog",
             "guardian",
+            "key_powers",
             "watch_desk",
             "deadman",
             "deadman_desk",

@@ -76,7 +76,10 @@ def _show(facts: dict[str, Any]) -> None:
         f" · answered in {facts['answered_ms']} ms"
     )
     counters = facts["requests"]
-    console.print("requests " + " · ".join(f"{key} {value}" for key, value in counters.items()))
+    if facts["preset"] != "observe":
+        for each in facts["powers"]["problems"]:
+            console.print(f"[bold red]WARNING[/bold red] preset {facts['preset']} is armed, and {each}", markup=True)
+    console.print(" · ".join(f"{key} {value}" for key, value in counters.items()))
     bots = Table(title="bots", title_justify="left", box=None, pad_edge=False)
     for column in ("bot", "pid", "state", "silent s", "lease s", "in flight"):
         bots.add_column(column)
