@@ -9,6 +9,7 @@ from typing import Any
 
 from jackstay_agent import Config
 from jackstay_agent.recovery_scenarios import SCENARIOS, PlannedRecovery
+from jackstay_protocols.directives import DIRECTIVES
 
 
 @dataclass
@@ -127,6 +128,8 @@ class World:
 
     async def directive(self, name: str, fields: dict[str, Any]) -> bool:
         self._did("directive", name)
+        missing = DIRECTIVES[name].keys() - fields - {"venue"}  # the agent adds the venue
+        assert not missing, f"{name} lacks {missing}"
         self.directives.append((name, fields))
         return True
 

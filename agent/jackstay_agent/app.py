@@ -17,7 +17,7 @@ from typing import Any
 
 from jackstay_protocols.endpoints import AgentPaths, state_folder
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
-from jackstay_protocols.messages import Event, Message
+from jackstay_protocols.messages import Directive, Event, Message
 from jackstay_protocols.session import BotSession
 
 from .config import Config, class_rules_of, profiles_of
@@ -307,7 +307,7 @@ class Agent:
             clock=ports.clock,
             random=ports.random.random,
             ws_dial=self.outward.ws_dial,
-            publish=self._publish,
+            publish=lambda *news: self.feed_door.publish(*news),  # noqa: PLW0108 - built later
             on_event=self.event,
             hours=self.hours,
             fetch=self._fetch_snapshot,
@@ -349,24 +349,25 @@ class Agent:
         answer = await self._ask_venue(origin, asked, self._ports.clock() + SNAPSHOT_WITHIN_S)
         return answer.body if isinstance(answer, HttpAnswer) and answer.status == 200 else None
 
-    def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
-        self.feed_door.publish(topic, first_seq, payloads)
-
     # ------------------------------------------------------------ orders and what is known of them
 
     async def _carry(self, *way: Any) -> Any:
         return await self.pipeline.carry(*way)
 
     def _tell_bot(self, bot_id: str, news: Message) -> bool:
+        if isinstance(news, Directive):
+            return self.protection.directives.tell(bot_id, news)
         return self.bots.tell(bot_id, news)
 
     def _replay(self, bot_id: str) -> int:
-        """A bot said hello: what it has not acknowledged, outcomes and fills."""
+        """A bot said hello: what it has not acknowledged, outcomes, fills and directives."""
         self.state.replay(bot_id)
+        self.protection.directives.replay(bot_id)
         return self.intents.replay(bot_id)
 
     def _ack(self, bot_id: str, names: list[str]) -> int:
         self.state.ack(bot_id, names)
+        self.protection.directives.ack(bot_id, names)
         return self.intents.ack(bot_id, names)
 
     async def _ask_venue(

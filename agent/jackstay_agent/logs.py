@@ -72,6 +72,8 @@ WARNINGS = frozenset(
         "recovery.refused",
         "recovery.forgot",
         "recovery.too_many",
+        "directive.unacknowledged",
+        "directive.given_up",
         "protect.refused",
         "protect.powerless",
         "protection.powerless",

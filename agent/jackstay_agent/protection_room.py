@@ -23,6 +23,7 @@ from .core.modes import Mode
 from .core.protection import Preset
 from .deadman import Deadman, limits_of
 from .deadman_desk import DeadmanDesk
+from .directives import Directives
 from .flight import Flight, landing
 from .gateway.bot_door import BotDoor
 from .gateway.control_door import Verb
@@ -81,6 +82,7 @@ class ProtectionRoom:
         self._on_event = on_event
         self._watch_keeper: Keeper | None = None
         self._deadman_keeper: Keeper | None = None
+        self._directive_keeper: Keeper | None = None
         self._kept_at = ports.clock()
         self.own_orders = AccountOrders(
             state.books,
@@ -133,6 +135,9 @@ class ProtectionRoom:
             clock=self._ports.clock,
         )
         self._said_powerless: list[str] = []
+        self.directives = Directives(
+            deliver=self._bots.tell, clock=self._ports.clock, wall=self._ports.wall, on_event=self._on_event
+        )
 
     def _build_listeners(
         self,
@@ -223,6 +228,7 @@ class ProtectionRoom:
             wall=self._ports.wall,
             on_event=self._on_event,
             powers=self._powers,
+            directives=self.directives.status,
         )
         return {
             **watch.verbs(),
@@ -246,6 +252,7 @@ class ProtectionRoom:
             self._account_lock = AccountLock(host, self._account)
             self._account_lock.take(agent)
         self._deadman_keeper = self._resume(folder, "deadman", self._adopt_switches, self.deadman.snapshot)
+        self._directive_keeper = self._resume(folder, "directives", self.directives.restore, self.directives.snapshot)
         self.groups.start()
         self.recovery.open(folder)
         self._watch_keeper = self._resume(folder, "watchdog", self._expect_bots, self._watch_snapshot)
@@ -307,7 +314,9 @@ class ProtectionRoom:
         await self.recovery.close()
         if self._watch_keeper is not None:
             self._watch_keeper.write()
-        for keeper in (self._watch_keeper, self._deadman_keeper):
+        if self._directive_keeper is not None and self.directives.changed:
+            self._directive_keeper.write()
+        for keeper in (self._watch_keeper, self._deadman_keeper, self._directive_keeper):
             if keeper is not None:
                 await keeper.close()
         if self._account_lock is not None:
@@ -322,6 +331,10 @@ class ProtectionRoom:
         self.barrier.tick()
         self.powers.tick()
         self._tell_powerless()
+        self.directives.tick()
+        if self._directive_keeper is not None and self.directives.changed:
+            self.directives.changed = False
+            self._directive_keeper.write()
         now = self._ports.clock()
         if self._watch_keeper is not None and (self.watchdog.changed or now - self._kept_at >= KEEP_EVERY_S):
             self.watchdog.changed, self._kept_at = False, now
@@ -352,6 +365,7 @@ class ProtectionRoom:
             "grade": powers["grade"],
             "preset": self.preset,
             "powers": powers,
+            "directives": self.directives.status(),
             "watchdog": self.watchdog.status() | {"cancelling": self.guardian.status()},
             "deadman": self.deadman.status(),
             "groups": self.groups.status(),

@@ -19,7 +19,7 @@ from jackstay_protocols.errors import ValidationError
 from .config import Config
 from .gateway.control_door import Verb
 from .gateway.door import PeerCredentials
-from .kept import Keeper, Kept
+from .kept import Keeper, Kept, plain
 from .order_desk import name_of
 from .ports import Ports
 from .recovery_scenarios import SCENARIOS, PlannedRecovery
@@ -187,7 +187,7 @@ class RecoveryRoom(Listener):
             await self._keeper.on_disk()
 
     def _snapshot(self) -> dict[str, Any]:
-        return {"runs": [_plain(run.snapshot()) for run in self._runs.values() if run.state == "running"]}
+        return {"runs": [plain(run.snapshot()) for run in self._runs.values() if run.state == "running"]}
 
     # ---- start and stop
 
@@ -254,11 +254,11 @@ class RecoveryRoom(Listener):
         now = self._ports.clock()
         return {
             "running": [
-                {"what": what, **_plain(run.snapshot()), "left_s": round(run.deadline_at - now, 1)}
+                {"what": what, **plain(run.snapshot()), "left_s": round(run.deadline_at - now, 1)}
                 for (_name, what), run in self._runs.items()
             ],
             "ended": [
-                {"what": what, "ago_s": round(now - at, 1), **_plain(shown)}
+                {"what": what, "ago_s": round(now - at, 1), **plain(shown)}
                 for (_name, what), (at, shown) in reversed(self._ended.items())
             ][:20],
         }
@@ -267,12 +267,3 @@ class RecoveryRoom(Listener):
 def holder_of(scenario: str) -> str:
     """In whose name a scenario holds modes."""
     return HOLDER + scenario
-
-
-def _plain(value: Any) -> Any:
-    """JSON's own types; money as text."""
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -156,7 +156,7 @@ class VenueQuestions:
     # ---- words
 
     async def directive(self, name: str, fields: dict[str, Any]) -> bool:
-        return self._direct(name, {"venue": self._what, **fields})
+        return self._direct(name, fields if "feed" in fields else {"venue": self._what, **fields})
 
     async def notify(self, name: str, fields: dict[str, Any]) -> None:
         self._on_event(f"recovery.told.{name}", {"venue": self._what, **fields})

@@ -22,7 +22,7 @@ ROWS_MAX = 50
 
 class WatchDesk:
     """Verbs by name for the control door. ``sessions()``: the primaries now. ``powers()``: grade, what the agent can do
-    at which venue, and in words what it cannot.
+    at which venue, and in words what it cannot. ``directives()``: what each bot has not acknowledged.
     """
 
     def __init__(
@@ -33,21 +33,26 @@ class WatchDesk:
         wall: Callable[[], float],
         on_event: Callable[[str, dict[str, Any]], None],
         powers: Callable[[], dict[str, Any]] = dict,
+        directives: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._watchdog = watchdog
         self._sessions = sessions
         self._wall = wall
         self._on_event = on_event
         self._powers = powers
+        self._directives = directives
 
     def verbs(self) -> dict[str, Verb]:
         return {
-            "watchdog": lambda _args, _who: self._watchdog.status() | self._powers(),
+            "watchdog": lambda _args, _who: self._shown(),
             "arm": self._arm,
             "bot.hold": self._hold,
             "bot.release": self._release,
             "bot.expect_restart": self._expect_restart,
         }
+
+    def _shown(self) -> dict[str, Any]:
+        return self._watchdog.status() | self._powers() | {"directives": self._directives()}
 
     def _arm(self, args: dict[str, Any], who: PeerCredentials | None) -> dict[str, Any]:
         preset, silence_s = _preset(args), _silence(args)

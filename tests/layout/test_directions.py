@@ -79,6 +79,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "watchdog",
             "guardian",
             "key_powers",
+            "directives",
             "watch_desk",
             "deadman",
             "deadman_desk",

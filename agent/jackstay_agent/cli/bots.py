@@ -158,6 +158,14 @@ def _warn(facts: dict[str, Any], preset: str) -> None:
         click.secho(f"WARNING: {each}", fg="red", bold=True, err=True)
 
 
+def unacknowledged(rows: list[dict[str, Any]]) -> list[str]:
+    """A line per directive that this bot's code does not have yet."""
+    return [
+        f"directive {each['directive']} not acknowledged for {_span(each['for_s'])}, told {each['told']} time(s)"
+        for each in rows
+    ]
+
+
 def _show(facts: dict[str, Any]) -> None:
     _warn(facts, facts["preset"])
     if not facts["bots"]:
@@ -168,6 +176,8 @@ def _show(facts: dict[str, Any]) -> None:
         why = each["why"] or "as expected"
         process = "" if "process" in why or " pid " in why else f" (process {each['process']})"
         click.echo(f"{bot_id}  {each['state']}: {why}{process}{held}{doing}")
+        for line in unacknowledged(facts["directives"].get(bot_id, [])):
+            click.echo(f"  {line}")
 
 
 @click.group(invoke_without_command=True)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..control import ask
+from .bots import unacknowledged
 from .target import ask_agent, existing_agent, runtime_dir_option
 
 
@@ -93,6 +94,9 @@ def _show(facts: dict[str, Any]) -> None:
             str(bot["in_flight"]),
         )
     console.print(bots if facts["bots"] else "bots: none connected yet")
+    for bot_id, rows in facts["directives"].items():
+        for line in unacknowledged(rows):
+            console.print(f"{bot_id}: {line}")
     if facts["upstreams"]:
         table = Table(title="upstreams", title_justify="left", box=None, pad_edge=False)
         table.add_column("origin")

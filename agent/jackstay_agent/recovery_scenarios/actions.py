@@ -16,7 +16,8 @@
     resubmit(symbol, params)         the venue's word on an order placed anew: a mapping as of `query`.
     resync_clock(what)               True: the venue's clock was measured again.
     disarm_switch(what)              True: the venue says that its dead-man switch is off.
-    directive(name, fields)          what is left to the bot's judgement; True: the bot has it.
+    directive(name, fields)          what is left to the bot's judgement; True: on its way to a bot that is here. It is
+                                     told again until the bot acknowledges it.
     notify(name, fields)             a fact for people and logs.
 
 None of them is compulsory: a bot's database module gives `reconnect` alone. A scenario whose proof needs one that is

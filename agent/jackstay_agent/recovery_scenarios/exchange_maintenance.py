@@ -109,4 +109,4 @@ class ExchangeMaintenanceRecovery(PlannedRecovery):
             "alternatives": list(self.settings.alternatives),
         }
         if bound.has("directive"):
-            run.facts["directive_heard"] = await bound.call("directive", "redistribute_capital", fields) is True
+            run.facts["directive_on_its_way"] = await bound.call("directive", "redistribute_capital", fields) is True
