@@ -72,6 +72,7 @@ class Job:
     refused: dict[str, str] = field(default_factory=dict)
     told: bool = False
     said_powerless: bool = False
+    shown: tuple[Found, tuple[OpenOrder, ...]] | None = None  # the latest look: what there is, what of it goes
 
     def stop(self) -> None:
         """It is no longer wanted: what is not cancelled yet stays."""
@@ -141,6 +142,24 @@ class Guardian:
         if job is not None:
             job.stop()
 
+    def look_now(self) -> list[str]:
+        """The venue may be back: every bot's orders are looked at anew, at once. Which bots these are."""
+        for job in self._jobs.values():
+            job.shown = None
+            if job.rung is not None:
+                job.rung.set(None)
+        return list(self._jobs)
+
+    def is_clear(self, bot_id: str, venue: str) -> bool:
+        """A look since `look_now` showed that nothing is left to cancel there, or nothing is wanted any more."""
+        job = self._jobs.get(bot_id)
+        if job is None:
+            return True
+        if job.shown is None:
+            return False
+        found, going = job.shown
+        return venue not in found.silent and not any(each.venue == venue for each in going)
+
     def status(self) -> dict[str, Any]:
         """What is under way, by bot."""
         return {
@@ -178,6 +197,7 @@ class Guardian:
             if found.powerless and not job.said_powerless:
                 job.said_powerless = True
                 self._on_event("protect.powerless", {"bot": job.bot_id, "why": job.why, **_powerless(found)})
+            job.shown = (found, chosen.cancel)
             going = _not_again(chosen.cancel, found, job)
             if going:
                 job.told = False

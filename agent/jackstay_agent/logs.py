@@ -69,6 +69,7 @@ WARNINGS = frozenset(
         "barrier.up",
         "barrier.timed_out",
         "recovery.not_recovered",
+        "maintenance.window",
         "recovery.refused",
         "recovery.forgot",
         "recovery.too_many",
@@ -88,6 +89,7 @@ LOUD_ERRORS = frozenset({"error.loud", "error.escalated"})
 ERRORS = frozenset(
     {
         "recovery.broken",
+        "maintenance.broken",
         "protect.broken",
         "deadman.broken",
         "request.broken",

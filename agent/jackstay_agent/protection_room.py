@@ -31,10 +31,12 @@ from .groups import Groups
 from .guardian import Guardian
 from .kept import Keeper, Kept
 from .key_powers import KeyPowers
+from .maintenance import MaintenanceWatch
 from .outbox import Outbox
 from .own_orders import AccountOrders
 from .ports import Ports
 from .recovery_room import RecoveryRoom, holder_of
+from .reopening import Reopening
 from .state_room import Ask, StateRoom
 from .telling import Telling
 from .upstreams import Upstreams
@@ -118,10 +120,11 @@ class ProtectionRoom:
             keep=self._keep_switches,
             on_event=on_event,
         )
-
         self._build_powers(config, state, access, ask)
         self._build_listeners(config, modes, outbox, direct)
+        self.reopening = Reopening(self.guardian, self.barrier, upstreams, sessions, ports.clock, on_event)
         self._build_recovery(config, state, access, ask, modes, streams, feeds, direct)
+        self._build_maintenance(config, access, ask, modes)
         for each in (self.groups, self.recovery, self.barrier) if config.groups else (self.recovery, self.barrier):
             telling.listen(each)
 
@@ -208,7 +211,13 @@ class ProtectionRoom:
                 return VenueQuestions(**asked)
             at = place({"feed": what}) if scenario == "data_feed_interruption" else what
             return VenueActions(
-                holder_of(scenario), mode, modes=modes, holds_at=at, hold_for_s=within_s + HOLD_MARGIN_S, **asked
+                holder_of(scenario),
+                mode,
+                modes=modes,
+                holds_at=at,
+                hold_for_s=within_s + HOLD_MARGIN_S,
+                reopening=self.reopening if scenario == "exchange_maintenance" else None,
+                **asked,
             )
 
         self.recovery = RecoveryRoom(
@@ -218,6 +227,19 @@ class ProtectionRoom:
             venue_of=place,
             can_ask=lambda venue: access.asking(venue) is not None,
             modes=modes,
+            on_event=self._on_event,
+        )
+
+    def _build_maintenance(self, config: Config, access: VenueAccess, ask: Ask, modes: VenueModes) -> None:
+        self.maintenance = MaintenanceWatch(
+            {section.profile or name: section.maintenance for name, section in config.venues.items()},
+            reading=access.reading,
+            can_ask=lambda venue: access.asking(venue) is not None,
+            ask=ask,
+            modes=modes,
+            detected=self.recovery.detected,
+            clock=self._ports.clock,
+            wall=self._ports.wall,
             on_event=self._on_event,
         )
 
@@ -260,6 +282,7 @@ class ProtectionRoom:
     def begin(self) -> None:
         """The agent is up: barriers before bots with unknown orders, and recoveries that were under way go on."""
         self.barrier.start()
+        self.maintenance.start()
         self.recovery.resume()
 
     def _resume(
@@ -330,6 +353,7 @@ class ProtectionRoom:
         self.deadman.tick()
         self.barrier.tick()
         self.powers.tick()
+        self.maintenance.tick()
         self._tell_powerless()
         self.directives.tick()
         if self._directive_keeper is not None and self.directives.changed:
@@ -370,5 +394,6 @@ class ProtectionRoom:
             "deadman": self.deadman.status(),
             "groups": self.groups.status(),
             "recovery": self.recovery.status(),
+            "maintenance": self.maintenance.status(),
             "barriers": self.barrier.status(),
         }

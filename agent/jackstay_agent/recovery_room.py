@@ -78,8 +78,8 @@ class RecoveryRoom(Listener):
     def attempted(self, asked: Asked, attempt: Attempt) -> None:
         """The verdict names a scenario: maintenance, a limit, a lost connection, a rejection."""
         name = attempt.verdict.scenario
-        if name not in BY_VERDICT or asked.own or not asked.venue:
-            return
+        if name not in BY_VERDICT or not asked.venue:
+            return  # the agent's own questions tell of maintenance too: the bot may be asleep
         context: dict[str, Any] = {"venue": asked.venue}
         if name == "order_rejection":
             if not asked.orders:
@@ -141,7 +141,8 @@ class RecoveryRoom(Listener):
         what = what_of(context)
         if (name, what) in self._runs:
             raise ValidationError(f"{name} of {what or 'everything'} is under way; `jackstay recover` shows it")
-        within_s = float(getattr(self._config.recovery, name).within_s)
+        planned_s = max(0.0, float(context.get("ends_at") or 0.0) - self._ports.wall())
+        within_s = float(getattr(self._config.recovery, name).within_s) + planned_s
         scenario = kind(
             self._config,
             actions=self._actions(name, what, within_s),

@@ -20,7 +20,8 @@ DIRECTIVES: Final[dict[str, dict[str, str]]] = {
     "redistribute_capital": {
         "venue": "where nothing can be traded now",
         "exposure": "symbol or asset to amount, as the venue last showed it",
-        "unknown": "which of positions and balances the venue did not show",
+        "as_of_s": "how old the venue's last word on positions or balances is, where it gave no new one",
+        "unknown": "which of positions and balances the venue never showed",
         "alternatives": "venues that are configured for it",
     },
     "adjust_parameters": {

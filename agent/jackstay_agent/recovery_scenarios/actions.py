@@ -18,6 +18,11 @@
     disarm_switch(what)              True: the venue says that its dead-man switch is off.
     directive(name, fields)          what is left to the bot's judgement; True: on its way to a bot that is here. It is
                                      told again until the bot acknowledges it.
+    last_known(name)                 of positions or balances: the mapping that the venue showed last, and how many
+                                     seconds ago; None: it never did.
+    cancel_for_stalled(what)         what the armed preset wants cancelled of stalled bots is; how many orders are left.
+    barrier(what)                    no entries of bots with unknown orders there until these are known; True: it is up.
+    ramp(what)                       new requests begin slowly.
     notify(name, fields)             a fact for people and logs.
 
 None of them is compulsory: a bot's database module gives `reconnect` alone. A scenario whose proof needs one that is
@@ -36,7 +41,7 @@ ACTIONS = frozenset(
     {
         *("query", "cancel", "open_orders", "fills", "balances", "positions", "hold", "release", "reconnect"),
         *("resubscribe", "switch_feed", "venue_status", "probe", "resubmit", "resync_clock", "disarm_switch"),
-        *("directive", "notify"),
+        *("directive", "notify", "last_known", "cancel_for_stalled", "barrier", "ramp"),
     }
 )
 TERMINAL = frozenset({"filled", "cancelled", "rejected", "expired"})
