@@ -55,7 +55,7 @@ class MaintenanceWatch:
         can_ask: Callable[[str], bool],
         ask: Callable[[str, OutgoingRequest, float], Awaitable[HttpAnswer | HttpFailure | None]],
         modes: VenueModes,
-        detected: Callable[[str, dict[str, Any]], None],
+        detected: Callable[[str, dict[str, Any]], bool],
         clock: Callable[[], float],
         wall: Callable[[], float],
         on_event: Callable[[str, dict[str, Any]], None],

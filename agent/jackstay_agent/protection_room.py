@@ -34,6 +34,7 @@ from .key_powers import KeyPowers
 from .maintenance import MaintenanceWatch
 from .outbox import Outbox
 from .own_orders import AccountOrders
+from .partial_fills import PartialFills
 from .ports import Ports
 from .recovery_room import RecoveryRoom, holder_of
 from .reopening import Reopening
@@ -125,6 +126,7 @@ class ProtectionRoom:
         self.reopening = Reopening(self.guardian, self.barrier, upstreams, sessions, ports.clock, on_event)
         self._build_recovery(config, state, access, ask, modes, streams, feeds, direct)
         self._build_maintenance(config, access, ask, modes)
+        self._build_partial_fills(config, state, access)
         for each in (self.groups, self.recovery, self.barrier) if config.groups else (self.recovery, self.barrier):
             telling.listen(each)
 
@@ -243,6 +245,15 @@ class ProtectionRoom:
             on_event=self._on_event,
         )
 
+    def _build_partial_fills(self, config: Config, state: StateRoom, access: VenueAccess) -> None:
+        self.partial_fills = PartialFills(
+            config.recovery.partial_fill,
+            live=lambda: [each for found in access.askable() for each in state.books.live(found.profile.name)],
+            class_rules=class_rules_of(config),
+            detected=self.recovery.detected,
+            clock=self._ports.clock,
+        )
+
     def verbs(self) -> dict[str, Verb]:
         watch = WatchDesk(
             self.watchdog,
@@ -354,6 +365,7 @@ class ProtectionRoom:
         self.barrier.tick()
         self.powers.tick()
         self.maintenance.tick()
+        self.partial_fills.tick()
         self._tell_powerless()
         self.directives.tick()
         if self._directive_keeper is not None and self.directives.changed:

@@ -30,6 +30,7 @@ ASK_WITHIN_S = 5.0
 RESUBSCRIBED_WITHIN_S = 30.0
 FLOWS_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.1
+FILTERS = ("tick_size", "step_size", "quantity_min", "quantity_max", "notional_min")
 LIVE = {"state": "live"}
 FILLS_BACK_S = 3_600.0
 PROBES = ("probe.orders", "probe.account", "probe.market_data", "server_time")
@@ -161,6 +162,10 @@ class VenueQuestions:
 
     async def disarm_switch(self, what: str) -> bool:
         return await self._disarm(self._what)
+
+    async def filters(self, symbol: str, market: dict[str, str]) -> dict[str, Decimal]:
+        found = _told(await self._pulling.rule(self._venue(), symbol, market))
+        return {name: getattr(found, name) for name in FILTERS}
 
     # ---- words
 

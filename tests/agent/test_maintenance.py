@@ -38,7 +38,7 @@ class World:
             can_ask=lambda _venue: self.keyed,
             ask=self.ask,
             modes=self.modes,
-            detected=lambda name, context: self.detected.append((name, context)),
+            detected=self.take,
             clock=lambda: self.now,
             wall=lambda: self.now,
             on_event=lambda name, fields: self.events.append((name, fields)),
@@ -50,6 +50,10 @@ class World:
             return None
         body = f'{{"error":[],"result":{{"status":"{self.says}","timestamp":"2026-12-01T06:00:00Z"}}}}'.encode()
         return HttpAnswer(200, b"OK", [], body, 1, 0.001, 0.001)
+
+    def take(self, name: str, context: dict[str, Any]) -> bool:
+        self.detected.append((name, context))
+        return True
 
     def run(self, seconds: float) -> None:
         until = self.now + seconds

@@ -80,6 +80,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "guardian",
             "key_powers",
             "maintenance",
+            "partial_fills",
             "reopening",
             "directives",
             "watch_desk",
