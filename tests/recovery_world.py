@@ -9,6 +9,9 @@ from typing import Any
 
 from jackstay_agent import Config
 from jackstay_agent.recovery_scenarios import SCENARIOS, PlannedRecovery
+from jackstay_protocols.directives import DIRECTIVES
+
+WALL = 1_800_000_000.0
 
 
 @dataclass
@@ -32,12 +35,14 @@ class World:
     directives: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
+    remembered: dict[str, tuple[dict[str, Decimal], float]] = field(default_factory=dict)
 
     def scenario(self, name: str, config: Config | None = None, **more: Any) -> PlannedRecovery:
         return SCENARIOS[name](
             config or Config(),
             actions=more.pop("actions", self),
             clock=lambda: self.now,
+            wall=lambda: WALL + self.now,
             sleep=self.sleep,
             on_event=lambda event, fields: self.events.append((event, fields)),
             **more,
@@ -125,8 +130,24 @@ class World:
     async def disarm_switch(self, what: str) -> bool:
         return not self._did("disarm_switch", what)
 
+    async def last_known(self, name: str) -> tuple[dict[str, Decimal], float] | None:
+        self._did("last_known", name)
+        return self.remembered.get(name)
+
+    async def cancel_for_stalled(self, what: str) -> list[str]:
+        self._did("cancel_for_stalled", what)
+        return []
+
+    async def barrier(self, what: str) -> bool:
+        return not self._did("barrier", what)
+
+    async def ramp(self, what: str) -> None:
+        self._did("ramp", what)
+
     async def directive(self, name: str, fields: dict[str, Any]) -> bool:
         self._did("directive", name)
+        missing = DIRECTIVES[name].keys() - fields - {"venue"}  # the agent adds the venue
+        assert not missing, f"{name} lacks {missing}"
         self.directives.append((name, fields))
         return True
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from jackstay_protocols.endpoints import AgentPaths, state_folder
 from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
-from jackstay_protocols.messages import Event, Message
+from jackstay_protocols.messages import Directive, Event, Message
 from jackstay_protocols.session import BotSession
 
 from .account_feed import AccountFeed
@@ -243,7 +243,8 @@ class Agent:
                 beat_within_s=config.bot.beat_within_s,
                 allow_uids=allow_uids,
                 own_uid=own_uid,
-                grade=self.access.grade,
+                grade=lambda: self.protection.powers.grade,
+                preset=lambda: self.protection.preset,
             ),
             clock=ports.clock,
             call_later=ports.loop.call_later,
@@ -355,15 +356,19 @@ class Agent:
         return await self.pipeline.carry(*way)
 
     def _tell_bot(self, bot_id: str, news: Message) -> bool:
+        if isinstance(news, Directive):
+            return self.protection.directives.tell(bot_id, news)
         return self.bots.tell(bot_id, news)
 
     def _replay(self, bot_id: str) -> int:
-        """A bot said hello: what it has not acknowledged, outcomes and fills."""
+        """A bot said hello: what it has not acknowledged, outcomes, fills and directives."""
         self.state.replay(bot_id)
+        self.protection.directives.replay(bot_id)
         return self.intents.replay(bot_id)
 
     def _ack(self, bot_id: str, names: list[str]) -> int:
         self.state.ack(bot_id, names)
+        self.protection.directives.ack(bot_id, names)
         return self.intents.ack(bot_id, names)
 
     async def _ask_venue(
@@ -553,8 +558,6 @@ class Agent:
             "pid": self._ports.pid,
             "uptime_s": round(self._ports.clock() - self._started_at, 3),
             "state": "draining" if self.bots.draining else "running",
-            "grade": self.access.grade,
-            "preset": self.protection.preset,
             **self.protection.status(),
             "runtime_dir": str(self.paths.runtime),
             "bots": self.bots.bots(),

@@ -92,9 +92,9 @@ class Barrier(Listener):
         if was in ("stalled", "dead"):
             self.raise_for(bot_id, f"the bot was {was}")
 
-    def raise_for(self, bot_id: str, why: str) -> bool:
-        """Up, if anything of this bot is unknown; True if it is."""
-        unknown = self._unknown(bot_id)
+    def raise_for(self, bot_id: str, why: str, only_at: str = "") -> bool:
+        """Up, if anything of this bot is unknown (at one venue, where that is named); True if it is."""
+        unknown = [each for each in self._unknown(bot_id) if each[0] == (only_at or each[0])]
         if not unknown or bot_id in self._up:
             return bot_id in self._up
         up = self._up[bot_id] = Up({venue for venue, _name in unknown}, self._clock(), why)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,10 +32,11 @@ from .core.pool import PoolSettings
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .http_settings import HttpSettings
+from .maintenance_settings import MaintenanceCalendar
 from .outbox.settings import OutboxSettings
 from .recovery_settings import RecoverySettings
 from .state_settings import AccountSettings, StateSettings, problems_of
-from .toml_places import line_of, unknown_keys
+from .toml_places import line_of, split_key, unknown_keys
 from .trading_hours import HoursSettings
 from .transport.endpoint import Endpoint
 from .venues.credentials import KeySource
@@ -86,6 +88,7 @@ class VenueSection(Section, frozen=True, kw_only=True):
     user_stream: bool = True  # with a key: hear the account's own events, where the profile knows how
     live: bool = True  # the keys open a real account
     limits: dict[str, float] = {}  # the account's own allowances by budget name; 0 switches a budget off
+    maintenance: MaintenanceCalendar = MaintenanceCalendar()  # known windows, and how often its status is asked
     classes: ClassRules = ClassRules()  # what its orders are for, where neither a tag nor the venue's fields say it
 
 
@@ -141,7 +144,7 @@ class Config(Section, frozen=True, kw_only=True):
         problems: list[str] = []
 
         def add(path: tuple[str, ...], what: str) -> None:
-            line = line_of(text, path) if text else None
+            line = (line_of(text, path) or line_of(text, path[:-1])) if text and path else None
             problems.append(f"line {line}: {what}" if line else what)
 
         for path, names in unknown_keys(cls, raw):
@@ -164,7 +167,8 @@ class Config(Section, frozen=True, kw_only=True):
         if problems:
             raise ConfigError(origin, problems)
         config = cls(**values)
-        problems.extend(config.check())
+        for each in config.check():
+            add(_place(each), each)
         if problems:
             raise ConfigError(origin, problems)
         return config
@@ -226,6 +230,10 @@ class Config(Section, frozen=True, kw_only=True):
             problem = venue.keys.problem() if venue.keys is not None else ""
             if problem:
                 problems.append(f"[venues.{name}.keys] {problem}")
+            try:
+                venue.maintenance.made()
+            except ValidationError as error:
+                problems.append(f"[venues.{name}.maintenance] {error}")
         try:
             profiles_of(self)
         except ValidationError as error:
@@ -310,6 +318,15 @@ def class_rules_of(config: Config) -> Callable[[str], ClassRules]:
     rules = {section.profile or name: section.classes for name, section in config.venues.items()}
     default = ClassRules()
     return lambda venue: rules.get(venue, default)
+
+
+def _place(problem: str) -> tuple[str, ...]:
+    """Where a problem that begins with "[table] key" stands: the key where it names one, else the table."""
+    table, closed, rest = problem.removeprefix("[").partition("]")
+    if not closed or not problem.startswith("["):
+        return ()
+    key = re.match(r" ([a-z_]+)(?=[ :=]+)", rest)
+    return split_key(table) + ((key[1],) if key else ())
 
 
 def _target(route: str | Reroute) -> str:

@@ -33,10 +33,16 @@ NAMES_MAX = 200  # in one event
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A bot's open orders; ``silent``: venues that did not answer, with the reason. Theirs are from the evidence."""
+    """A bot's open orders; ``silent``: venues that did not answer, with the reason. Theirs are from the evidence.
+
+    ``powerless``: venues where nothing can be cancelled, with the reason; ``out_of_reach``: its orders there, as far
+    as the evidence shows.
+    """
 
     orders: list[OpenOrder]
     silent: dict[str, str] = field(default_factory=dict)
+    powerless: dict[str, str] = field(default_factory=dict)
+    out_of_reach: list[OpenOrder] = field(default_factory=list)
 
 
 class OwnOrders(Protocol):
@@ -65,6 +71,8 @@ class Job:
     cancelled: dict[tuple[str, str, str, str], OpenOrder] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     told: bool = False
+    said_powerless: bool = False
+    shown: tuple[Found, tuple[OpenOrder, ...]] | None = None  # the latest look: what there is, what of it goes
 
     def stop(self) -> None:
         """It is no longer wanted: what is not cancelled yet stays."""
@@ -134,6 +142,24 @@ class Guardian:
         if job is not None:
             job.stop()
 
+    def look_now(self) -> list[str]:
+        """The venue may be back: every bot's orders are looked at anew, at once. Which bots these are."""
+        for job in self._jobs.values():
+            job.shown = None
+            if job.rung is not None:
+                job.rung.set(None)
+        return list(self._jobs)
+
+    def is_clear(self, bot_id: str, venue: str) -> bool:
+        """A look since `look_now` showed that nothing is left to cancel there, or nothing is wanted any more."""
+        job = self._jobs.get(bot_id)
+        if job is None:
+            return True
+        if job.shown is None:
+            return False
+        found, going = job.shown
+        return venue not in found.silent and not any(each.venue == venue for each in going)
+
     def status(self) -> dict[str, Any]:
         """What is under way, by bot."""
         return {
@@ -157,6 +183,7 @@ class Guardian:
                 "ids": _names(chosen.cancel),
                 "listed": _names(chosen.listed),
                 "silent": found.silent,
+                **_powerless(found),
             },
         )
 
@@ -167,12 +194,16 @@ class Guardian:
             chosen = choose(found.orders, job.classes)
             if job.stopped:
                 break
+            if found.powerless and not job.said_powerless:
+                job.said_powerless = True
+                self._on_event("protect.powerless", {"bot": job.bot_id, "why": job.why, **_powerless(found)})
+            job.shown = (found, chosen.cancel)
             going = _not_again(chosen.cancel, found, job)
             if going:
                 job.told = False
                 self._tell_plan(job, going, chosen.listed, found)
                 await self._cancel_each(job, going)
-            elif not found.silent and not job.told:
+            elif not found.silent and not found.powerless and not job.told:
                 self._tell_done(job, chosen.listed)
             if found.silent or job.refused:
                 await self._pause(job, pause_s)
@@ -268,6 +299,13 @@ def _not_again(orders: tuple[OpenOrder, ...], found: Found, job: Job) -> tuple[O
     not learn of the end, and wave after wave of cancels would spend the reserved share and earn a ban.
     """
     return tuple(each for each in orders if each.venue not in found.silent or each.key not in job.cancelled)
+
+
+def _powerless(found: Found) -> dict[str, Any]:
+    """Why nothing can be cancelled at some venue, and what is known to be open there; nothing: it can everywhere."""
+    if not found.powerless:
+        return {}
+    return {"powerless": found.powerless, "out_of_reach": _names(found.out_of_reach)}
 
 
 def _names(orders: Any) -> list[str]:

@@ -236,6 +236,10 @@ class Judgement:
             self.loop_stop.succeeded(now, account)
             self._rejects_seen = not self.loop_stop.idle
 
+    def begin_slowly(self) -> None:
+        """The venue was away: its address returns on a ramp."""
+        self.limiter.ramp(self._clock())
+
     def release_loops(self) -> int:
         """An operator's word for every account: how many stops it lifted."""
         now = self._clock()

@@ -17,6 +17,15 @@ from typing import Any
 BYTES_MAX = 4 * 1024 * 1024
 
 
+def plain(value: Any) -> Any:
+    """The same in JSON's own types; money as text."""
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
 class Kept:
     """``name.json`` in a folder that belongs to the agent alone."""
 

@@ -69,10 +69,15 @@ WARNINGS = frozenset(
         "barrier.up",
         "barrier.timed_out",
         "recovery.not_recovered",
+        "maintenance.window",
         "recovery.refused",
         "recovery.forgot",
         "recovery.too_many",
+        "directive.unacknowledged",
+        "directive.given_up",
         "protect.refused",
+        "protect.powerless",
+        "protection.powerless",
         "deadman.will_fire",
         "deadman.lapsed",
         "deadman.renewal_failed",
@@ -84,6 +89,7 @@ LOUD_ERRORS = frozenset({"error.loud", "error.escalated"})
 ERRORS = frozenset(
     {
         "recovery.broken",
+        "maintenance.broken",
         "protect.broken",
         "deadman.broken",
         "request.broken",

@@ -23,13 +23,14 @@ from .guardian import Found
 from .venues.operations import Operations
 
 T = TypeVar("T")
+NO_KEY = "the agent has no key for this venue"
 
 
 class AccountOrders:
     """`guardian.OwnOrders` over the account's evidence and the venue. ``venues()``: those where the agent has a key.
 
     ``sort_out(operations, listed)``: the venue's list -> (own, ours by prefix and nobody's by journal). ``only_bot()``:
-    the one bot of this agent, whose the latter are; "" where there are several.
+    the one bot of this agent, whose the latter are; "" where there are several. ``on_cancelled(venue)``: it took one.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class AccountOrders:
         sort_out: Callable[[Operations, list[Order]], Awaitable[tuple[list[Order], list[Order]]]],
         class_rules: Callable[[str], ClassRules],
         only_bot: Callable[[], str],
+        on_cancelled: Callable[[str], None] = lambda _venue: None,
     ) -> None:
         self._books = books
         self._pulling = pulling
@@ -50,6 +52,7 @@ class AccountOrders:
         self._sort_out = sort_out
         self._class_rules = class_rules
         self._only_bot = only_bot
+        self._on_cancelled = on_cancelled
 
     async def find(self, bot_id: str) -> Found:
         return await self._in_task(self._find(bot_id))
@@ -61,7 +64,7 @@ class AccountOrders:
         """Every open order of the account, whoever's; or why it cannot be seen."""
         operations = next((each for each in self._venues() if each.profile.name == venue), None)
         if operations is None:
-            return "the agent has no key for this venue"
+            return NO_KEY
         return await self._in_task(self._listed(operations))
 
     def known(self, bot_id: str) -> list[OpenOrder]:
@@ -89,7 +92,20 @@ class AccountOrders:
             for each in found:
                 order = self._open(each)
                 orders[order.key] = order
-        return Found(list(orders.values()), silent)
+        powerless, out_of_reach = self._beyond(bot_id)
+        return Found(list(orders.values()), silent, powerless, out_of_reach)
+
+    def _beyond(self, bot_id: str) -> tuple[dict[str, str], list[OpenOrder]]:
+        """Venues where this bot has orders and the agent no key: what is known there cannot be cancelled."""
+        keyed = {operations.profile.name for operations in self._venues()}
+        at: dict[str, str] = {}
+        known: list[OpenOrder] = []
+        for venue in sorted(self._books.venues() - keyed):
+            here = [self._open(each) for each in self._books.of_bot(venue, bot_id) if each.live]
+            if here:
+                at[venue] = NO_KEY
+                known += here
+        return at or ({} if keyed else {"every venue": NO_KEY}), known
 
     async def _own(self, operations: Operations, listed: list[Order], bot_id: str) -> list[Order]:
         own, by_prefix = await self._sort_out(operations, listed)
@@ -111,7 +127,7 @@ class AccountOrders:
     async def _cancel(self, order: OpenOrder) -> str:
         operations = next((each for each in self._venues() if each.profile.name == order.venue), None)
         if operations is None:
-            return "the agent has no key for this venue"
+            return NO_KEY
         asked = Order(
             order.venue,
             order.symbol,
@@ -122,6 +138,8 @@ class AccountOrders:
             context=order.context,
         )
         no = await self._pulling.cancel(operations, asked)
+        if no is None:
+            self._on_cancelled(order.venue)
         return "" if no is None else no.why
 
     def _open(self, order: Order) -> OpenOrder:

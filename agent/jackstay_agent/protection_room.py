@@ -20,18 +20,24 @@ from .barrier import Barrier
 from .cancel_desk import CancelDesk
 from .config import Config, class_rules_of, profiles_of, venue_of
 from .core.modes import Mode
+from .core.protection import Preset
 from .deadman import Deadman, limits_of
 from .deadman_desk import DeadmanDesk
+from .directives import Directives
 from .flight import Flight, landing
 from .gateway.bot_door import BotDoor
 from .gateway.control_door import Verb
 from .groups import Groups
 from .guardian import Guardian
 from .kept import Keeper, Kept
+from .key_powers import KeyPowers
+from .maintenance import MaintenanceWatch
 from .outbox import Outbox
 from .own_orders import AccountOrders
+from .partial_fills import PartialFills
 from .ports import Ports
 from .recovery_room import RecoveryRoom, holder_of
+from .reopening import Reopening
 from .state_room import Ask, StateRoom
 from .telling import Telling
 from .upstreams import Upstreams
@@ -79,6 +85,7 @@ class ProtectionRoom:
         self._on_event = on_event
         self._watch_keeper: Keeper | None = None
         self._deadman_keeper: Keeper | None = None
+        self._directive_keeper: Keeper | None = None
         self._kept_at = ports.clock()
         self.own_orders = AccountOrders(
             state.books,
@@ -88,6 +95,7 @@ class ProtectionRoom:
             sort_out=state.checks.sort_out,
             class_rules=class_rules_of(config),
             only_bot=self._only_bot,
+            on_cancelled=lambda venue: self.powers.took_cancel(venue),  # noqa: PLW0108 - built below
         )
         self.guardian = Guardian(
             outbox, self.own_orders, clock=ports.clock, wake=ports.loop.call_later, on_event=on_event
@@ -113,11 +121,28 @@ class ProtectionRoom:
             keep=self._keep_switches,
             on_event=on_event,
         )
-
+        self._build_powers(config, state, access, ask)
         self._build_listeners(config, modes, outbox, direct)
+        self.reopening = Reopening(self.guardian, self.barrier, upstreams, sessions, ports.clock, on_event)
         self._build_recovery(config, state, access, ask, modes, streams, feeds, direct)
+        self._build_maintenance(config, access, ask, modes)
+        self._build_partial_fills(config, state, access)
         for each in (self.groups, self.recovery, self.barrier) if config.groups else (self.recovery, self.barrier):
             telling.listen(each)
+
+    def _build_powers(self, config: Config, state: StateRoom, access: VenueAccess, ask: Ask) -> None:
+        sections = {section.profile or name: section for name, section in config.venues.items()}
+        self.powers = KeyPowers(
+            access,
+            traded=state.books.venues,
+            live=lambda venue: sections[venue].live,
+            ask=ask,
+            clock=self._ports.clock,
+        )
+        self._said_powerless: list[str] = []
+        self.directives = Directives(
+            deliver=self._bots.tell, clock=self._ports.clock, wall=self._ports.wall, on_event=self._on_event
+        )
 
     def _build_listeners(
         self,
@@ -188,7 +213,13 @@ class ProtectionRoom:
                 return VenueQuestions(**asked)
             at = place({"feed": what}) if scenario == "data_feed_interruption" else what
             return VenueActions(
-                holder_of(scenario), mode, modes=modes, holds_at=at, hold_for_s=within_s + HOLD_MARGIN_S, **asked
+                holder_of(scenario),
+                mode,
+                modes=modes,
+                holds_at=at,
+                hold_for_s=within_s + HOLD_MARGIN_S,
+                reopening=self.reopening if scenario == "exchange_maintenance" else None,
+                **asked,
             )
 
         self.recovery = RecoveryRoom(
@@ -201,8 +232,37 @@ class ProtectionRoom:
             on_event=self._on_event,
         )
 
+    def _build_maintenance(self, config: Config, access: VenueAccess, ask: Ask, modes: VenueModes) -> None:
+        self.maintenance = MaintenanceWatch(
+            {section.profile or name: section.maintenance for name, section in config.venues.items()},
+            reading=access.reading,
+            can_ask=lambda venue: access.asking(venue) is not None,
+            ask=ask,
+            modes=modes,
+            detected=self.recovery.detected,
+            clock=self._ports.clock,
+            wall=self._ports.wall,
+            on_event=self._on_event,
+        )
+
+    def _build_partial_fills(self, config: Config, state: StateRoom, access: VenueAccess) -> None:
+        self.partial_fills = PartialFills(
+            config.recovery.partial_fill,
+            live=lambda: [each for found in access.askable() for each in state.books.live(found.profile.name)],
+            class_rules=class_rules_of(config),
+            detected=self.recovery.detected,
+            clock=self._ports.clock,
+        )
+
     def verbs(self) -> dict[str, Verb]:
-        watch = WatchDesk(self.watchdog, sessions=self._sessions, wall=self._ports.wall, on_event=self._on_event)
+        watch = WatchDesk(
+            self.watchdog,
+            sessions=self._sessions,
+            wall=self._ports.wall,
+            on_event=self._on_event,
+            powers=self._powers,
+            directives=self.directives.status,
+        )
         return {
             **watch.verbs(),
             **DeadmanDesk(self.deadman, only_bot=self._only_bot).verbs(),
@@ -225,6 +285,7 @@ class ProtectionRoom:
             self._account_lock = AccountLock(host, self._account)
             self._account_lock.take(agent)
         self._deadman_keeper = self._resume(folder, "deadman", self._adopt_switches, self.deadman.snapshot)
+        self._directive_keeper = self._resume(folder, "directives", self.directives.restore, self.directives.snapshot)
         self.groups.start()
         self.recovery.open(folder)
         self._watch_keeper = self._resume(folder, "watchdog", self._expect_bots, self._watch_snapshot)
@@ -232,6 +293,7 @@ class ProtectionRoom:
     def begin(self) -> None:
         """The agent is up: barriers before bots with unknown orders, and recoveries that were under way go on."""
         self.barrier.start()
+        self.maintenance.start()
         self.recovery.resume()
 
     def _resume(
@@ -286,7 +348,9 @@ class ProtectionRoom:
         await self.recovery.close()
         if self._watch_keeper is not None:
             self._watch_keeper.write()
-        for keeper in (self._watch_keeper, self._deadman_keeper):
+        if self._directive_keeper is not None and self.directives.changed:
+            self._directive_keeper.write()
+        for keeper in (self._watch_keeper, self._deadman_keeper, self._directive_keeper):
             if keeper is not None:
                 await keeper.close()
         if self._account_lock is not None:
@@ -299,6 +363,14 @@ class ProtectionRoom:
         self.watchdog.tick()
         self.deadman.tick()
         self.barrier.tick()
+        self.powers.tick()
+        self.maintenance.tick()
+        self.partial_fills.tick()
+        self._tell_powerless()
+        self.directives.tick()
+        if self._directive_keeper is not None and self.directives.changed:
+            self.directives.changed = False
+            self._directive_keeper.write()
         now = self._ports.clock()
         if self._watch_keeper is not None and (self.watchdog.changed or now - self._kept_at >= KEEP_EVERY_S):
             self.watchdog.changed, self._kept_at = False, now
@@ -308,15 +380,32 @@ class ProtectionRoom:
         """The agent itself did not run for so long."""
         self.watchdog.excuse(seconds)
 
+    def _tell_powerless(self) -> None:
+        """Armed and without the power to do it: said when it is armed, at each start, and when it changes."""
+        armed = self.watchdog.armed.preset is not Preset.OBSERVE
+        problems = self.powers.problems() if armed and self.powers.settled else []
+        if problems and problems != self._said_powerless:
+            self._on_event("protection.powerless", self._powers() | {"preset": self.preset})
+        self._said_powerless = problems if armed else []
+
+    def _powers(self) -> dict[str, Any]:
+        return {"grade": self.powers.grade, "venues": self.powers.status(), "problems": self.powers.problems()}
+
     @property
     def preset(self) -> str:
         return str(self.watchdog.armed.preset)
 
     def status(self) -> dict[str, Any]:
+        powers = self._powers()
         return {
+            "grade": powers["grade"],
+            "preset": self.preset,
+            "powers": powers,
+            "directives": self.directives.status(),
             "watchdog": self.watchdog.status() | {"cancelling": self.guardian.status()},
             "deadman": self.deadman.status(),
             "groups": self.groups.status(),
             "recovery": self.recovery.status(),
+            "maintenance": self.maintenance.status(),
             "barriers": self.barrier.status(),
         }

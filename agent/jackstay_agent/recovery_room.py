@@ -19,7 +19,7 @@ from jackstay_protocols.errors import ValidationError
 from .config import Config
 from .gateway.control_door import Verb
 from .gateway.door import PeerCredentials
-from .kept import Keeper, Kept
+from .kept import Keeper, Kept, plain
 from .order_desk import name_of
 from .ports import Ports
 from .recovery_scenarios import SCENARIOS, PlannedRecovery
@@ -32,6 +32,7 @@ EventSink = Callable[[str, dict[str, Any]], None]
 HOLDER = "recovery "
 RUNS_MAX = 32
 HISTORY_MAX = 100
+EACH_ITS_OWN = frozenset({"partial_fill"})  # one order's end says nothing about another's
 AGAIN_AFTER_S = 10.0  # the same case right after it ended is the same case
 
 #: Scenarios that one answer is enough for. One reset is no disconnection, and a limit is told as a closed gate.
@@ -71,6 +72,9 @@ class RecoveryRoom(Listener):
         self._found: dict[str, Any] | None = None
         self._runs: dict[tuple[str, str], Run] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[bool]] = {}
+        self._rejects: OrderedDict[tuple[str, str], tuple[tuple[Any, ...], int]] = (
+            OrderedDict()
+        )  # the latest, how often
         self._ended: OrderedDict[tuple[str, str], tuple[float, dict[str, Any]]] = OrderedDict()
 
     # ---- what is heard
@@ -78,20 +82,36 @@ class RecoveryRoom(Listener):
     def attempted(self, asked: Asked, attempt: Attempt) -> None:
         """The verdict names a scenario: maintenance, a limit, a lost connection, a rejection."""
         name = attempt.verdict.scenario
-        if name not in BY_VERDICT or asked.own or not asked.venue:
-            return
+        if name not in BY_VERDICT or not asked.venue:
+            return  # the agent's own questions tell of maintenance too: the bot may be asleep
         context: dict[str, Any] = {"venue": asked.venue}
-        if name == "order_rejection":
-            if not asked.orders:
-                return
-            order = asked.orders[0]
-            given = {"price": order.price, "quantity": order.quantity, "stop_price": order.stop_price}
-            context |= {
-                "symbol": order.symbol,
-                "reason": f"{attempt.verdict.code} {attempt.verdict.detail}".strip() or attempt.verdict.cause,
-                "order": {"side": order.side, **{key: value for key, value in given.items() if value is not None}},
-            }
+        if name == "order_rejection" and not self._rejected(asked, attempt, context):
+            return
         self.detected(name, context)
+
+    def _rejected(self, asked: Asked, attempt: Attempt, context: dict[str, Any]) -> bool:
+        """What of the order and the venue's words the scenario needs; False: there is no order to speak of."""
+        if not asked.orders:
+            return False
+        order = asked.orders[0]
+        given = {"price": order.price, "quantity": order.quantity, "stop_price": order.stop_price}
+        context |= {
+            "symbol": order.symbol,
+            "reason": f"{attempt.verdict.code} {attempt.verdict.detail}".strip() or attempt.verdict.cause,
+            "order": {"side": order.side, **{key: value for key, value in given.items() if value is not None}},
+            "market": dict(order.context),
+        }
+        equal = (order.symbol, order.side, order.type, *given.values(), context["reason"])
+        before, count = self._rejects.get((asked.bot, asked.venue), ((), 0))
+        count = count + 1 if equal == before else 1
+        self._rejects[asked.bot, asked.venue] = (equal, count)
+        self._rejects.move_to_end((asked.bot, asked.venue))
+        if len(self._rejects) > HISTORY_MAX:
+            self._rejects.popitem(last=False)
+        if count >= self._config.recovery.order_rejection.repeats_max:
+            context["repeats"] = count
+            self._ended.pop(("order_rejection", asked.venue), None)  # it is another case: now the bot is told to stop
+        return True
 
     def happened(self, name: str, fields: dict[str, Any], wall_us: int) -> None:
         scenario = EVENTS.get(name)
@@ -110,20 +130,21 @@ class RecoveryRoom(Listener):
             context["retry_after_s"] = float(fields["for_s"])
         self.detected(scenario, context)
 
-    def detected(self, name: str, context: dict[str, Any]) -> None:
-        """Start it, if it is enabled, the agent can ask there, and it is not under way or just over."""
+    def detected(self, name: str, context: dict[str, Any]) -> bool:
+        """Start it, if it is enabled, the agent can ask there, and it is not under way or just over. True: begun."""
         what = what_of(context)
         if not getattr(self._config.recovery, name).enabled or not what or (name, what) in self._runs:
-            return
+            return False
         if "feed" not in context and not self._can_ask(what):
-            return  # without a key there is no evidence to be had: the pool and the limiter do what they do
+            return False  # without a key there is no evidence to be had: the pool and the limiter do what they do
         ended = self._ended.get((name, what))
-        if ended is not None and self._ports.clock() - ended[0] < AGAIN_AFTER_S:
-            return
+        if name not in EACH_ITS_OWN and ended is not None and self._ports.clock() - ended[0] < AGAIN_AFTER_S:
+            return False
         if len(self._runs) >= RUNS_MAX:
             self._on_event("recovery.too_many", {"scenario": name, "what": what})
-            return
+            return False
         self._ports.loop.call_soon(self._begin_quietly, name, context)
+        return True
 
     def _begin_quietly(self, name: str, context: dict[str, Any]) -> None:
         try:
@@ -141,7 +162,8 @@ class RecoveryRoom(Listener):
         what = what_of(context)
         if (name, what) in self._runs:
             raise ValidationError(f"{name} of {what or 'everything'} is under way; `jackstay recover` shows it")
-        within_s = float(getattr(self._config.recovery, name).within_s)
+        planned_s = max(0.0, float(context.get("ends_at") or 0.0) - self._ports.wall())
+        within_s = float(getattr(self._config.recovery, name).within_s) + planned_s
         scenario = kind(
             self._config,
             actions=self._actions(name, what, within_s),
@@ -187,7 +209,7 @@ class RecoveryRoom(Listener):
             await self._keeper.on_disk()
 
     def _snapshot(self) -> dict[str, Any]:
-        return {"runs": [_plain(run.snapshot()) for run in self._runs.values() if run.state == "running"]}
+        return {"runs": [plain(run.snapshot()) for run in self._runs.values() if run.state == "running"]}
 
     # ---- start and stop
 
@@ -254,11 +276,11 @@ class RecoveryRoom(Listener):
         now = self._ports.clock()
         return {
             "running": [
-                {"what": what, **_plain(run.snapshot()), "left_s": round(run.deadline_at - now, 1)}
+                {"what": what, **plain(run.snapshot()), "left_s": round(run.deadline_at - now, 1)}
                 for (_name, what), run in self._runs.items()
             ],
             "ended": [
-                {"what": what, "ago_s": round(now - at, 1), **_plain(shown)}
+                {"what": what, "ago_s": round(now - at, 1), **plain(shown)}
                 for (_name, what), (at, shown) in reversed(self._ended.items())
             ][:20],
         }
@@ -267,12 +289,3 @@ class RecoveryRoom(Listener):
 def holder_of(scenario: str) -> str:
     """In whose name a scenario holds modes."""
     return HOLDER + scenario
-
-
-def _plain(value: Any) -> Any:
-    """JSON's own types; money as text."""
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -74,11 +74,6 @@ class VenueAccess:
             if section.keys is not None:
                 self.reading(venue)
 
-    @property
-    def grade(self) -> str:
-        """What the agent can do: carry without a key, resolve with one (DESIGN §5 Protection)."""
-        return "resolve" if any(section.keys is not None for section in self._sections.values()) else "carry"
-
     def reading(self, venue: str) -> Operations | None:
         """How a venue's order requests are read; None where its profile knows no order families."""
         if venue not in self._operations:

@@ -18,6 +18,7 @@ from .account.books import Books
 from .account.pulling import Pulling, Silence
 from .core.account import Order, Stage
 from .core.modes import Mode
+from .reopening import Reopening
 from .transport.http import HttpAnswer, HttpFailure
 from .venue_modes import VenueModes
 from .venues.answers import VenueStatus
@@ -29,6 +30,7 @@ ASK_WITHIN_S = 5.0
 RESUBSCRIBED_WITHIN_S = 30.0
 FLOWS_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.1
+FILTERS = ("tick_size", "step_size", "quantity_min", "quantity_max", "notional_min")
 LIVE = {"state": "live"}
 FILLS_BACK_S = 3_600.0
 PROBES = ("probe.orders", "probe.account", "probe.market_data", "server_time")
@@ -109,6 +111,14 @@ class VenueQuestions:
     async def balances(self) -> dict[str, Decimal]:
         return {each.name: each.total for each in _told(await self._pulling.balances(self._venue()))}
 
+    async def last_known(self, name: str) -> tuple[dict[str, Decimal], float] | None:
+        """As the state monitor last pulled it."""
+        held = self._books.holdings.get((name.removesuffix("s"), self._operations_name()))
+        if not held:
+            return None
+        oldest = min(each.seen_at for each in held.values())
+        return {each.name: each.total for each in held.values()}, round(max(0.0, self._clock() - oldest), 1)
+
     async def positions(self) -> dict[str, Decimal]:
         operations = self._venue()
         if not operations.has("positions"):
@@ -153,15 +163,22 @@ class VenueQuestions:
     async def disarm_switch(self, what: str) -> bool:
         return await self._disarm(self._what)
 
+    async def filters(self, symbol: str, market: dict[str, str]) -> dict[str, Decimal]:
+        found = _told(await self._pulling.rule(self._venue(), symbol, market))
+        return {name: getattr(found, name) for name in FILTERS}
+
     # ---- words
 
     async def directive(self, name: str, fields: dict[str, Any]) -> bool:
-        return self._direct(name, {"venue": self._what, **fields})
+        return self._direct(name, fields if "feed" in fields else {"venue": self._what, **fields})
 
     async def notify(self, name: str, fields: dict[str, Any]) -> None:
         self._on_event(f"recovery.told.{name}", {"venue": self._what, **fields})
 
     # ---- inside
+
+    def _operations_name(self) -> str:
+        return self._venue().profile.name
 
     def _venue(self) -> Operations:
         operations = self._operations(self._what)
@@ -203,7 +220,15 @@ class VenueActions(VenueQuestions):
     """The same with a mode over ``holds_at`` ("" where there is no venue to hold), in the holder's name."""
 
     def __init__(
-        self, holder: str, mode: Mode, *, modes: VenueModes, holds_at: str, hold_for_s: float, **questions: Any
+        self,
+        holder: str,
+        mode: Mode,
+        *,
+        modes: VenueModes,
+        holds_at: str,
+        hold_for_s: float,
+        reopening: Reopening | None = None,
+        **questions: Any,
     ) -> None:
         super().__init__(**questions)
         self._holder = holder
@@ -211,6 +236,7 @@ class VenueActions(VenueQuestions):
         self._modes = modes
         self._holds_at = holds_at
         self._hold_for_s = hold_for_s
+        self._reopening = reopening
 
     async def hold(self, what: str, why: str) -> None:
         if self._holds_at:
@@ -219,6 +245,16 @@ class VenueActions(VenueQuestions):
     async def release(self, what: str) -> None:
         if self._holds_at:
             self._modes.release(self._holds_at, self._holder)
+
+    async def cancel_for_stalled(self, what: str) -> list[str]:
+        return await self._reopening.cancel_for_stalled(what) if self._reopening is not None else []
+
+    async def barrier(self, what: str) -> bool:
+        return self._reopening is not None and self._reopening.barrier(what)
+
+    async def ramp(self, what: str) -> None:
+        if self._reopening is not None:
+            self._reopening.ramp(what)
 
 
 def _told(answer: Any) -> Any:

@@ -21,7 +21,9 @@ ROWS_MAX = 50
 
 
 class WatchDesk:
-    """Verbs by name for the control door. ``sessions()``: the primaries now."""
+    """Verbs by name for the control door. ``sessions()``: the primaries now. ``powers()``: grade, what the agent can do
+    at which venue, and in words what it cannot. ``directives()``: what each bot has not acknowledged.
+    """
 
     def __init__(
         self,
@@ -30,20 +32,27 @@ class WatchDesk:
         sessions: Callable[[], list[BotSession]],
         wall: Callable[[], float],
         on_event: Callable[[str, dict[str, Any]], None],
+        powers: Callable[[], dict[str, Any]] = dict,
+        directives: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._watchdog = watchdog
         self._sessions = sessions
         self._wall = wall
         self._on_event = on_event
+        self._powers = powers
+        self._directives = directives
 
     def verbs(self) -> dict[str, Verb]:
         return {
-            "watchdog": lambda _args, _who: self._watchdog.status(),
+            "watchdog": lambda _args, _who: self._shown(),
             "arm": self._arm,
             "bot.hold": self._hold,
             "bot.release": self._release,
             "bot.expect_restart": self._expect_restart,
         }
+
+    def _shown(self) -> dict[str, Any]:
+        return self._watchdog.status() | self._powers() | {"directives": self._directives()}
 
     def _arm(self, args: dict[str, Any], who: PeerCredentials | None) -> dict[str, Any]:
         preset, silence_s = _preset(args), _silence(args)
@@ -68,7 +77,7 @@ class WatchDesk:
                 ],
                 "would_have_total": len(would),
             }
-        told = {"preset": str(preset), "silence_s": silence_s, "bots": shown, "armed": False}
+        told = {"preset": str(preset), "silence_s": silence_s, "bots": shown, "armed": False} | self._powers()
         if args.get("dry_run"):
             return told
         if hits and not args.get("anyway"):

@@ -201,6 +201,7 @@ class Watchdog:
                 watched.open_orders = self._guard.open_orders(session.bot_id)
             watched.state, watched.why = found.state, found.why
             self._tell(watched, before)
+        watched.why = found.why
         wanted = measures(found.state, self.armed.preset)
         goodbye = session.goodbye
         if found.state is BotState.LEFT and goodbye is not None:
@@ -317,7 +318,7 @@ class Watchdog:
             held = self._holds.get(bot_id)
             bots[bot_id] = {
                 "state": str(watched.state),
-                "why": watched.why,
+                "why": self._why(watched, now),
                 "process": str(watched.vital.process),
                 "cancelling": sorted(map(str, watched.measures.cancel)) if watched.measures.act else [],
                 "holding": str(watched.measures.hold) if watched.measures.act else "none",
@@ -332,6 +333,11 @@ class Watchdog:
             "armed_at": self.armed.at,
             "bots": bots,
         }
+
+    def _why(self, watched: Watched, now: float) -> str:
+        """As of now: the length of a silence grows between two looks."""
+        found = judge(watched.vital, now, self._in_force())
+        return found.why if found.state is watched.state else watched.why
 
     # ---- restarts
 

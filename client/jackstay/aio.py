@@ -173,10 +173,13 @@ class AsyncClient:
 
     async def directives(self, timeout_s: float | None = None) -> AsyncIterator[Directive]:
         """As `Client.directives`."""
-        waiting = self._membership_here().directives
-        while await self._wait_for(lambda: bool(waiting), timeout_s):
-            news = waiting.popleft()
-            yield Directive(news.name, news.fields)
+        line = self._line_here()
+        box = line.membership.directives
+        while await self._wait_for(lambda: len(box) > 0, timeout_s):
+            news = box.take()
+            if news is not None:
+                yield Directive(news.name, news.fields)
+                line.acknowledge_soon()
 
     # ------------------------------------------------------------------ feeds
 

@@ -158,7 +158,7 @@ def take_unsolicited(membership: Membership, message: Message) -> bool:
         membership.outcomes.arrived(message)
         return True
     if type(message) is Directive:
-        membership.directives.append(message)
+        membership.directives.arrived(message)
         return True
     return False
 

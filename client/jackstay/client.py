@@ -196,13 +196,17 @@ class Client:
                 yield LateFill(news)
 
     def directives(self, timeout_s: float | None = None) -> Iterator[Directive]:
-        """What the agent leaves to the bot's judgement, oldest first; ends after ``timeout_s`` silent seconds."""
-        waiting = self._membership_here().directives
+        """What the agent leaves to the bot's judgement, oldest first; ends after ``timeout_s`` silent seconds.
+
+        Each comes once; it is acknowledged when the next is asked for, or with the next call.
+        """
+        box = self._membership_here().directives
         while True:
-            if not waiting and not self._wait_for(lambda: bool(waiting), timeout_s):
+            if not box and not self._wait_for(lambda: len(box) > 0, timeout_s):
                 return
-            news = waiting.popleft()
-            yield Directive(news.name, news.fields)
+            news = box.take()
+            if news is not None:
+                yield Directive(news.name, news.fields)
 
     # ------------------------------------------------------------------ feeds
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,13 +22,12 @@ from jackstay_protocols.limits import (
     WIRE_VERSION,
     WIRE_VERSION_MIN,
 )
-from jackstay_protocols.messages import Directive as DirectiveNews
 from jackstay_protocols.messages import Goodbye, Hello, Welcome
 from jackstay_protocols.session import SESSION_KINDS, BeatPlan, check_hello, clamp_beat_s
 
+from .directives import DirectiveBox
 from .outcomes import OutcomeBox
 
-DIRECTIVES_MAX = 1_024  # uncollected directives; the oldest falls out
 CONNECT_TIMEOUT_S_DEFAULT = 1.0
 
 
@@ -58,7 +56,7 @@ class Membership:
         self._standing_ds = 0
         self.frame_bytes_max = TO_AGENT_FRAME_BYTES_MAX
         self.outcomes = OutcomeBox()
-        self.directives: deque[DirectiveNews] = deque(maxlen=DIRECTIVES_MAX)
+        self.directives = DirectiveBox(self.outcomes.acks)
         self.progress = 0
         self.users = 0
         self.last_word: Goodbye | None = None

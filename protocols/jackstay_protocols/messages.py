@@ -258,11 +258,12 @@ class Event(Message, frozen=True, array_like=True):
 
 
 class Directive(Message, frozen=True, array_like=True):
-    """What needs the bot's own trading judgement."""
+    """What needs the bot's own trading judgement (directives.py); repeated until an `Ack` names its ``id``."""
 
     KIND: ClassVar[int] = 72
     name: str
     fields: dict[str, Any] = {}
+    id: str = ""
 
 
 class Done(Message, frozen=True, array_like=True):

@@ -343,6 +343,11 @@ async def test_uncollected_outcomes_and_directives_can_be_iterated(agent: FakeAg
         agent.tell(peer, message)
     assert [each.id async for each in client.outcomes(timeout_s=0.2)] == ["a", "b"]
     assert [each async for each in client.directives(timeout_s=0.05)] == [jackstay.Directive("d", {"x": 1})]
+    for _ in range(2):
+        agent.tell(peer, m.Directive("d", {"x": 2}, "directive/2"))
+    assert [each.fields async for each in client.directives(timeout_s=0.1)] == [{"x": 2}]
+    await client.status()
+    assert ["directive/2"] in [each.message.ids for each in agent.of(m.Ack)]
     with pytest.raises(DeadlineExceeded, match="not lost"):
         await client.outcome("c", timeout_s=0.05)
 

@@ -426,6 +426,28 @@ def test_directives_wait_for_the_bots_code(agent: FakeAgent, connect: Connect) -
     assert list(client.directives(timeout_s=0.2)) == [jackstay.Directive("re_evaluate", {"order_id": "1"})]
 
 
+def test_a_directive_comes_once_and_is_acknowledged_after_the_bots_code_had_it(
+    agent: FakeAgent, connect: Connect
+) -> None:
+    """A repetition is not handed over again, only acknowledged again; one not yet handed over is never acknowledged."""
+    client = connect()
+    client.status()
+    peer = agent.of(m.Hello)[0].peer
+    for _ in range(2):
+        agent.tell(peer, m.Directive("re_evaluate", {"order_id": "1"}, "directive/1"))
+    client.request("POST", URL)
+    assert not agent.of(m.Ack), "it waits for the bot's code"
+    handed = client.directives(timeout_s=0.1)
+    assert next(handed).fields == {"order_id": "1"}
+    assert not agent.of(m.Ack), "the bot's code is at it"
+    assert list(handed) == []
+    client.status()
+    agent.tell(peer, m.Directive("re_evaluate", {"order_id": "1"}, "directive/1"))
+    assert list(client.directives(timeout_s=0.2)) == []
+    client.status()
+    assert [each.message for each in agent.of(m.Ack)] == 2 * [m.Ack(["directive/1"])]
+
+
 # ---------------------------------------------------------------- life signs
 
 

@@ -150,6 +150,31 @@ def test_a_partial_fill_is_cancelled_on_request_with_the_venue_as_witness(stage:
     assert float(fields["remaining"]) > 0
 
 
+def test_a_directive_outlives_agent_and_bot_until_the_bots_code_has_it(stage: Stage) -> None:
+    """The bot dies before it reads it, the agent is killed too: the next bot hears it once, and it is over."""
+    stage.stop_bot()
+    stage.run("run", "partial_fill", "venue=binance", "symbol=BTCUSDT", "order_id=resting")
+    sent = stage.event("directive.sent", directive="re_evaluate")
+    kept = stage.agent.runtime_dir / stage.agent.name / "state" / "directives.json"
+    until = time.monotonic() + 5.0
+    while not kept.exists() or sent["id"] not in kept.read_text():
+        assert time.monotonic() < until, "it is not on the disk"
+        time.sleep(0.02)
+    stage.bot.kill()
+    stage.agent.kill()
+    stage.agent.start()
+    assert stage.agent.status()["directives"]["b"][0]["directive"] == "re_evaluate"
+    stage.bot.wait(10)
+    assert "not acknowledged" in cli("bot", "list", runtime_dir=stage.agent.runtime_dir).stdout
+    with client_for(stage.agent, bot_id="b") as client:
+        heard = [each for each in client.directives(timeout_s=1.0) if each.name == "re_evaluate"]
+        assert [each.fields["order_id"] for each in heard] == ["resting"]
+        client.beat()
+        acknowledged = stage.event("directive.acknowledged", directive="re_evaluate")
+        assert acknowledged["id"] == sent["id"]
+        assert "b" not in stage.agent.status()["directives"]
+
+
 def test_a_limit_of_the_venue_is_waited_out(stage: Stage) -> None:
     """429 with Retry-After: nothing before its instant, then the proof, then entries again."""
     stage.stop_bot()

@@ -18,6 +18,7 @@ from jackstay_agent.core.outcome_tables import TABLES
 from jackstay_agent.core.protection import TABLE, HoldScope, Preset
 from jackstay_agent.venues.profile import KINDS, load_profile, shipped_profiles
 from jackstay_protocols import codec, messages
+from jackstay_protocols.directives import DIRECTIVES
 from jackstay_protocols.errors import Lane
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +80,19 @@ def protection_table() -> str:
 def test_the_protection_table_is_the_one_that_decides() -> None:
     """ARCHITECTURE.md shows every state and preset as `core/protection.TABLE` has them."""
     assert between(page("docs/ARCHITECTURE.md"), "protection") == protection_table()
+
+
+def directive_table() -> str:
+    lines = ["| directive | field | it says |", "|---|---|---|"]
+    for name, fields in DIRECTIVES.items():
+        named = [f"`{name}`", *[""] * (len(fields) - 1)]
+        lines += [f"| {word} | {field} | {says} |" for word, (field, says) in zip(named, fields.items(), strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_table_of_directives_is_the_code() -> None:
+    """Names and fields; the message of a failure is the table to paste."""
+    assert between(page("docs/CLIENT.md"), "directives") == directive_table(), "\n" + directive_table()
 
 
 def test_the_table_of_messages_is_the_code() -> None:

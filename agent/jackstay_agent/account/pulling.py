@@ -6,7 +6,7 @@ cannot be read, is a `Silence` with its reason: never an empty list. A list is r
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,7 @@ from jackstay_protocols.errors import ValidationError
 from ..core.account import ZERO, Fill, Heard, Holding, Order, Stage
 from ..transport.http import HttpAnswer, HttpFailure
 from ..venues import answers
-from ..venues.answers import Broken, NotFound, OrderState
+from ..venues.answers import Broken, NotFound, OrderState, SymbolRule
 from ..venues.operations import Operations
 from ..venues.outgoing import OutgoingRequest
 
@@ -114,6 +114,17 @@ class Pulling:
         if isinstance(listed, Silence):
             return listed
         return [each for item in listed if (each := balance_of(operations, item, seen_at)) is not None]
+
+    async def rule(self, operations: Operations, symbol: str, context: Mapping[str, str]) -> SymbolRule | Silence:
+        """What an order of this symbol has to keep to; ``context``: what the question needs besides (a category)."""
+        if not operations.has("symbol_rules"):
+            return Silence("its profile has no way to ask for a symbol's rules")
+        listed = await self._ask(operations, "symbol_rules", "", {**context, "symbol": symbol}, asked={})
+        if isinstance(listed, Silence):
+            return listed
+        rows = [each for each in listed if isinstance(each, SymbolRule)] if isinstance(listed, list) else []
+        wanted = operations.profile.symbol(symbol)
+        return next((each for each in rows if each.symbol == wanted), Silence(f"the venue lists no rules of {symbol}"))
 
     async def positions(self, operations: Operations) -> list[Holding] | Silence:
         found: list[Holding] = []

@@ -127,6 +127,7 @@ def arm(
         for hit in each["would_have"]:
             click.echo(f"  would have cancelled {hit['cancelled']} after {hit['silent_s']} s of silence")
     click.echo(f"{'armed' if facts['armed'] else 'not armed (dry run)'}: {preset}")
+    _warn(facts, preset)
 
 
 @click.command()
@@ -139,7 +140,7 @@ def watchdog(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
         return
     silence = "twice its lease" if facts["silence_s"] is None else f"{facts['silence_s']:g} s"
     by = f", armed by {facts['armed_by']}" if facts["armed_by"] else ""
-    click.echo(f"preset {facts['preset']}; stalled after {silence}{by}")
+    click.echo(f"preset {facts['preset']}; stalled after {silence}{by}; grade {facts['grade']}")
     _show(facts)
 
 
@@ -149,15 +150,34 @@ def _span(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
+def _warn(facts: dict[str, Any], preset: str) -> None:
+    """What is armed and cannot be done, loudly; under `observe` only that it could not be done."""
+    if preset == str(Preset.OBSERVE):
+        return
+    for each in facts["problems"]:
+        click.secho(f"WARNING: {each}", fg="red", bold=True, err=True)
+
+
+def unacknowledged(rows: list[dict[str, Any]]) -> list[str]:
+    """A line per directive that this bot's code does not have yet."""
+    return [
+        f"directive {each['directive']} not acknowledged for {_span(each['for_s'])}, told {each['told']} time(s)"
+        for each in rows
+    ]
+
+
 def _show(facts: dict[str, Any]) -> None:
+    _warn(facts, facts["preset"])
     if not facts["bots"]:
         click.echo("no bot has said hello yet")
     for bot_id, each in facts["bots"].items():
         held = f", held for {each['hold']['left_s']} s by {each['hold']['by']}" if each["hold"] else ""
         doing = f", cancelling {', '.join(each['cancelling'])}" if each["cancelling"] else ""
-        click.echo(
-            f"{bot_id}  {each['state']}: {each['why'] or 'as expected'} (process {each['process']}){held}{doing}"
-        )
+        why = each["why"] or "as expected"
+        process = "" if "process" in why or " pid " in why else f" (process {each['process']})"
+        click.echo(f"{bot_id}  {each['state']}: {why}{process}{held}{doing}")
+        for line in unacknowledged(facts["directives"].get(bot_id, [])):
+            click.echo(f"  {line}")
 
 
 @click.group(invoke_without_command=True)

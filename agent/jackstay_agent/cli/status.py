@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..control import ask
+from .bots import unacknowledged
 from .target import ask_agent, existing_agent, runtime_dir_option
 
 
@@ -76,7 +77,10 @@ def _show(facts: dict[str, Any]) -> None:
         f" · answered in {facts['answered_ms']} ms"
     )
     counters = facts["requests"]
-    console.print("requests " + " · ".join(f"{key} {value}" for key, value in counters.items()))
+    if facts["preset"] != "observe":
+        for each in facts["powers"]["problems"]:
+            console.print(f"[bold red]WARNING[/bold red] preset {facts['preset']} is armed, and {each}", markup=True)
+    console.print(" · ".join(f"{key} {value}" for key, value in counters.items()))
     bots = Table(title="bots", title_justify="left", box=None, pad_edge=False)
     for column in ("bot", "pid", "state", "silent s", "lease s", "in flight"):
         bots.add_column(column)
@@ -90,6 +94,9 @@ def _show(facts: dict[str, Any]) -> None:
             str(bot["in_flight"]),
         )
     console.print(bots if facts["bots"] else "bots: none connected yet")
+    for bot_id, rows in facts["directives"].items():
+        for line in unacknowledged(rows):
+            console.print(f"{bot_id}: {line}")
     if facts["upstreams"]:
         table = Table(title="upstreams", title_justify="left", box=None, pad_edge=False)
         table.add_column("origin")

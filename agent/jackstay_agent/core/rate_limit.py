@@ -173,6 +173,10 @@ class Limiter:
             self._events.add(LimitEvent("gate_opened", now, scope, whose, None, "released"))
         return done
 
+    def ramp(self, now: float) -> None:
+        """A venue that was away is back: its address begins slowly, as after a gate."""
+        self._gates.restore_ramp((GateScope.IP, "ip"), now, self.settings.ramp.ramp_s)
+
     def advance(self, now: float) -> None:
         """Let gates open whose instant has come (`admit` does it too)."""
         for scope, whose in self._gates.advance(now):

@@ -72,8 +72,8 @@ class BotDoorSettings:
     beat_within_s: float
     allow_uids: frozenset[int]  # besides our own uid and root
     own_uid: int
-    grade: str = "carry"
-    preset: str = "observe"
+    grade: Callable[[], str] = lambda: "carry"
+    preset: Callable[[], str] = lambda: "observe"
 
 
 class BotDoor(InFlight):
@@ -267,8 +267,8 @@ class BotDoor(InFlight):
             beat_within_s=session.lease.within_s,
             beat_within_s_max=BEAT_WITHIN_S_MAX,
             frame_bytes_max=TO_AGENT_FRAME_BYTES_MAX,
-            grade=settings.grade,
-            preset=settings.preset,
+            grade=settings.grade(),
+            preset=settings.preset(),
             agent_pid=settings.pid,
         )
 

@@ -14,9 +14,17 @@
     venue_status(what)               online, maintenance, cancel_only, post_only, limit_only. Raises without an answer.
     probe(what)                      True: the venue answered a harmless question, and not with "too many".
     resubmit(symbol, params)         the venue's word on an order placed anew: a mapping as of `query`.
+    filters(symbol, market)          a symbol's tick_size, step_size, quantity_min, quantity_max, notional_min (Decimal)
+                                     as the venue has them now; None: it does not say.
     resync_clock(what)               True: the venue's clock was measured again.
     disarm_switch(what)              True: the venue says that its dead-man switch is off.
-    directive(name, fields)          what is left to the bot's judgement; True: the bot has it.
+    directive(name, fields)          what is left to the bot's judgement; True: on its way to a bot that is here. It is
+                                     told again until the bot acknowledges it.
+    last_known(name)                 of positions or balances: the mapping that the venue showed last, and how many
+                                     seconds ago; None: it never did.
+    cancel_for_stalled(what)         what the armed preset wants cancelled of stalled bots is; how many orders are left.
+    barrier(what)                    no entries of bots with unknown orders there until these are known; True: it is up.
+    ramp(what)                       new requests begin slowly.
     notify(name, fields)             a fact for people and logs.
 
 None of them is compulsory: a bot's database module gives `reconnect` alone. A scenario whose proof needs one that is
@@ -35,7 +43,7 @@ ACTIONS = frozenset(
     {
         *("query", "cancel", "open_orders", "fills", "balances", "positions", "hold", "release", "reconnect"),
         *("resubscribe", "switch_feed", "venue_status", "probe", "resubmit", "resync_clock", "disarm_switch"),
-        *("directive", "notify"),
+        *("directive", "notify", "last_known", "filters", "cancel_for_stalled", "barrier", "ramp"),
     }
 )
 TERMINAL = frozenset({"filled", "cancelled", "rejected", "expired"})

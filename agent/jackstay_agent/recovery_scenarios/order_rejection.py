@@ -23,9 +23,10 @@ _MONEY = ("price", "quantity", "stop_price")
 
 class OrderRejectionRecovery(PlannedRecovery):
     """Context: ``symbol``, ``reason`` (the venue's code or words), ``order`` {side, price, quantity, …}; ``filters``
-    {tick_size, step_size, quantity_min, quantity_max, notional_min}; ``repeats`` (identical rejects in a row).
+    {tick_size, step_size, quantity_min, quantity_max, notional_min} (default: the venue's, where ``filters`` is bound);
+    ``market``: what that question needs besides; ``repeats`` (identical rejects in a row).
 
-    Uses resync_clock, directive, notify; with `resubmit = true` needs resubmit and query.
+    Uses filters, resync_clock, directive, notify; with `resubmit = true` needs resubmit and query.
     Directive ``adjust_parameters``: symbol, remedy, why, suggested {price, quantity} or needs {…}; ``stop_order`` when
     the same reject came too often.
     """
@@ -36,6 +37,7 @@ class OrderRejectionRecovery(PlannedRecovery):
         "reason": Key((str, int), "the venue's code or words", required=True),
         "order": Key((dict,), "the order's side, price and quantity", required=True),
         "filters": Key((dict,), "tick_size, step_size, quantity_min, quantity_max, notional_min"),
+        "market": Key((dict,), "what the venue wants besides a symbol: a category, an instrument type"),
         "repeats": Key((int,), "a number of identical rejects"),
     }
 
@@ -59,11 +61,14 @@ class OrderRejectionRecovery(PlannedRecovery):
             run.facts["remedy"] = remedy.value
             if remedy is Remedy.CLOCK and bound.has("resync_clock"):
                 run.facts["clock_measured"] = await bound.call("resync_clock", symbol) is True
+            if remedy is Remedy.ROUND and not context.get("filters") and bound.has("filters"):
+                found = await bound.call("filters", symbol, context.get("market") or {})
+                run.facts["filters"] = {name: str(value) for name, value in (found or {}).items()}
             return None
 
         async def suggest(run: Run) -> bool | None:
             remedy = Remedy(run.facts["remedy"])
-            found = self._adjusted(order, context)
+            found = self._adjusted(order, context.get("filters") or run.facts.get("filters") or {})
             if found.changed:
                 run.facts["suggested"] = {name: str(value) for name, value in found.changed.items()}
             if found.needs:
@@ -107,7 +112,7 @@ class OrderRejectionRecovery(PlannedRecovery):
 
         return [("analyse", analyse), ("suggest", suggest), ("resubmit", resubmit), ("prove", prove)]
 
-    def _adjusted(self, order: Mapping[str, Any], context: dict[str, Any]) -> Adjusted:
+    def _adjusted(self, order: Mapping[str, Any], filters: Mapping[str, Any]) -> Adjusted:
         def value(name: str) -> Decimal | None:
             return None if order.get(name) is None else money(self.NAME, name, order[name])
 
@@ -115,7 +120,7 @@ class OrderRejectionRecovery(PlannedRecovery):
             str(order["side"]),
             value("price"),
             value("quantity"),
-            _filters(self.NAME, context.get("filters") or {}),
+            _filters(self.NAME, filters),
             worse_max=self.settings.worse,
         )
 

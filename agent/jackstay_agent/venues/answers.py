@@ -102,6 +102,18 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class SymbolRule:
+    """What an order of this symbol has to keep to; 0: the venue says no such rule here."""
+
+    symbol: str
+    tick_size: Decimal
+    step_size: Decimal
+    quantity_min: Decimal
+    quantity_max: Decimal
+    notional_min: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class ServerTime:
     """``resolution_ms``: how coarse it is; a venue may tell whole seconds."""
 
@@ -158,7 +170,8 @@ class Unreadable:
 
 
 Value: TypeAlias = (
-    "OrderState | list[OrderState] | list[Fill] | list[Balance] | list[Position] | ServerTime | VenueStatus | Done"
+    "OrderState | list[OrderState] | list[Fill] | list[Balance] | list[Position] | list[SymbolRule] | ServerTime"
+    " | VenueStatus | Done"
 )
 Answer: TypeAlias = "Value | NotFound | NotOpen | Denied | Unreadable"
 
@@ -289,6 +302,14 @@ class Reader:
         if total is None and free is not None and locked is not None:
             total = free + locked
         return Balance(at.need_text("asset"), free, locked, total)
+
+    def rule(self, item: Any) -> SymbolRule:
+        at = _At(self._paths, item)
+        names = ("tick_size", "step_size", "quantity_min", "quantity_max", "notional_min")
+        values = [at.money(name) or Decimal(0) for name in names]
+        if any(each < 0 for each in values):
+            raise Broken("a rule is below zero")
+        return SymbolRule(self._symbol(at.need_text("symbol")), *values)
 
     def position(self, item: Any) -> Position:
         at = _At(self._paths, item)

@@ -33,6 +33,7 @@ OPERATIONS: Final = {
     "positions": "positions",
     "server_time": "time",
     "status": "status",
+    "symbol_rules": "rules",
     "deadman": "done",
     "probe.orders": "any",
     "probe.account": "any",
@@ -64,6 +65,7 @@ FIELDS: Final = {
     ),
     "time": frozenset({"time_ms"}),
     "status": frozenset({"status"}),
+    "rule": frozenset({"symbol", "tick_size", "step_size", "quantity_min", "quantity_max", "notional_min"}),
     "place": frozenset(
         {
             *(
@@ -87,7 +89,7 @@ LOOKUPS: Final = ("by_client_id", "by_list_match", "none")
 #: What a reader reads, by what the operation gives.
 READS: Final = {
     "order": "order", "orders": "order", "fills": "fill", "balances": "balance", "positions": "position",
-    "time": "time", "status": "status",
+    "time": "time", "status": "status", "rules": "rule",
 }  # fmt: skip
 BODIES: Final = ("query", "form", "json", "json_list")
 USER_EVENTS: Final = ("order", "fill", "balance", "position")

@@ -335,6 +335,8 @@ class Operations:
             return [reader.fill(each) for each in found]
         if kind == "balance":
             return [reader.balance(each) for each in found]
+        if kind == "rule":
+            return [reader.rule(each) for each in found]
         return [reader.position(each) for each in found]
 
     def _one_order(

@@ -13,7 +13,7 @@ from jackstay_agent import Config
 from jackstay_agent.recovery_scenarios import SCENARIOS
 from jackstay_agent.recovery_scenarios.plan import Run, RunState
 from jackstay_protocols.errors import ValidationError
-from recovery_world import Only, World
+from recovery_world import WALL, Only, World
 
 ORDER = {"side": "buy", "price": Decimal("100.123"), "quantity": Decimal("1.2345")}
 FILTERS = {"tick_size": "0.01", "step_size": "0.001", "notional_min": 10}
@@ -247,6 +247,45 @@ async def test_capital_redistribution_carries_what_the_venue_shows() -> None:
 
 
 @pytest.mark.asyncio
+async def test_what_a_venue_in_maintenance_does_not_show_is_as_it_last_showed_it() -> None:
+    """With its age; only what it never showed is unknown."""
+    world = ready("exchange_maintenance")
+    world.dead = {"positions", "balances"}
+    world.remembered = {"positions": ({"BTCUSDT": Decimal("0.75")}, 12.5)}
+    assert await world.scenario("exchange_maintenance").execute_recovery({"venue": "v"})
+    fields = world.directives[0][1]
+    assert fields["exposure"] == {"BTCUSDT": "0.75"}
+    assert fields["as_of_s"] == {"positions": 12.5}
+    assert fields["unknown"] == ["balances"]
+
+
+@pytest.mark.asyncio
+async def test_after_reopening_cancels_come_first_then_the_barrier_then_a_slow_return() -> None:
+    """And only then do entries pass."""
+    world = ready("exchange_maintenance")
+    assert await world.scenario("exchange_maintenance").execute_recovery({"venue": "v"})
+    names = [name for name, _args in world.log]
+    order = ["venue_status", "cancel_for_stalled", "open_orders", "barrier", "ramp", "release"]
+    assert [names[::-1].index(each) for each in order] == sorted(
+        (names[::-1].index(each) for each in order), reverse=True
+    )
+
+
+@pytest.mark.parametrize(("statuses", "over_after_s"), [(["online"], 3600.0), (["maintenance", "online"], 15.0)])
+@pytest.mark.asyncio
+async def test_a_planned_window_lasts_to_its_end_or_until_the_venue_was_away_and_is_back(
+    statuses: list[str], over_after_s: float
+) -> None:
+    """Online before it began is no end; a window longer than the plan's own time is waited for."""
+    world = World(statuses=list(statuses))
+    shorter = config("[recovery.exchange_maintenance]\nwithin_s = 600.0\n")
+    planned = {"venue": "v", "announced": True, "ends_at": WALL + 3600.0}
+    assert await world.scenario("exchange_maintenance", shorter).execute_recovery(planned)
+    assert over_after_s <= world.now <= over_after_s + 15.0
+    assert not world.held
+
+
+@pytest.mark.asyncio
 async def test_on_a_fallback_the_conservative_mode_stays() -> None:
     """Data flows, so it is recovered; entries wait for the primary."""
     world = World(sources={"backup"})
@@ -350,7 +389,7 @@ async def test_nothing_is_asked_before_the_venues_instant() -> None:
     world = World(limited_until=5.0)
     assert await world.scenario("api_rate_limit").execute_recovery({"retry_after_s": 5}) is True
     assert world.now >= 5.0
-    until = datetime.now(UTC) + timedelta(seconds=7)
+    until = datetime.fromtimestamp(WALL, UTC) + timedelta(seconds=7)
     dated = World(limited_until=6.9)
     assert await dated.scenario("api_rate_limit").execute_recovery({"until": until}) is True
     far = World()

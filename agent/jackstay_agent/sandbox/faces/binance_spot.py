@@ -52,6 +52,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/sapi/v1/margin/allPairs"): Route(stubs.nothing, 1, "key"),
     ("GET", "/sapi/v1/margin/isolated/allPairs"): Route(stubs.nothing, 10, "key"),
     ("GET", "/sapi/v1/system/status"): Route(stubs.system_status),
+    ("GET", "/sapi/v1/account/apiRestrictions"): Route(stubs.key_restrictions, 1, "read"),
     ("GET", "/dapi/v1/exchangeInfo"): Route(stubs.no_symbols),
     ("GET", "/eapi/v1/exchangeInfo"): Route(stubs.no_symbols),
 }

@@ -38,6 +38,25 @@ def no_symbols(venue: Venue, call: Call) -> dict[str, Any]:
     return {"timezone": "UTC", "serverTime": call.now, "rateLimits": [], "exchangeFilters": [], "symbols": []}
 
 
+def key_restrictions(venue: Venue, call: Call) -> dict[str, Any]:
+    """GET /sapi/v1/account/apiRestrictions: what the asking key may do."""
+    key = venue.keys.get(call.key)
+    granted = key.permissions if key else frozenset[str]()
+    return {
+        "ipRestrict": False,
+        "createTime": 1577836800000,
+        "enableReading": "read" in granted,
+        "enableSpotAndMarginTrading": "trade" in granted,
+        "enableFutures": "trade" in granted,
+        "enableWithdrawals": "withdraw" in granted,
+        "enableInternalTransfer": False,
+        "enableMargin": False,
+        "permitsUniversalTransfer": False,
+        "enableVanillaOptions": False,
+        "enablePortfolioMarginTrading": False,
+    }
+
+
 def system_status(venue: Venue, call: Call) -> dict[str, Any]:
     down = venue.exchange.trading.in_maintenance
     return {"status": int(down), "msg": "system_maintenance" if down else "normal"}
