@@ -126,6 +126,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "flight",
             "instance_lock",
             "kept",
+            "last_seen",
             "account_lock",
             "log",
             "logs",

@@ -211,6 +211,5 @@ def _origin(source: KeySource | None) -> str:
 
 def config_folder() -> Path:
     """Where configurations of new agents go: the system's folder when it can be written, else the user's."""
-    if os.access(endpoints.SYSTEM_CONFIG, os.W_OK):
-        return endpoints.SYSTEM_CONFIG
-    return endpoints.user_config(os.environ)
+    folders = endpoints.config_folders(os.environ)
+    return folders[0] if os.access(folders[0], os.W_OK) else folders[-1]

@@ -77,7 +77,7 @@ def load_config(name: str, path: Path | None) -> tuple[Config, Path | None]:
     """The named file, else NAME.toml of the system's or the user's config folder, else all defaults."""
     if path is not None:
         return Config.load(path), path
-    for folder in (endpoints.SYSTEM_CONFIG, endpoints.user_config(os.environ)):
+    for folder in endpoints.config_folders(os.environ):
         candidate = folder / f"{name}.toml"
         if os.access(candidate, os.R_OK):  # a folder that may not be entered holds no configuration of ours
             return Config.load(candidate), candidate
