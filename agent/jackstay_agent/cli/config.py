@@ -14,7 +14,11 @@ from .root import EXIT_UNHEALTHY
 
 @click.group()
 def config() -> None:
-    """Look at and check configuration files."""
+    """Look at and check configuration files.
+
+    \b
+    jackstay config check mybot.toml
+    """
 
 
 @config.command()

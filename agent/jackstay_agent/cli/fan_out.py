@@ -77,8 +77,11 @@ class Words:
 
     def at(self, name: str) -> list[str]:
         """The same words, about that agent."""
-        argument = any(isinstance(each, click.Argument) and each.name == "name" for each in self.leaf.params)
-        return [*self.head, *([name] if argument else ["--agent", name]), *self.tail]
+        arguments = [each.name for each in self.leaf.params if isinstance(each, click.Argument)]
+        if "name" not in arguments:
+            return [*self.head, "--agent", name, *self.tail]
+        first = arguments[0] == "name"
+        return [*self.head, name, *self.tail] if first else [*self.head, *self.tail, name]
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -33,8 +34,15 @@ Environment=JACKSTAY_AGENT={name}
     help="Where drop-ins of units are.",
 )
 @click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--json", "as_json", is_flag=True, help="The files that were written, as one JSON object.")
 def init(
-    name: str, venues: tuple[str, ...], bot_unit: str | None, config_dir: Path | None, unit_dir: Path, force: bool
+    name: str,
+    venues: tuple[str, ...],
+    bot_unit: str | None,
+    config_dir: Path | None,
+    unit_dir: Path,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Write NAME.toml: six lines that say which venue it is for, that nothing else is reached, and where a key may go.
 
@@ -63,7 +71,11 @@ def init(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
         os.chmod(path, mode)
-        click.echo(f"written: {path}")
+        if not as_json:
+            click.echo(f"written: {path}")
+    if as_json:
+        click.echo(json.dumps({"agent": name, "written": [str(path) for path, _content, _mode in written]}))
+        return
     click.echo(
         f"next:\n  jackstay config check {target}\n  jackstay rehearse {name} -- YOUR BOT   (nothing of it is real)\n"
         + ("  systemctl daemon-reload\n" if bot_unit else "")

@@ -46,7 +46,8 @@ def keys() -> None:
 @click.option("--venue", required=True, help="A venue of the configuration: binance, bybit-testnet, …")
 @click.option("--file", "path", type=click.Path(dir_okay=False, path_type=Path), help="Default: keys/NAME-VENUE.key.")
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
-def add(name: str, venue: str, path: Path | None, force: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Where it is, as one JSON object.")
+def add(name: str, venue: str, path: Path | None, force: bool, as_json: bool) -> None:
     """Write the agent's key for VENUE into a file that only you can read.
 
     Key, secret and, where the venue wants one, passphrase are asked for without an echo, or read from standard input
@@ -70,6 +71,9 @@ def add(name: str, venue: str, path: Path | None, force: bool) -> None:
         os.fchmod(handle, 0o600)
         file.write(text if text.endswith("\n") else text + "\n")
     from_file(target)
+    if as_json:
+        click.echo(json.dumps({"venue": venue, "written": str(target)}))
+        return
     click.echo(f"written: {target} (mode 0600)")
     click.echo(f'in the configuration:\n\n[venues.{venue}.keys]\nfile = "{target}"\n\nthen: jackstay keys check {name}')
 

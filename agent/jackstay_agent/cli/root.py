@@ -10,6 +10,8 @@ import click
 
 from jackstay_protocols.errors import AgentGone, TradingBotError
 
+from .examples import with_examples
+
 EXIT_UNHEALTHY = 1
 EXIT_NO_AGENT = 3
 
@@ -68,7 +70,7 @@ class LazyGroup(click.Group):
             raise click.ClickException(
                 f"'jackstay {cmd_name}' needs the package {error.name}: pip install 'jackstay[{extra}]'"
             ) from error
-        return command
+        return with_examples(command, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
