@@ -23,7 +23,7 @@ from click.core import ParameterSource
 from jackstay_protocols.errors import TradingBotError
 
 from ..control import ask
-from .fleet import Expected, Presence, Seen, expected, look
+from .fleet import PROBE_WITHIN_S, Expected, Presence, Seen, expected, look
 
 EXIT_UNHEALTHY, EXIT_USAGE, EXIT_NO_AGENT = 1, 2, 3
 
@@ -66,6 +66,7 @@ class Words:
     tail: list[str]
     leaf: click.Command
     params: dict[str, Any]
+    given: dict[str, Any]  # of them, what was typed
 
     @property
     def changes(self) -> bool:
@@ -111,7 +112,7 @@ def fan_out(root: click.Group, words: list[str], *, keep_going: bool) -> int:
     if asked.path == "status":
         from .status import show_fleet
 
-        timeout_s = float(asked.params.get("timeout_s") or 3.0)
+        timeout_s = asked.given.get("timeout_s", PROBE_WITHIN_S)
         return show_fleet(look(agents, timeout_s=timeout_s), as_json=asked.as_json)
     seen = look(agents, verb="ping")
     thing = ADDRESSED.get(asked.path)
@@ -150,11 +151,16 @@ def understood(root: click.Group, words: list[str]) -> Words:
         raise click.UsageError(f"'{path}' is not about one agent among several; leave --all out", ctx)
     parsed = command.make_context(path, list(rest), parent=ctx.parent, resilient_parsing=True)
     params = parsed.params
-    if parsed.get_parameter_source("name") is ParameterSource.COMMANDLINE:
-        raise click.UsageError(f"--all means every agent; leave {params['name']!r} out", ctx)
     if params.get("follow"):
         raise click.UsageError("--follow follows one agent; leave --all out", ctx)
-    return Words(path, head, rest, command, params)
+    given = {
+        name: value
+        for name, value in params.items()
+        if parsed.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if "name" in given:
+        raise click.UsageError(f"--all means every agent; leave {given['name']!r} out", ctx)
+    return Words(path, head, rest, command, params, given)
 
 
 def _subject(asked: Words) -> str:
