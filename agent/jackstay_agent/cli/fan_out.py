@@ -51,6 +51,10 @@ ADDRESSED = {
     "bot expect-restart": BOT,
     "barrier release": BOT,
 }
+#: What reads files, or asks whether the agent is there: of a dead one too.
+ALSO_OF_THE_DEAD = frozenset(
+    {*("doctor", "logs", "config show", "audit verify", "audit export", "keys list", "keys check")}
+)
 #: Commands that gather from all agents by themselves, with an --all of their own.
 GATHERING = frozenset({"report"})
 #: About one agent, or about none.
@@ -203,7 +207,7 @@ def _one_by_one(root: click.Group, asked: Words, seen: list[Seen], *, keep_going
     done = Round()
     for each in seen:
         name = each.agent.name
-        if each.presence is not Presence.UP:
+        if each.presence is not Presence.UP and asked.path not in ALSO_OF_THE_DEAD:
             done.codes[name] = EXIT_UNHEALTHY if each.presence is Presence.REFUSED else EXIT_NO_AGENT
             done.answers[name] = {"error": each.why}
             if not asked.as_json:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "init": ("jackstay_agent.cli.init", "init"),
     "keys": ("jackstay_agent.cli.keys", "keys"),
     "rehearse": ("jackstay_agent.cli.rehearse", "rehearse"),
+    "doctor": ("jackstay_agent.cli.doctor", "doctor"),
     "demo": ("jackstay_agent.cli.demo", "demo"),
     "sandbox": ("jackstay_agent.sandbox.command", "sandbox_group"),
     "status": ("jackstay_agent.cli.status", "status"),

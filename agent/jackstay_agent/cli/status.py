@@ -143,11 +143,7 @@ def fleet_lines(each: Seen, width: int = 0) -> list[str]:
 
 
 def attention_lines(found: list[Attention], each: Seen) -> list[str]:
-    return [f"{one.what}  →  jackstay {one.see}{_at(one.see, each.agent.name)}" for one in found]
-
-
-def _at(see: str, name: str) -> str:
-    return f" {name}" if see.split()[0] in ("logs", "doctor", "status") else f" -a {name}"
+    return [f"{one.what}  →  {one.command(each.agent.name)}" for one in found]
 
 
 def _bots(facts: dict[str, Any]) -> str:
@@ -213,7 +209,7 @@ def _show(facts: dict[str, Any]) -> None:
     )
     for one in attention(facts):
         colour = "yellow" if one.level is Level.WARN else "cyan"
-        line = Text.assemble((f"{one.level}  ", colour), f"{one.what}  →  jackstay {one.see}")
+        line = Text.assemble((f"{one.level}  ", colour), f"{one.what}  →  {one.command(facts['agent'])}")
         console.print(line)
     counters = facts["requests"]
     console.print("requests " + " · ".join(f"{key} {value}" for key, value in counters.items()))

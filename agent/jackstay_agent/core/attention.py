@@ -31,7 +31,13 @@ class Attention:
     what: str
     see: str
 
+    def command(self, agent: str) -> str:
+        """To type, for the agent of that name."""
+        how = agent if self.see.split()[0] in _POSITIONAL else f"-a {agent}"
+        return f"jackstay {self.see} {how}"
 
+
+_POSITIONAL: Final = frozenset({"logs", "doctor", "patterns"})
 _UNWELL: Final = frozenset({"late", "stalled", "dead"})
 _SHUT: Final = frozenset({"open", "half_open", "forced_open"})
 _LOOSE: Final = frozenset({"disabled", "metrics_only"})

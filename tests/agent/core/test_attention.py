@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jackstay_agent.core.attention import Level, attention, healthy
+from jackstay_agent.core.attention import Attention, Level, attention, healthy
 
 ORIGIN = "https://api.binance.com"
 CLOSED = {"state": "closed", "why": ""}
@@ -104,3 +104,9 @@ def test_warnings_come_before_notes() -> None:
     """The first line is what keeps requests back."""
     found = attention({"requests": {"broken": 1}, "queue": {"open": {"unknown": 1}}})
     assert [each.level for each in found] == [Level.WARN, Level.NOTE]
+
+
+@pytest.mark.parametrize(("see", "typed"), [("mode", "jackstay mode -a m"), ("doctor", "jackstay doctor m")])
+def test_the_command_to_go_on_with_can_be_typed(see: str, typed: str) -> None:
+    """It names the agent as that command wants it."""
+    assert Attention(Level.WARN, "x", see).command("m") == typed
