@@ -43,10 +43,16 @@ class LastSeen:
         self._writing: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
+        """The first one before anybody is told that the agent is ready: nobody waits for its loop yet."""
+        self._facts = self._status()
+        write(self._path, self._facts)
+        self._timer = self._loop.call_later(self._every_s, self._again)
+
+    def _again(self) -> None:
         if self._writing is None or self._writing.done():
             self._facts = self._status()
             self._writing = self._loop.run_in_executor(None, write, self._path, self._facts)
-        self._timer = self._loop.call_later(self._every_s, self.begin)
+        self._timer = self._loop.call_later(self._every_s, self._again)
 
     async def end(self) -> None:
         """The last word: stopped in order, by whom the log says."""
@@ -56,6 +62,14 @@ class LastSeen:
         if self._writing is not None:
             await asyncio.wait([self._writing], timeout=LAST_WORD_S)
         await asyncio.wait([self._loop.run_in_executor(None, write, self._path, last)], timeout=LAST_WORD_S)
+
+
+def log_place() -> str:
+    """Where this process's standard error goes: a path, or what the kernel calls it; "" where it does not tell."""
+    try:
+        return os.readlink("/proc/self/fd/2")
+    except OSError:
+        return ""
 
 
 def write(path: Path, facts: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ LOOKING = frozenset(
         *("limits", "mode", "errors", "errors kinds", "patterns list", "patterns show", "trends", "state summary"),
         *("state check", "state diff", "state history", "audit verify", "audit export", "report", "bot list"),
         *("watchdog", "barrier", "recover", "deadman status", "connections list", "connections show", "feeds list"),
-        *("feeds show", "keys list", "keys check", "config show", "doctor", "logs"),
+        *("watch", "feeds show", "keys list", "keys check", "config show", "doctor", "logs"),
     }
 )
 #: What names one order, or one bot: asked for at each agent, done where it is known.
@@ -56,9 +56,9 @@ ALSO_OF_THE_DEAD = frozenset(
     {*("doctor", "logs", "config show", "audit verify", "audit export", "keys list", "keys check")}
 )
 #: Commands that gather from all agents by themselves, with an --all of their own.
-GATHERING = frozenset({"report"})
+GATHERING = frozenset({"report", "watch"})
 #: About one agent, or about none.
-ALONE = frozenset({"feeds tail", "keys add", "config check", "config init", "init", "rehearse", "run", "exec", "watch"})
+ALONE = frozenset({"feeds tail", "keys add", "config check", "config init", "init", "rehearse", "run", "exec"})
 
 
 @dataclass

@@ -22,6 +22,8 @@ _COMMANDS = {
     "keys": ("jackstay_agent.cli.keys", "keys"),
     "rehearse": ("jackstay_agent.cli.rehearse", "rehearse"),
     "doctor": ("jackstay_agent.cli.doctor", "doctor"),
+    "watch": ("jackstay_agent.cli.watch", "watch"),
+    "logs": ("jackstay_agent.cli.logs", "logs"),
     "demo": ("jackstay_agent.cli.demo", "demo"),
     "sandbox": ("jackstay_agent.sandbox.command", "sandbox_group"),
     "status": ("jackstay_agent.cli.status", "status"),

@@ -48,7 +48,7 @@ async def _run(name: str, config: Config, paths: AgentPaths, ready_fd: int | Non
     from jackstay_protocols.endpoints import state_folder
 
     from .. import app
-    from ..last_seen import LastSeen
+    from ..last_seen import LastSeen, log_place
     from ..notify import notify
     from ..ports import real_ports
 
@@ -59,7 +59,8 @@ async def _run(name: str, config: Config, paths: AgentPaths, ready_fd: int | Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.request_stop)
     await agent.start()
-    last_seen = LastSeen(state_folder(paths, os.environ), agent.status, loop=loop, wall=ports.wall)
+    told = {"log": log_place()}
+    last_seen = LastSeen(state_folder(paths, os.environ), lambda: agent.status() | told, loop=loop, wall=ports.wall)
     last_seen.begin()
     notify(f"READY=1\nSTATUS=sockets in {paths.runtime}")
     if ready_fd is not None:
