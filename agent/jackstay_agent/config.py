@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import os
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from .alert_settings import AlertSettings
 from .analytics_settings import AnalyticsSettings
 from .audit_settings import AuditSettings
 from .budget_settings import BudgetSettings
+from .config_layers import layers_of, merged, never_shared
 from .connection_settings import ConnectionSettings
 from .core.groups import Group
 from .core.liveness import WatchSettings
@@ -138,6 +140,18 @@ class Config(Section, frozen=True, kw_only=True):
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], origin: str = "config", text: str = "") -> Config:
+        values, problems = cls._values(raw, text)
+        if problems:
+            raise ConfigError(origin, problems)
+        config = cls(**values)
+        problems.extend(config.check())
+        if problems:
+            raise ConfigError(origin, problems)
+        return config
+
+    @classmethod
+    def _values(cls, raw: Mapping[str, Any], text: str) -> tuple[dict[str, Any], list[str]]:
+        """Sections by name, and what is wrong with single keys, each with its line in ``text``."""
         problems: list[str] = []
 
         def add(path: tuple[str, ...], what: str) -> None:
@@ -161,22 +175,22 @@ class Config(Section, frozen=True, kw_only=True):
                     add((key,), f"[{key}] {what}")
             except ValidationError as error:  # a settings value's own check
                 add((key,), f"[{key}] {error}")
-        if problems:
-            raise ConfigError(origin, problems)
-        config = cls(**values)
-        problems.extend(config.check())
-        if problems:
-            raise ConfigError(origin, problems)
-        return config
+        return values, problems
 
     @classmethod
     def load(cls, path: Path) -> Config:
-        """From a file. Raises ConfigError, also when it cannot be read."""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(str(path), [f"cannot be read: {error}"]) from error
-        return cls.from_toml(text, str(path))
+        """From a file, over the defaults.toml of its config folder (config_layers.py). Raises ConfigError, also when
+        it cannot be read; what is wrong in the shared file is said to be there."""
+        layers = layers_of(path, os.environ)
+        problems: list[str] = []
+        for each in layers:
+            found = [each.wrong] if each.wrong else cls._values(each.raw, each.text)[1]
+            for key, what in never_shared(each):
+                found.append(f"line {line_of(each.text, key)}: {what}")
+            problems += [f"{each.path.name}: {what}" if each.shared else what for what in found]
+        if problems:
+            raise ConfigError(str(path), problems)
+        return cls.from_dict(merged(layers), str(path))
 
     def check(self) -> list[str]:
         """What is wrong across sections, in words."""

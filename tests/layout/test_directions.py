@@ -102,6 +102,8 @@ LAYERS: list[tuple[str, set[str]]] = [
         "settings",
         {
             "config",
+            "config_layers",
+            "config_show",
             "connection_settings",
             "error_settings",
             "recovery_settings",

@@ -13,6 +13,7 @@ from pathlib import Path
 from jackstay_protocols import endpoints
 from jackstay_protocols.errors import TradingBotError, ValidationError
 
+from ..config_layers import layers_of
 from ..core.attention import Level, attention
 from .finding import Finding, Patient, fail, ok, skip, warn
 
@@ -59,6 +60,11 @@ def _config(patient: Patient) -> Iterator[Finding]:
         yield fail("config", f"{path}: {problem}", f"mend the line, then: jackstay config check {path}")
     if not patient.problems:
         yield ok("config", f"{path} is valid")
+    for each in layers_of(path, patient.environ):
+        yield from _who_can_write(patient, each.path)
+
+
+def _who_can_write(patient: Patient, path: Path) -> Iterator[Finding]:
     try:
         mode, owner = path.stat().st_mode, path.stat().st_uid
     except OSError as error:
