@@ -123,7 +123,7 @@ class AgentProcess:
 
     def status(self) -> dict[str, Any]:
         done = cli("status", self.name, "--json", runtime_dir=self.runtime_dir)
-        if done.returncode != 0:
+        if done.returncode not in (0, 1):  # 1: it answers, and something asks for attention
             raise RuntimeError(done.stderr)
         return dict(json.loads(done.stdout))
 
@@ -143,9 +143,11 @@ def child_env() -> dict[str, str]:
     return env | {"PYTHONPATH": os.pathsep.join(filter(None, (path, env.get("PYTHONPATH", ""))))}
 
 
-def cli(*args: str, runtime_dir: Path | None = None, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user would."""
-    env = child_env()
+def cli(
+    *args: str, runtime_dir: Path | None = None, timeout_s: float = 60.0, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user would; ``env`` on top."""
+    env = child_env() | (env or {})
     if runtime_dir is not None:
         env["JACKSTAY_RUNTIME_DIR"] = str(runtime_dir)
     return subprocess.run(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from .alert_settings import AlertSettings
 from .analytics_settings import AnalyticsSettings
 from .audit_settings import AuditSettings
 from .budget_settings import BudgetSettings
+from .config_layers import layers_of, merged, never_shared
 from .connection_settings import ConnectionSettings
 from .core.groups import Group
 from .core.liveness import WatchSettings
@@ -140,7 +142,22 @@ class Config(Section, frozen=True, kw_only=True):
         return cls.from_dict(raw, origin, text)
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any], origin: str = "config", text: str = "") -> Config:
+    def from_dict(
+        cls, raw: Mapping[str, Any], origin: str = "config", text: str = "", texts: Sequence[tuple[str, str]] = ()
+    ) -> Config:
+        """``text`` is what ``raw`` was read from, or ``texts`` are, (how to call it, text), the weightiest first."""
+        values, problems = cls._values(raw, text)
+        if problems:
+            raise ConfigError(origin, problems)
+        config = cls(**values)
+        problems.extend(_located(each, texts or [("", text)]) for each in config.check())
+        if problems:
+            raise ConfigError(origin, problems)
+        return config
+
+    @classmethod
+    def _values(cls, raw: Mapping[str, Any], text: str) -> tuple[dict[str, Any], list[str]]:
+        """Sections by name, and what is wrong with single keys, each with its line in ``text``."""
         problems: list[str] = []
 
         def add(path: tuple[str, ...], what: str) -> None:
@@ -164,23 +181,23 @@ class Config(Section, frozen=True, kw_only=True):
                     add((key,), f"[{key}] {what}")
             except ValidationError as error:  # a settings value's own check
                 add((key,), f"[{key}] {error}")
-        if problems:
-            raise ConfigError(origin, problems)
-        config = cls(**values)
-        for each in config.check():
-            add(_place(each), each)
-        if problems:
-            raise ConfigError(origin, problems)
-        return config
+        return values, problems
 
     @classmethod
     def load(cls, path: Path) -> Config:
-        """From a file. Raises ConfigError, also when it cannot be read."""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(str(path), [f"cannot be read: {error}"]) from error
-        return cls.from_toml(text, str(path))
+        """From a file, over the defaults.toml of its config folder (config_layers.py). Raises ConfigError, also when
+        it cannot be read; what is wrong in the shared file is said to be there."""
+        layers = layers_of(path, os.environ)
+        problems: list[str] = []
+        for each in layers:
+            found = [each.wrong] if each.wrong else cls._values(each.raw, each.text)[1]
+            for key, what in never_shared(each):
+                found.append(f"line {line_of(each.text, key)}: {what}")
+            problems += [f"{each.path.name}: {what}" if each.shared else what for what in found]
+        if problems:
+            raise ConfigError(str(path), problems)
+        texts = [(f"{each.path.name}: " if each.shared else "", each.text) for each in reversed(layers)]
+        return cls.from_dict(merged(layers), str(path), texts=texts)
 
     def check(self) -> list[str]:
         """What is wrong across sections, in words."""
@@ -318,6 +335,17 @@ def class_rules_of(config: Config) -> Callable[[str], ClassRules]:
     rules = {section.profile or name: section.classes for name, section in config.venues.items()}
     default = ClassRules()
     return lambda venue: rules.get(venue, default)
+
+
+def _located(problem: str, texts: Sequence[tuple[str, str]]) -> str:
+    """The problem with its line: of its key, else of its table."""
+    path = _place(problem)
+    for wanted in (path, path[:-1]) if path else ():
+        for name, text in texts:
+            line = line_of(text, wanted) if text and wanted else None
+            if line:
+                return f"{name}line {line}: {problem}"
+    return problem
 
 
 def _place(problem: str) -> tuple[str, ...]:

@@ -49,11 +49,17 @@ def _unresponsive(socket_path: Path, timeout_s: float) -> AgentGone:
     return AgentGone(f"the agent behind {socket_path} gave no answer in {timeout_s:g} s: it is unresponsive")
 
 
-def _absent(socket_path: Path, timeout_s: float) -> AgentGone:
+def listening(socket_path: Path) -> bool:
     """A file nobody listens on is a leftover; a listener that does not shake hands is alive but stuck."""
     with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
         try:
             probe.connect(str(socket_path))
         except OSError:
-            return AgentGone(f"nobody listens on {socket_path}: a leftover of a dead agent", outcome=Outcome.FAILED)
+            return False
+    return True
+
+
+def _absent(socket_path: Path, timeout_s: float) -> AgentGone:
+    if not listening(socket_path):
+        return AgentGone(f"nobody listens on {socket_path}: a leftover of a dead agent", outcome=Outcome.FAILED)
     return _unresponsive(socket_path, timeout_s)

@@ -4,6 +4,9 @@
     system      /run/jackstay/NAME                          state /var/lib/jackstay/NAME   /etc/jackstay/NAME.toml
     user        $XDG_RUNTIME_DIR/jackstay/NAME              XDG state and config folders
 
+Configurations are looked for in $JACKSTAY_CONFIG_DIR alone where it is set. A name is the bot's: the same word is the
+file NAME.toml, the folder NAME, the instance jackstay@NAME and the label in logs and metrics.
+
 A client looks in that order. It never uses its own $RUNTIME_DIRECTORY: under systemd that is the *bot's* folder.
 """
 
@@ -29,6 +32,9 @@ SYSTEM_RUNTIME = Path("/run/jackstay")
 SYSTEM_STATE = Path("/var/lib/jackstay")
 SYSTEM_CONFIG = Path("/etc/jackstay")
 
+#: Files of the config folder that are no agent's, and words that mean something else on the command line.
+RESERVED_NAMES = frozenset({"defaults", "all"})
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
@@ -38,6 +44,11 @@ def check_agent_name(name: str) -> str:
         raise ValidationError(
             f"agent name {name!r}; 1 to {AGENT_NAME_BYTES_MAX} letters, digits, '.', '_' or '-' are expected,"
             " starting with a letter or digit"
+        )
+    if name.lower() in RESERVED_NAMES:
+        raise ValidationError(
+            f"agent name {name!r} is reserved: defaults.toml holds what all agents share, --all means every agent;"
+            " use the bot's name"
         )
     return name
 
@@ -101,6 +112,12 @@ def user_state(env: Mapping[str, str]) -> Path:
 
 def user_config(env: Mapping[str, str]) -> Path:
     return Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME", "~")).expanduser() / ".config") / "jackstay"
+
+
+def config_folders(env: Mapping[str, str]) -> list[Path]:
+    """Folders that hold NAME.toml and defaults.toml, in the order they are looked in."""
+    override = env.get("JACKSTAY_CONFIG_DIR")
+    return [Path(override)] if override else [SYSTEM_CONFIG, user_config(env)]
 
 
 def state_folder(paths: AgentPaths, env: Mapping[str, str]) -> Path:

@@ -97,7 +97,7 @@ def test_armed_without_a_key_every_command_and_event_says_that_nothing_can_be_ca
         assert "WARNING: binance: the agent has no key there" in said.stderr
         assert "cancel nothing" in said.stderr
         assert "jackstay keys add" in said.stderr
-    assert "WARNING preset directional is armed" in stage.say("status").stdout
+    assert "preset directional is armed, and" in stage.say("status").stdout
     assert stage.event("protection.powerless")["level"] == "warning"
     os.kill(stage.bot.pid, signal.SIGSTOP)
     told = stage.event("protect.powerless")

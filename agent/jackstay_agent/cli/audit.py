@@ -123,6 +123,7 @@ def verify_(
 @click.option("--bot", help="Only this bot's.")
 @click.option("--order", help="Only lines that name this client order id, venue id or intent.")
 @click.option("--csv", "as_csv", is_flag=True, help="A table of the usual fields instead of JSON lines.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines: what it is anyway, without --csv.")
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="Into a file instead of stdout.")
 def export(
     name: str,
@@ -135,9 +136,12 @@ def export(
     bot: str | None,
     order: str | None,
     as_csv: bool,
+    as_json: bool,
     out: Path | None,
 ) -> None:
     """Write NAME's log, or a part of it, as JSON lines or as a table."""
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are two forms; one is expected")
     where, _key = places(name, config_path, runtime_dir, folder)
     if not where.is_dir():
         raise ValidationError(f"{where} is no folder: no audit log of agent {name!r} is there")

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import ssl
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from jackstay_protocols import endpoints
-from jackstay_protocols.errors import TradingBotError, ValidationError
+from jackstay_protocols.errors import TradingBotError
 
 from ..config import Config, profiles_of
-from ..transport.endpoint import Endpoint
-from ..venues.answers import Broken
-from ..venues.credentials import Credentials, KeySource, from_file
-from ..venues.key_info import Permissions, read_permissions
-from ..venues.operations import Operations
-from ..venues.outgoing import OutgoingRequest
-from ..venues.profile import Profile
+from ..key_check import checked
+from ..venues.credentials import KeySource, from_file
 from .root import EXIT_UNHEALTHY
 from .target import config_option, load_config
-
-ASK_WITHIN_S = 10.0
 
 
 @click.group()
@@ -46,7 +36,8 @@ def keys() -> None:
 @click.option("--venue", required=True, help="A venue of the configuration: binance, bybit-testnet, …")
 @click.option("--file", "path", type=click.Path(dir_okay=False, path_type=Path), help="Default: keys/NAME-VENUE.key.")
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
-def add(name: str, venue: str, path: Path | None, force: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Where it is, as one JSON object.")
+def add(name: str, venue: str, path: Path | None, force: bool, as_json: bool) -> None:
     """Write the agent's key for VENUE into a file that only you can read.
 
     Key, secret and, where the venue wants one, passphrase are asked for without an echo, or read from standard input
@@ -70,6 +61,9 @@ def add(name: str, venue: str, path: Path | None, force: bool) -> None:
         os.fchmod(handle, 0o600)
         file.write(text if text.endswith("\n") else text + "\n")
     from_file(target)
+    if as_json:
+        click.echo(json.dumps({"venue": venue, "written": str(target)}))
+        return
     click.echo(f"written: {target} (mode 0600)")
     click.echo(f'in the configuration:\n\n[venues.{venue}.keys]\nfile = "{target}"\n\nthen: jackstay keys check {name}')
 
@@ -116,7 +110,7 @@ def check(
     for venue, section in sorted(config.venues.items()):
         if section.keys is not None:
             profile = profiles[section.profile or venue]
-            rows.append({"venue": venue, **_checked(config, profile, section.keys, bot_key)})
+            rows.append({"venue": venue, **checked(config, profile, section.keys, bot_key)})
     if not rows:
         raise click.ClickException("no venue of this configuration has a key ([venues.NAME.keys])")
     if as_json:
@@ -127,65 +121,6 @@ def check(
         click.echo(f"{row['venue']:22} {trade}, {withdraw}{'' if row['ok'] else '  -- refused: ' + row['problem']}")
     if not all(row["ok"] for row in rows):
         sys.exit(EXIT_UNHEALTHY)
-
-
-def _checked(config: Config, profile: Profile, source: KeySource, bot_key: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"trade": None, "withdraw": None, "ok": False, "problem": ""}
-    try:
-        credentials = source.read(os.environ)
-        operations = _operations(profile, credentials)
-        if bot_key and bot_key == credentials.key and operations.needs_nonce:
-            found["problem"] = "bot and agent share one key, and this venue counts nonces per key: make a second one"
-            return found
-        told = _ask(config, profile, operations)
-    except (TradingBotError, Broken, OSError) as error:
-        found["problem"] = str(error)
-        return found
-    found |= {"trade": told.trade, "withdraw": told.withdraw}
-    if told.withdraw is not False:
-        found["problem"] = (
-            "it can withdraw: make a key without that permission" if told.withdraw else "the answer does not show it"
-        )
-    found["ok"] = not found["problem"]
-    return found
-
-
-def _operations(profile: Profile, credentials: Credentials) -> Operations:
-    return Operations(profile, credentials, wall_ms=lambda: int(time.time() * 1000), nonce=lambda now_ms: now_ms)
-
-
-def _ask(config: Config, profile: Profile, operations: Operations) -> Permissions:
-    data = profile.data.key_info
-    if data is None:
-        raise ValidationError(
-            f"the profile {profile.name} does not know how to ask for a key's permissions: look at the venue's own page"
-        )
-    headers = [(name.encode(), value.encode()) for name, value in profile.data.signing.headers.items()]
-    request = operations.sign(OutgoingRequest(data.method, data.path, headers))
-    status, body = _exchange(config.endpoint_for(data.url or profile.base_url), request)
-    return read_permissions(data, status, body)
-
-
-def _exchange(endpoint: Endpoint, request: OutgoingRequest) -> tuple[int, bytes]:
-    """One request of the command line's own, without an agent. Raises OSError."""
-    line: http.client.HTTPConnection
-    if endpoint.tls:
-        context = ssl.create_default_context(cafile=endpoint.ca_file or None)
-        line = http.client.HTTPSConnection(
-            endpoint.dial_host, endpoint.dial_port, timeout=ASK_WITHIN_S, context=context
-        )
-    else:
-        line = http.client.HTTPConnection(endpoint.dial_host, endpoint.dial_port, timeout=ASK_WITHIN_S)
-    try:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
-        headers["Host"] = endpoint.host_header.decode("ascii")
-        line.request(request.method, request.target, request.body or None, headers)
-        answer = line.getresponse()
-        return answer.status, answer.read()
-    except http.client.HTTPException as error:
-        raise OSError(f"{endpoint.host} did not answer in HTTP: {error}") from error
-    finally:
-        line.close()
 
 
 def _bot_key(prefix: str | None, path: Path | None) -> str:
@@ -211,6 +146,5 @@ def _origin(source: KeySource | None) -> str:
 
 def config_folder() -> Path:
     """Where configurations of new agents go: the system's folder when it can be written, else the user's."""
-    if os.access(endpoints.SYSTEM_CONFIG, os.W_OK):
-        return endpoints.SYSTEM_CONFIG
-    return endpoints.user_config(os.environ)
+    folders = endpoints.config_folders(os.environ)
+    return folders[0] if os.access(folders[0], os.W_OK) else folders[-1]

@@ -42,7 +42,8 @@ def list_(name: str | None, runtime_dir: Path | None, everything: bool, as_json:
 @click.argument("pattern_id")
 @click.argument("name", required=False)
 @runtime_dir_option
-def show(pattern_id: str, name: str | None, runtime_dir: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="What it is anyway.")
+def show(pattern_id: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Everything about one pattern, as JSON."""
     facts = ask_agent(name, runtime_dir, "patterns.list", all=True)
     found = [each for each in facts["patterns"] if each["id"] == pattern_id]

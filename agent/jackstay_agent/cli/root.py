@@ -10,6 +10,8 @@ import click
 
 from jackstay_protocols.errors import AgentGone, TradingBotError
 
+from .examples import with_examples
+
 EXIT_UNHEALTHY = 1
 EXIT_NO_AGENT = 3
 
@@ -19,6 +21,9 @@ _COMMANDS = {
     "init": ("jackstay_agent.cli.init", "init"),
     "keys": ("jackstay_agent.cli.keys", "keys"),
     "rehearse": ("jackstay_agent.cli.rehearse", "rehearse"),
+    "doctor": ("jackstay_agent.cli.doctor", "doctor"),
+    "watch": ("jackstay_agent.cli.watch", "watch"),
+    "logs": ("jackstay_agent.cli.logs", "logs"),
     "demo": ("jackstay_agent.cli.demo", "demo"),
     "sandbox": ("jackstay_agent.sandbox.command", "sandbox_group"),
     "status": ("jackstay_agent.cli.status", "status"),
@@ -68,10 +73,15 @@ class LazyGroup(click.Group):
             raise click.ClickException(
                 f"'jackstay {cmd_name}' needs the package {error.name}: pip install 'jackstay[{extra}]'"
             ) from error
-        return command
+        return with_examples(command, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            if ctx.params.get("everyone"):
+                from .fan_out import fan_out
+
+                words = [*getattr(ctx, "_protected_args", ()), *ctx.args]
+                ctx.exit(fan_out(self, words, keep_going=ctx.params["keep_going"]))
             return super().invoke(ctx)
         except AgentGone as error:
             click.echo(f"jackstay: {error}", err=True)
@@ -82,7 +92,9 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.option("--all", "everyone", is_flag=True, help="At every agent that should be here; a dead one is GONE.")
+@click.option("--keep-going", is_flag=True, help="With --all: change the others although one fails or is gone.")
+def main(everyone: bool, keep_going: bool) -> None:
     """jackstay: one small agent beside each trading bot, holding the line to the exchange.
 
     \b
@@ -90,4 +102,7 @@ def main() -> None:
     jackstay run mybot -c mybot.toml  run an agent
     jackstay exec -- python bot.py    agent and bot together
     jackstay status                   what it sees
+    jackstay --all status             every agent of this host, the dead ones too
+
+    Exit codes: 0 fine, 1 unhealthy or refused, 2 usage, 3 no agent; with --all the worst of them.
     """

@@ -45,7 +45,10 @@ def _runner() -> asyncio.Runner:
 async def _run(name: str, config: Config, paths: AgentPaths, ready_fd: int | None) -> None:
     import os
 
+    from jackstay_protocols.endpoints import state_folder
+
     from .. import app
+    from ..last_seen import LastSeen, log_place
     from ..notify import notify
     from ..ports import real_ports
 
@@ -56,10 +59,14 @@ async def _run(name: str, config: Config, paths: AgentPaths, ready_fd: int | Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.request_stop)
     await agent.start()
+    told = {"log": log_place()}
+    last_seen = LastSeen(state_folder(paths, os.environ), lambda: agent.status() | told, loop=loop, wall=ports.wall)
+    last_seen.begin()
     notify(f"READY=1\nSTATUS=sockets in {paths.runtime}")
     if ready_fd is not None:
         os.write(ready_fd, b"ready\n")
         os.close(ready_fd)
     await agent.run_until_stopped()
+    await last_seen.end()
     notify("STOPPING=1")
     ports.close()

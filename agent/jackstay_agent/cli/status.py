@@ -9,8 +9,14 @@ from typing import Any
 
 import click
 
-from ..control import ask
+from jackstay_protocols.errors import AgentGone, Outcome
+
+from ..core.attention import Attention, Level, attention, healthy
+from ..last_seen import STOPPED
 from .bots import unacknowledged
+from .duration import shown
+from .fleet import Expected, Presence, Seen, look_at
+from .root import EXIT_NO_AGENT, EXIT_UNHEALTHY
 from .target import ask_agent, existing_agent, runtime_dir_option
 
 
@@ -20,15 +26,31 @@ from .target import ask_agent, existing_agent, runtime_dir_option
 @click.option("--json", "as_json", is_flag=True, help="The whole status as one JSON object.")
 @click.option("--timeout", "timeout_s", default=3.0, show_default=True, help="Seconds to wait for an answer.")
 def status(name: str | None, runtime_dir: Path | None, as_json: bool, timeout_s: float) -> None:
-    """Show what the agent NAME sees (the only one, when there is one). Exit code 3: no agent."""
+    """Show what the agent NAME sees (the only one, when there is one).
+
+    Exit codes: 0 it is well, 1 something asks for attention, 3 no agent, or no answer.
+
+    \b
+    jackstay status mybot
+    jackstay status --json
+    jackstay --all status
+    """
     paths = existing_agent(name, runtime_dir)
-    began = time.perf_counter()
-    facts = ask(paths.control, "status", timeout_s=timeout_s)
-    facts["answered_ms"] = round((time.perf_counter() - began) * 1000, 3)
+    seen = look_at(Expected(paths.name, paths, ()), timeout_s=timeout_s)
     if as_json:
-        click.echo(json.dumps(facts, indent=2, default=str))
+        click.echo(json.dumps(plain(seen), indent=2, default=str))
+    elif seen.presence is Presence.UP:
+        _show(seen.facts)
     else:
-        _show(facts)
+        last = seen.agent.last()
+        if last is not None:
+            click.echo(f"{seen.agent.name}: {last_known(last)}")
+    if seen.presence is not Presence.UP:
+        if seen.presence is Presence.REFUSED:
+            raise click.ClickException(seen.why)
+        raise AgentGone(_absence(seen), outcome=Outcome.FAILED)
+    if not healthy(attention(seen.facts)):
+        raise SystemExit(EXIT_UNHEALTHY)
 
 
 @click.command()
@@ -36,7 +58,12 @@ def status(name: str | None, runtime_dir: Path | None, as_json: bool, timeout_s:
 @runtime_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable result.")
 def stop(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
-    """Ask the agent NAME to drain and stop."""
+    """Ask the agent NAME to drain and stop.
+
+    \b
+    jackstay stop mybot
+    jackstay --all stop         one after the other; the first that refuses ends the round
+    """
     facts = ask_agent(name, runtime_dir, "stop")
     click.echo(json.dumps(facts) if as_json else f"stopping; {facts['in_flight']} requests in flight are seen through")
 
@@ -44,7 +71,16 @@ def stop(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable result.")
 def version(as_json: bool) -> None:
-    """Versions of jackstay, its wire and the libraries under it."""
+    """Versions of jackstay, its wire and the libraries under it.
+
+    \b
+    jackstay version --json
+    """
+    facts = versions()
+    click.echo(json.dumps(facts) if as_json else "\n".join(f"{key:9} {value}" for key, value in facts.items()))
+
+
+def versions() -> dict[str, Any]:
     import platform
     import sqlite3
 
@@ -54,7 +90,7 @@ def version(as_json: bool) -> None:
 
     from ..app import version as own_version
 
-    facts = {
+    return {
         "jackstay": own_version(),
         "wire": WIRE_VERSION,
         "wire_min": WIRE_VERSION_MIN,
@@ -63,12 +99,108 @@ def version(as_json: bool) -> None:
         "libzmq": zmq.zmq_version(),
         "sqlite": sqlite3.sqlite_version,
     }
-    click.echo(json.dumps(facts) if as_json else "\n".join(f"{key:9} {value}" for key, value in facts.items()))
+
+
+# ---------------------------------------------------------------- every agent
+
+
+def show_fleet(seen: list[Seen], *, as_json: bool) -> int:
+    """One line an agent, and below it what asks for attention; the worst exit code."""
+    codes = {each.agent.name: code_of(each) for each in seen}
+    worst = max(codes.values(), default=0)
+    if as_json:
+        agents = {each.agent.name: {"exit": codes[each.agent.name], **plain(each)} for each in seen}
+        click.echo(json.dumps({"agents": agents, "exit": worst}, default=str))
+        return worst
+    width = max(len(each.agent.name) for each in seen)
+    for each in seen:
+        for line in fleet_lines(each, width):
+            click.echo(line)
+    count = {word: sum(each.presence is word for each in seen) for word in Presence}
+    unwell = sum(code == EXIT_UNHEALTHY for code in codes.values())
+    away = len(seen) - count[Presence.UP] - count[Presence.REFUSED]
+    parts = [f"{len(seen)} agents", f"{count[Presence.UP]} up", f"{unwell} ask for attention", f"{away} do not answer"]
+    click.echo(", ".join(parts))
+    return worst
+
+
+def fleet_lines(each: Seen, width: int = 0) -> list[str]:
+    name = click.style(f"{each.agent.name:<{width}}", bold=True)
+    if each.presence is not Presence.UP:
+        last = each.agent.last()
+        in_order = each.presence is Presence.GONE and last is not None and last.get("state") == STOPPED
+        word = STOPPED if in_order else str(each.presence)
+        lines = [f"{name}  {click.style(word.upper(), fg='red', bold=True)}  {each.why}"]
+        return [*lines, f"{'':<{width}}    {last_known(last)}" if last else f"{'':<{width}}    no last state is kept"]
+    facts = each.facts
+    queue = facts["queue"]["open"]
+    first = (
+        f"{facts['state']} for {shown(facts['uptime_s'])}, grade {facts['grade']}, preset {facts['preset']},"
+        f" {_bots(facts)}, {queue['recorded']} queued, {queue['unknown']} unknown"
+    )
+    found = attention(facts)
+    mark = click.style("ok  ", fg="green") if healthy(found) else click.style("LOOK", fg="yellow", bold=True)
+    return [f"{name}  {mark}  {first}", *(f"{'':<{width}}    {line}" for line in attention_lines(found, each))]
+
+
+def attention_lines(found: list[Attention], each: Seen) -> list[str]:
+    return [f"{one.what}  →  {one.command(each.agent.name)}" for one in found]
+
+
+def _bots(facts: dict[str, Any]) -> str:
+    watched = facts.get("watchdog", {}).get("bots", {})
+    states = {bot: each["state"] for bot, each in watched.items()}
+    states |= {each["bot"]: "well" for each in facts["bots"] if each["bot"] not in states}
+    return ", ".join(f"bot {bot} {state}" for bot, state in sorted(states.items())) or "no bot yet"
+
+
+def last_known(facts: dict[str, Any]) -> str:
+    """The last state an agent told, for people; with how long ago, for it is not of now."""
+    at_s = facts["at_us"] / 1e6
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at_s))
+    queue = facts.get("queue", {}).get("open", {})
+    verb = "stopped in order" if facts.get("state") == STOPPED else f"last seen {facts.get('state')}"
+    return (
+        f"{verb} {shown(max(0.0, time.time() - at_s))} ago ({clock}Z), pid {facts.get('pid')}: {_bots(facts)},"
+        f" {queue.get('recorded', 0)} queued, {queue.get('unknown', 0)} unknown, preset {facts.get('preset')}"
+    )
+
+
+def plain(each: Seen) -> dict[str, Any]:
+    """Its whole status with what asks for attention, or why there is none and its last one."""
+    if each.presence is Presence.UP:
+        found = attention(each.facts)
+        rows = [{"level": str(one.level), "what": one.what, "see": one.see} for one in found]
+        return {**each.facts, "presence": str(each.presence), "healthy": healthy(found), "attention": rows}
+    last = each.agent.last()
+    return {
+        "agent": each.agent.name,
+        "presence": str(each.presence),
+        "healthy": False,
+        "error": each.why,
+        "expected_by": list(each.agent.because),
+        "last": last,
+    }
+
+
+def code_of(each: Seen) -> int:
+    if each.presence is Presence.UP:
+        return 0 if healthy(attention(each.facts)) else EXIT_UNHEALTHY
+    return EXIT_UNHEALTHY if each.presence is Presence.REFUSED else EXIT_NO_AGENT
+
+
+def _absence(seen: Seen) -> str:
+    word = "it is unresponsive: " if seen.presence is Presence.UNRESPONSIVE else ""
+    return f"{seen.agent.name}: {word}{seen.why}"
+
+
+# ---------------------------------------------------------------- one agent
 
 
 def _show(facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     console.print(
@@ -76,27 +208,29 @@ def _show(facts: dict[str, Any]) -> None:
         f" · up {facts['uptime_s']:.0f} s · grade {facts['grade']} · preset {facts['preset']}"
         f" · answered in {facts['answered_ms']} ms"
     )
+    for one in attention(facts):
+        colour = "yellow" if one.level is Level.WARN else "cyan"
+        line = Text.assemble((f"{one.level}  ", colour), f"{one.what}  →  {one.command(facts['agent'])}")
+        console.print(line)
     counters = facts["requests"]
-    if facts["preset"] != "observe":
-        for each in facts["powers"]["problems"]:
-            console.print(f"[bold red]WARNING[/bold red] preset {facts['preset']} is armed, and {each}", markup=True)
     console.print(" · ".join(f"{key} {value}" for key, value in counters.items()))
     bots = Table(title="bots", title_justify="left", box=None, pad_edge=False)
     for column in ("bot", "pid", "state", "silent s", "lease s", "in flight"):
         bots.add_column(column)
+    watched = facts.get("watchdog", {}).get("bots", {})
     for bot in facts["bots"]:
         bots.add_row(
             bot["bot"],
             str(bot["pid"]),
-            bot["state"],
+            watched.get(bot["bot"], {}).get("state") or bot["state"],
             f"{bot['silent_s']:.1f}",
             f"{bot['lease_s']:.1f}",
             str(bot["in_flight"]),
         )
     console.print(bots if facts["bots"] else "bots: none connected yet")
     for bot_id, rows in facts["directives"].items():
-        for line in unacknowledged(rows):
-            console.print(f"{bot_id}: {line}")
+        for told in unacknowledged(rows):
+            console.print(f"{bot_id}: {told}")
     if facts["upstreams"]:
         table = Table(title="upstreams", title_justify="left", box=None, pad_edge=False)
         table.add_column("origin")

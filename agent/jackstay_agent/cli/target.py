@@ -73,12 +73,16 @@ def own_paths(name: str, runtime_dir: Path | None) -> AgentPaths:
     return AgentPaths(name, endpoints.user_runtime(env) / name)
 
 
-def load_config(name: str, path: Path | None) -> tuple[Config, Path | None]:
-    """The named file, else NAME.toml of the system's or the user's config folder, else all defaults."""
-    if path is not None:
-        return Config.load(path), path
-    for folder in (endpoints.SYSTEM_CONFIG, endpoints.user_config(os.environ)):
+def config_file(name: str) -> Path | None:
+    """NAME.toml of the system's or the user's config folder, where there is one that can be read."""
+    for folder in endpoints.config_folders(os.environ):
         candidate = folder / f"{name}.toml"
         if os.access(candidate, os.R_OK):  # a folder that may not be entered holds no configuration of ours
-            return Config.load(candidate), candidate
-    return Config(), None
+            return candidate
+    return None
+
+
+def load_config(name: str, path: Path | None) -> tuple[Config, Path | None]:
+    """The named file, else NAME.toml of the system's or the user's config folder, else all defaults."""
+    found = path or config_file(name)
+    return (Config(), None) if found is None else (Config.load(found), found)
