@@ -23,8 +23,8 @@ from typing import Any
 import psutil
 
 import jackstay
+from e2e_bot import quick_profiles
 from harness import AgentProcess, child_env
-from intended import agent_for
 from jackstay_agent.control import ask
 from jackstay_agent.sandbox import SandboxProcess
 from jackstay_protocols.errors import TradingBotError
@@ -42,7 +42,7 @@ BOT_LIFE_S = (90.0, 180.0)
 STOPPED_S = 3.0
 STOP_EVERY_S = 45.0
 SLOPE_MB_H_MAX = 0.1
-FDS_SPREAD_MAX = 24  # connections that faults break and that are made again; a leak is what the slope shows
+FDS_SPREAD_MAX = 48  # a pool breathes between 1 and 32 connections, feeds and streams redial; a leak is a slope
 FDS_SLOPE_H_MAX = 1.0
 CONTROL_S_MAX = 1.0
 DRAIN_S = 120.0
@@ -59,10 +59,25 @@ while True:
 """
 
 
-def feed_config(url: str) -> str:
-    return f"""
+def agent_config(folder: Path, venue_url: str, feed_url: str, more: str) -> str:
+    """Shipped defaults but for the budgets (no real account has this many orders a second) and quick profiles."""
+    return f"""{quick_profiles(folder / "profiles")}
+[upstreams]
+"api.binance.com" = "{venue_url}"
+"ws-api.binance.com" = "{venue_url}"
+"ws-api.binance.com:443" = "{venue_url}"
+
+[venues.binance]
+live = false
+limits = {{ orders_10s = 0, weight_1m = 0 }}
+[venues.binance.keys]
+env = "SANDBOX"
+
+[queue]
+flush_per_s = 200
+
 [feeds.sim]
-url = "{url}"
+url = "{feed_url}"
 dialect = "binance"
 subscribes_per_s = 0
 lifetime_s = 300
@@ -71,7 +86,7 @@ redundant = true
 dials_max = 0
 backoff_min_s = 0.05
 healthy_s = 0.1
-"""
+{more}"""
 
 
 class Soak:
@@ -167,8 +182,8 @@ class Soak:
             prices = self.start_prices()
             children = [prices]
             try:
-                config = feed_config(self.feed_url)
-                with agent_for(venue, self.folder, config + self.options.config, self.folder / "run") as agent:
+                config = agent_config(self.folder, venue.url, self.feed_url, self.options.config)
+                with AgentProcess(config, runtime_dir=self.folder / "run") as agent:
                     assert prices.stdin is not None
                     prices.stdin.write(b"\n")
                     prices.stdin.flush()

@@ -35,7 +35,7 @@ SPELLS: list[tuple[str, dict[str, Any]]] = [
     ("stream_reset", {}),
     ("stream_half_open", {}),
     ("maintenance", {}),
-    ("clock", {"offset_ms": 700}),
+    ("clock", {"offset_ms": 300}),  # inside the window a signature has here, or the venue itself would call it stale
 ]
 STRUCK_AT_ONCE = frozenset({"stream_reset", "stream_half_open"})
 
