@@ -70,7 +70,8 @@ class Exchange:
                 for topic in TOPICS:
                     frames[topic].append(frame(TEXT, trade(topic, self.number)))
             self.rounds_at.append((self.number, time.monotonic()))
-            for peer in list(self.peers):
+            # one that was cut is closed before its own task hears of it
+            for peer in [each for each in self.peers if not each.writer.transport.is_closing()]:
                 peer.writer.write(b"".join(each for topic in TOPICS if topic in peer.topics for each in frames[topic]))
 
     async def cut(self, every_s: float, last: dict[str, int]) -> None:
@@ -80,7 +81,9 @@ class Exchange:
             standing, sent = [peer for peer in self.peers if peer.topics == set(TOPICS)], self.number
             while len(last) < len(TOPICS) or min(last.values()) <= sent:
                 await asyncio.sleep(TICK_S)
-            if len(standing) >= 2 and all(peer in self.peers for peer in standing):
+            if len(standing) >= 2 and all(
+                peer in self.peers and not peer.writer.transport.is_closing() for peer in standing
+            ):
                 random.choice(standing).reset()
 
 
