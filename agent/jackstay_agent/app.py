@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Executor
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .http_service import HttpService
 from .instance_lock import InstanceLock
 from .intents import Intents
+from .load_guard import LoadGuard
 from .logs import write_event
 from .order_desk import OrderDesk
 from .outbox import Outbox, Settled
@@ -55,6 +54,7 @@ from .user_streams import UserStreams
 from .venue_access import VenueAccess
 from .venue_modes import EVERYWHERE
 from .venues.outgoing import OutgoingRequest
+from .version import version as version
 from .witness import Witness
 
 TICK_S = 0.25
@@ -63,14 +63,6 @@ SWEEP_EVERY_TICKS = 40
 SNAPSHOT_WITHIN_S = 5.0
 STOP_AFTER_ANSWER_S = 0.1
 OUTBOX_PULSE_S = 0.02
-
-
-@cache  # a look into the installed metadata costs 2 ms
-def version() -> str:
-    try:
-        return metadata.version("jackstay")
-    except metadata.PackageNotFoundError:
-        return "0+unknown"
 
 
 class Agent:
@@ -123,6 +115,13 @@ class Agent:
             on_event=self.event,
             environ=os.environ,
         )
+        self.load = LoadGuard(
+            config.overload,
+            clock=ports.clock,
+            process=ports.own_process,
+            in_flight=lambda: self.bots.in_flight() + self.http.in_flight(),
+            on_event=self.event,
+        )
         self._build_orders()
         self.pipeline = Pipeline(
             self.upstreams,
@@ -139,6 +138,7 @@ class Agent:
             on_event=self.event,
             on_trouble=self.errors.troubled,
             telling=self.telling,
+            load=self.load,
         )
         self.decisions.of(self.upstreams, self.access.reading, self.pipeline.ask)
         self._build_state()
@@ -199,7 +199,7 @@ class Agent:
             self.intents,
             self.upstreams,
             self.access,
-            carry=self._carry,
+            carry=lambda *way: self.pipeline.carry(*way),  # noqa: PLW0108 - built later
             ask=self._ask_venue,
             clock=ports.clock,
             random=ports.random,
@@ -353,9 +353,6 @@ class Agent:
 
     # ------------------------------------------------------------ orders and what is known of them
 
-    async def _carry(self, *way: Any) -> Any:
-        return await self.pipeline.carry(*way)
-
     def _tell_bot(self, bot_id: str, news: Message) -> bool:
         return self.bots.tell(bot_id, news)
 
@@ -446,6 +443,7 @@ class Agent:
             self.user_streams.listen(self.state.intake)
             await self.user_streams.start()
             self.outward.warm(self.upstreams)
+            await self.recording.serve(self.paths, mode, self.status, self.feed_door.snapshot)
         except BaseException:
             await self.stop()
             raise
@@ -524,6 +522,7 @@ class Agent:
             self.http.excuse(late_s)
             self.protection.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
+        self.load.tick(late_s)
         self.protection.tick()
         self.access.tick()
         self.recording.tick()
@@ -571,6 +570,7 @@ class Agent:
             **self.recording.status(),
             "state_monitor": self.state.status(),
             "modes": self.decisions.modes.status(),
+            "overload": self.load.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,
