@@ -250,6 +250,7 @@ class Agent:
             process_gone=ports.process_gone,
             make_token=ports.make_token,
             take=self.pipeline.take,
+            urgent=self.upstreams.is_derisk,
             report_error=self.errors.reported,
             status=self.status,
             on_event=self.event,
@@ -306,7 +307,7 @@ class Agent:
             clock=ports.clock,
             random=ports.random.random,
             ws_dial=self.outward.ws_dial,
-            publish=self._publish,
+            publish=lambda *batch: self.feed_door.publish(*batch),  # noqa: PLW0108 - built later
             on_event=self.event,
             hours=self.hours,
             fetch=self._fetch_snapshot,
@@ -347,9 +348,6 @@ class Agent:
         origin = url.removesuffix(asked.target)
         answer = await self._ask_venue(origin, asked, self._ports.clock() + SNAPSHOT_WITHIN_S)
         return answer.body if isinstance(answer, HttpAnswer) and answer.status == 200 else None
-
-    def _publish(self, topic: str, first_seq: int, payloads: list[bytes]) -> None:
-        self.feed_door.publish(topic, first_seq, payloads)
 
     # ------------------------------------------------------------ orders and what is known of them
 

@@ -26,7 +26,9 @@ class Process(Protocol):
 
 
 class LoadGuard:
-    """``shedding`` is looked at by every request; empty while all is well."""
+    """`sheds` is asked for every request. Requests under way are counted there and then, the rest by `tick`: a burst
+    of questions between two ticks must not fill the room of orders.
+    """
 
     def __init__(
         self,
@@ -45,17 +47,25 @@ class LoadGuard:
         self._judge = Overload(settings)
         self._trimmed_at = -TRIM_EVERY_S
         self._since = 0.0
+        self._room = dict.fromkeys(Lane, float("inf"))  # lane -> requests under way at which it is turned away
+        if settings.enabled:
+            for at, below, here in zip(RAISED_AT[1:], SHED, SHED[1:], strict=False):
+                self._room |= dict.fromkeys(here - below, at * settings.in_flight_max)
         self.shedding: frozenset[Lane] = SHED[0]
         self.lag_s = 0.0
         self.shed = dict.fromkeys((Lane.ORDER, Lane.QUERY, Lane.OTHER), 0)
+
+    def sheds(self, lane: Lane) -> bool:
+        """Whether a request of this lane is turned away now. The hot path asks: two look-ups."""
+        return lane in self.shedding or self._in_flight() > self._room[lane]
 
     def refusal(self, lane: Lane) -> Refusal:
         """For a request of a lane that is being shed."""
         self.shed[lane] += 1
         return Refusal(
             Reason.OVERLOADED,
-            f"the agent is overloaded ({self._words()}): requests of lane {lane} are turned away; what reduces risk"
-            " passes",
+            f"the agent is overloaded ({self._words(now=True)}): requests of lane {lane} are turned away;"
+            " what reduces risk passes",
             RETRY_AFTER_S,
             Outcome.FAILED,
         )
@@ -90,15 +100,18 @@ class LoadGuard:
             self._trimmed_at = now
             self._process.trim()
 
-    def _words(self) -> str:
-        """The worst measure and its limit."""
-        name = max(self._judge.pressures, key=self._judge.pressures.__getitem__)
+    def _words(self, *, now: bool = False) -> str:
+        """The worst measure and its limit; ``now``: with the requests under way of this moment."""
+        shares = self._judge.pressures | (
+            {"in_flight": self._in_flight() / self._settings.in_flight_max} if now else {}
+        )
+        name = max(shares, key=shares.__getitem__)
         limit = {
             "memory": f"{self._settings.memory_mb_max:g} MB",
             "lag": f"{self._settings.lag_s_max:g} s",
             "in_flight": f"{self._settings.in_flight_max} requests",
         }[name]
-        return f"{name.replace('_', ' ')} at {self._judge.pressures[name]:.0%} of {limit}"
+        return f"{name.replace('_', ' ')} at {shares[name]:.0%} of {limit}"
 
     def status(self) -> dict[str, Any]:
         return {

@@ -225,7 +225,7 @@ class Pipeline:
 
     def _was_shed(self, call: Call, way: Way) -> bool:
         """The agent itself is at its limits, and this lane is one it turns away; answered here if so."""
-        if way.route.lane not in self._load.shedding:
+        if not self._load.sheds(way.route.lane):
             return False
         self._answer_refusal(call, self._load.refusal(way.route.lane))
         return True
@@ -363,6 +363,7 @@ class Pipeline:
                 deadline_at=deadline_at,
                 done=reply.set,
                 idempotent=not changes,
+                lane=way.route.lane,
             )
         except ValidationError as error:
             return HttpFailure(Reason.BAD_REQUEST, sent=False, detail=str(error), connection_id=None, elapsed_s=0.0)
