@@ -71,8 +71,10 @@ sim: $(STAMP)  ## the simulation over SEEDS fresh seeds; SEED=x replays one, MUT
 fuzz: $(STAMP)  ## bytes nobody should send, for SECONDS per target
 	cd tests && ../$(BIN)/python -m fuzz --seconds $(or $(SECONDS),10)
 
-soak: $(STAMP)  ## long runs under faults
-	@grep -rqs --include='test_*.py' 'mark\.soak' tests || { echo "there is no soak test yet: it comes with 'Prove it: simulation, faults, fuzz, soak'"; exit 1; }
+soak: $(STAMP)  ## HOURS of a bot (RATE/s), a feed (FEED/s) and faults without a pause; graphs, violations, slopes
+	cd tests && ../$(BIN)/python -m soak --hours $(or $(HOURS),1) --rate $(or $(RATE),300) --feed $(or $(FEED),5000) $(if $(SEED),--seed $(SEED))
+
+soak-tests: $(STAMP)  ## the tests that run for minutes
 	$(PYTEST) -m soak -s
 
 # seconds-long versions of these are in `make test`

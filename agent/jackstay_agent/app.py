@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Executor
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .http_service import HttpService
 from .instance_lock import InstanceLock
 from .intents import Intents
+from .load_guard import LoadGuard
 from .logs import write_event
 from .order_desk import OrderDesk
 from .outbox import Outbox, Settled
@@ -56,6 +55,7 @@ from .user_streams import UserStreams
 from .venue_access import VenueAccess
 from .venue_modes import EVERYWHERE
 from .venues.outgoing import OutgoingRequest
+from .version import version as version
 from .witness import Witness
 
 TICK_S = 0.25
@@ -64,14 +64,6 @@ SWEEP_EVERY_TICKS = 40
 SNAPSHOT_WITHIN_S = 5.0
 STOP_AFTER_ANSWER_S = 0.1
 OUTBOX_PULSE_S = 0.02
-
-
-@cache  # a look into the installed metadata costs 2 ms
-def version() -> str:
-    try:
-        return metadata.version("jackstay")
-    except metadata.PackageNotFoundError:
-        return "0+unknown"
 
 
 class Agent:
@@ -124,6 +116,13 @@ class Agent:
             on_event=self.event,
             environ=os.environ,
         )
+        self.load = LoadGuard(
+            config.overload,
+            clock=ports.clock,
+            process=ports.own_process,
+            in_flight=lambda: self.bots.in_flight() + self.http.in_flight(),
+            on_event=self.event,
+        )
         self._build_orders()
         self.pipeline = Pipeline(
             self.upstreams,
@@ -139,6 +138,7 @@ class Agent:
             accept=self.dispatch.accept,
             on_event=self.event,
             telling=self.telling,
+            load=self.load,
         )
         self.decisions.of(self.upstreams, self.access.reading, self.pipeline.ask)
         self._build_state()
@@ -198,7 +198,7 @@ class Agent:
             self.intents,
             self.upstreams,
             self.access,
-            carry=self._carry,
+            carry=lambda *way: self.pipeline.carry(*way),  # noqa: PLW0108 - built later
             ask=self._ask_venue,
             clock=ports.clock,
             random=ports.random,
@@ -218,15 +218,11 @@ class Agent:
             tell=self._tell_bot,
             bots=lambda: [each.bot_id for each in self.bots.primaries()],
             halt=self._halt,
-            distrust=self._distrust,
+            distrust=lambda *words: self.user_streams.replace(*words),  # noqa: PLW0108 - built later; another may hear more
             on_event=self.event,
         )
         self.telling.listen(self.errors)
         self.telling.listen(self.state.intake)
-
-    def _distrust(self, venue: str, why: str) -> None:
-        """The user stream was silent about something: another connection may hear more."""
-        self.user_streams.replace(venue, why)
 
     def _halt(self, venue: str, why: str) -> None:
         """The state monitor's policy: stop orders there until an operator releases it."""
@@ -251,6 +247,7 @@ class Agent:
             process_gone=ports.process_gone,
             make_token=ports.make_token,
             take=self.pipeline.take,
+            urgent=self.upstreams.is_derisk,
             report_error=self.errors.reported,
             status=self.status,
             on_event=self.event,
@@ -352,9 +349,6 @@ class Agent:
 
     # ------------------------------------------------------------ orders and what is known of them
 
-    async def _carry(self, *way: Any) -> Any:
-        return await self.pipeline.carry(*way)
-
     def _tell_bot(self, bot_id: str, news: Message) -> bool:
         if isinstance(news, Directive):
             return self.protection.directives.tell(bot_id, news)
@@ -449,6 +443,7 @@ class Agent:
                 self.user_streams.listen(listener)
             await self.user_streams.start()
             self.outward.warm(self.upstreams)
+            await self.recording.serve(self.paths, mode, self.status, self.feed_door.snapshot)
         except BaseException:
             await self.stop()
             raise
@@ -527,6 +522,7 @@ class Agent:
             self.http.excuse(late_s)
             self.protection.excuse(late_s)
             self.event("loop.lagged", {"late_s": round(late_s, 3)})
+        self.load.tick(late_s)
         self.protection.tick()
         self.access.tick()
         self.recording.tick()
@@ -572,6 +568,7 @@ class Agent:
             **self.recording.status(),
             "state_monitor": self.state.status(),
             "modes": self.decisions.modes.status(),
+            "overload": self.load.status(),
             "gateway": dict(self.bots.counters) | {"bad_parts": sum(door.bad_parts for door in self._doors)},
             "loop_lag_worst_s": round(self.lag_worst_s, 3),
             "events_total": self.events_total,

@@ -30,11 +30,13 @@ from .connection_settings import ConnectionSettings
 from .core.groups import Group
 from .core.liveness import WatchSettings
 from .core.order_class import ClassRules
+from .core.overload import OverloadSettings
 from .core.pool import PoolSettings
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .http_settings import HttpSettings
 from .maintenance_settings import MaintenanceCalendar
+from .metrics_settings import MetricsSettings
 from .outbox.settings import OutboxSettings
 from .recovery_settings import RecoverySettings
 from .state_settings import AccountSettings, StateSettings, problems_of
@@ -126,6 +128,8 @@ class Config(Section, frozen=True, kw_only=True):
     recovery: RecoverySettings = RecoverySettings()
     state: StateSettings = StateSettings()
     budgets: BudgetSettings = BudgetSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    overload: OverloadSettings = OverloadSettings()
     upstreams: dict[str, str | Reroute] = {}
     venues: dict[str, VenueSection] = {}
     feeds: dict[str, FeedSettings] = {}
@@ -212,6 +216,8 @@ class Config(Section, frozen=True, kw_only=True):
             problems.append(f"[bot] beat_within_s = {self.bot.beat_within_s}; above 0 and up to 3600 is expected")
         if wrong := self.http.problem():
             problems.append(f"[http] {wrong}")
+        if wrong := self.metrics.problem():
+            problems.append(f"[metrics] {wrong}")
         try:
             self.watching()
         except ValidationError as error:

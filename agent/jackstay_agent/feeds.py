@@ -73,6 +73,7 @@ class Feed:
         self._routes = FeedRoutes(self.dialect, manager.batcher, unrouted=self._unrouted, gap=self._gap)
         self._reach = manager.reach_of(settings)
         self._retired: dict[str, int] = {}  # last numbers of topics that were left, so that they go on counting
+        self._forgotten = 0  # messages of topics that are not even retired any more
         self._twins: dict[FeedSocket, FeedSocket] = {}  # both ways, in a redundant feed
         self._rotations: dict[FeedSocket, Rotation] = {}  # by the old socket
         self._closing: set[asyncio.Task[None]] = set()
@@ -150,7 +151,7 @@ class Feed:
         self._batcher.finish(topic)  # this turn's messages get their numbers before the last one is written down
         self._retired[topic.stream] = topic.seq
         while len(self._retired) > self.settings.topics_max:
-            del self._retired[next(iter(self._retired))]
+            self._forgotten += self._retired.pop(next(iter(self._retired)))
         for socket in self._all_sockets():
             if topic.stream in socket.topics:
                 self._routes.drop(socket, topic)
@@ -428,6 +429,9 @@ class Feed:
             "url": place_of(self.settings.url),
             "topics": {topic.full: topic.snapshot() for topic in self.topics.values()},
             "sockets": [socket.snapshot(now) for socket in self._all_sockets()],
+            "messages": self._forgotten
+            + sum(self._retired.values())
+            + sum(topic.seq for topic in self.topics.values()),
             "rotated": self.rotated,
             "unrouted": self.unrouted,
         }

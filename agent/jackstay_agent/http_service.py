@@ -107,6 +107,9 @@ class HttpService:
         if self._door is not None:
             self._door.close()
 
+    def in_flight(self) -> int:
+        return self._door.in_flight() if self._door is not None else 0
+
     def excuse(self, seconds: float) -> None:
         if self._door is not None:
             self._door.excuse(seconds)

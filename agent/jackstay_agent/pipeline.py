@@ -27,6 +27,7 @@ from .flight import Flight, Reply
 from .gateway.bot_door import Call
 from .intents import Begun, Intents, wire_refusal
 from .judgement import Door, Judgement
+from .load_guard import LoadGuard
 from .news import OUTCOMES
 from .nonce_turns import NonceTurns
 from .outbox import Intent
@@ -87,6 +88,7 @@ class Pipeline:
         accept: Callable[[Call, Way], Awaitable[None]],
         on_event: EventSink,
         telling: Telling,
+        load: LoadGuard,
     ) -> None:
         """``accept`` takes what is to be queued (dispatch.py), which comes back through `carry`."""
         self._upstreams = upstreams
@@ -102,6 +104,7 @@ class Pipeline:
         self._accept = accept
         self._on_event = on_event
         self._telling = telling
+        self._load = load
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
         )
@@ -132,11 +135,11 @@ class Pipeline:
             request, way, call.peer.session.bot_id, call.id, call.arrived_at, account=key, operations=reading
         )
         if isinstance(request, Post):
-            await self._accept(call, way)
+            await self._posted(call, way)
             return
         intents = self._intents.read(call, way, reading)
         way = _lane_by_evidence(way, intents)
-        if intents and (await self._was_duplicate(call, intents) or self._was_told_late(call, way, intents)):
+        if (intents and await self._was_told(call, way, intents)) or self._was_shed(call, way):
             return
         judgement.retry_budget.called(call.arrived_at)
         door = judgement.door(request.method, way.path, way.route, key)
@@ -186,15 +189,13 @@ class Pipeline:
 
     # ---- 1 to 3 again: what was asked before
 
-    async def _was_duplicate(self, call: Call, intents: tuple[Intent, ...]) -> bool:
+    async def _was_told(self, call: Call, way: Way, intents: tuple[Intent, ...]) -> bool:
         """The same key again gets the outcome of the first, in any mode; answered here if so."""
         first = intents[0]
-        if not first.key:
-            return False
         outbox = self._intents.outbox
-        found = outbox.find_duplicate(first.bot_id, first.key, first)
+        found = outbox.find_duplicate(first.bot_id, first.key, first) if first.key else None
         if found is None:
-            return False
+            return self._was_told_late(call, way, intents)
         if not found.same_body:
             self._refuse(
                 call,
@@ -223,6 +224,18 @@ class Pipeline:
             )
             self._answer_refusal(call, Refusal(Reason.EQUAL_PENDING, words, None, Outcome.FAILED))
         return True
+
+    def _was_shed(self, call: Call, way: Way) -> bool:
+        """The agent itself is at its limits, and this lane is one it turns away; answered here if so."""
+        if not self._load.sheds(way.route.lane):
+            return False
+        self._answer_refusal(call, self._load.refusal(way.route.lane))
+        return True
+
+    async def _posted(self, call: Call, way: Way) -> None:
+        """To be queued. Orders are not shed here: the queue has bounds of its own, and knows what reduces risk."""
+        if way.route.is_order or not self._was_shed(call, way):
+            await self._accept(call, way)
 
     def _named(self, call: Call, way: Way, signer: Operations) -> Way:
         """An order that the agent signs gets a client order id if it has none: it can be asked for by it."""
@@ -374,6 +387,7 @@ class Pipeline:
                 deadline_at=deadline_at,
                 done=reply.set,
                 idempotent=not changes,
+                lane=way.route.lane,
             )
         except ValidationError as error:
             return HttpFailure(Reason.BAD_REQUEST, sent=False, detail=str(error), connection_id=None, elapsed_s=0.0)

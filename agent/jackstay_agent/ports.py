@@ -25,6 +25,7 @@ from jackstay_protocols.clock import boot_id, boot_s
 from .core.liveness import Process
 from .gateway.door import Door, DoorLike
 from .logs import make_logger
+from .own_process import OwnProcess
 from .transport.dial import dial, resolve
 from .transport.line_stream import line_stream_connect
 from .transport.websocket import ws_connect
@@ -69,6 +70,7 @@ class Ports:
     line_dial: Callable[..., Awaitable[Any]] = line_stream_connect  # long-lived HTTP answers
     close: Callable[[], None] = lambda: None
     watch_process: Callable[[int], Callable[[], Process]] = lambda _pid: lambda: Process.INVISIBLE
+    own_process: OwnProcess | None = None  # what the system says of the agent; None: this world has no memory to fill
 
 
 def process_gone(pid: int) -> bool:
@@ -175,4 +177,5 @@ def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
         listen=listen,
         close=context.term,
         watch_process=watch_process,
+        own_process=OwnProcess(),
     )

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from jackstay_protocols.endpoints import AgentPaths
+from jackstay_protocols.errors import ValidationError
 
 from .alerts import Alerts, CommandSink, WebhookSink
 from .audit.anchors import JOURNAL, Anchors
@@ -26,6 +29,9 @@ from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .upstreams import Upstreams
 from .venue_access import VenueAccess
 from .venue_modes import EVERYWHERE, VenueModes
+
+if TYPE_CHECKING:
+    from .metrics.room import MetricsRoom
 
 POST_WITHIN_S = 10.0
 HOLDER = "audit"
@@ -56,6 +62,7 @@ class Recording:
         self._sinks: list[WebhookSink | CommandSink] = []
         self.audit: AuditLog | None = None
         self.patterns: PatternWatch | None = None
+        self.metrics: MetricsRoom | None = None
         if config.analytics.enabled:
             self.patterns = PatternWatch(
                 config, clock=ports.clock, wall=ports.wall, modes=modes, upstreams=upstreams, on_event=event
@@ -103,6 +110,36 @@ class Recording:
         )
         self._telling.listen(self.audit)
         self.audit.open()
+
+    async def serve(
+        self,
+        paths: AgentPaths,
+        mode: int,
+        status: Callable[[], dict[str, Any]],
+        readers: Callable[[], dict[str, Any]],
+    ) -> None:
+        """Open the pages for machines, where they are wanted: the last thing of a start. Raises ValidationError."""
+        settings = self._config.metrics
+        if not settings.listen:
+            return
+        from .metrics.room import MetricsRoom
+
+        self.metrics = MetricsRoom(
+            self._config,
+            self._ports,
+            paths,
+            telling=self._telling,
+            status=status,
+            readers=readers,
+            on_event=self._event,
+        )
+        try:
+            await self.metrics.open(mode)
+        except OSError as error:
+            raise ValidationError(
+                f"[metrics] listen = {settings.listen!r} cannot be bound ({error.strerror or error}): each agent needs"
+                " a port or a path of its own"
+            ) from error
 
     def _open_alerts(self) -> None:
         settings = self._config.alerts
@@ -165,6 +202,8 @@ class Recording:
 
     async def close(self) -> None:
         """After the last event: lines are written, the last anchor is told, sinks end where they are."""
+        if self.metrics is not None:
+            self.metrics.close()
         if self.audit is not None:
             self.audit.close()
         for sink in self._sinks:

@@ -50,7 +50,7 @@ class Resolver:
         wall: Callable[[], float],
         on_answer: Callable[[str, object], None],
         on_event: Callable[[str, dict[str, Any]], None],
-        look_back: Callable[[str], None] = lambda _venue: None,
+        look_back: Callable[[str, str], None] = lambda _venue, _client_id: None,
     ) -> None:
         """``look_back``: whoever hears the venue's stream is told that an order became unknown."""
         self._outbox = outbox
@@ -110,7 +110,7 @@ class Resolver:
             if len(self._asking) >= AT_ONCE_MAX:
                 return
             if unknown.seq not in self._next:
-                self._look_back(unknown.intent.venue)
+                self._look_back(unknown.intent.venue, unknown.intent.client_order_id)
                 if self._outbox().state(unknown.seq) is not State.UNKNOWN:
                     continue
             due = self._next.setdefault(unknown.seq, (now - unknown.since_s + FIRST_S, 2 * FIRST_S))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jackstay_protocols.errors import Outcome, Reason
+from jackstay_protocols.errors import Lane, Outcome, Reason
 from jackstay_protocols.limits import DEADLINE_S_DEFAULT
 from jackstay_protocols.messages import Accepted, Refusal, Request, Response
 from jackstay_protocols.session import BotSession
@@ -128,8 +128,11 @@ class SocketCall(Call):
         deadline_at: float,
         done: Done,
         idempotent: bool,
+        lane: Lane = Lane.OTHER,
     ) -> SocketCall:
-        """The bot's own bytes leave; the answer is found by its number (``idempotent`` or not: sent once)."""
+        """The bot's own bytes leave; the answer is found by its number (``idempotent`` or not: sent once; of any
+        ``lane``: in the bot's order).
+        """
         self.done = done
         self.guard.send(self, deadline_at)
         return self

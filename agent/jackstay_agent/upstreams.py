@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from jackstay_protocols.errors import Reason, ValidationError
+from jackstay_protocols.errors import Lane, Reason, ValidationError
 from jackstay_protocols.limits import URL_BYTES_MAX
+from jackstay_protocols.messages import Post, Request
 
 from .judgement import Judgement
 from .transport.endpoint import Endpoint
@@ -107,6 +108,13 @@ class Upstreams:
         question = rest.find("?")
         path = rest if question < 0 else rest[:question]
         return Way(upstream, line, path, upstream.profile.route(method, path))
+
+    def is_derisk(self, request: Request | Post) -> bool:
+        """Whether the profile puts it into the de-risking lane."""
+        try:
+            return self.way(request.method, request.target, request.venue).route.lane is Lane.DERISK
+        except ValidationError:
+            return False
 
     def meet(self, origin: str) -> Upstream:
         """The upstream of an origin, before anything is asked of it. Raises ValidationError."""

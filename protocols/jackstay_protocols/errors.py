@@ -75,6 +75,7 @@ class Reason(StrEnum):
     RATE_LIMITED = "rate_limited"
     GATED = "gated"
     QUEUE_FULL = "queue_full"
+    OVERLOADED = "overloaded"
     MODE = "mode"
     DISK = "disk"
     DRAINING = "draining"

@@ -54,6 +54,7 @@ from .door import DoorLike, PeerCredentials, Sent
 from .in_flight import InFlight
 
 WAITING_BYTES_PER_PEER_MAX = 8 * 1024 * 1024  # replies kept for a peer that does not read
+DERISK_RESERVE_PER_PEER = 1024  # cancels in flight beyond the bound: a bot's own flood must not lock them out
 RETRY_SLOW_S = 0.005
 FORGET_BOT_S = 3600.0  # a bot that left is shown this long
 FORGET_DEAD_S = 24 * 3600.0  # one that died without a goodbye
@@ -90,6 +91,7 @@ class BotDoor(InFlight):
         take: Callable[[Call], None],
         status: Callable[[], dict[str, Any]],
         on_event: EventSink,
+        urgent: Callable[[Request | Post], bool] = lambda _request: False,
         replay: Callable[[str], int] = lambda _bot_id: 0,
         ack: Callable[[str, list[str]], int] = lambda _bot_id, _names: 0,
         unheard: Callable[[str, str], None] = lambda _bot_id, _name: None,
@@ -105,6 +107,7 @@ class BotDoor(InFlight):
         self._take = take
         self._status = status
         self._on_event = on_event
+        self._urgent = urgent
         self._replay = replay
         self._ack = ack
         self._unheard = unheard
@@ -298,7 +301,8 @@ class BotDoor(InFlight):
                 peer, header, message, Reason.BAD_REQUEST, "request id 0 or already in flight; a fresh id is expected"
             )
             return
-        if len(peer.in_flight) >= REQUESTS_IN_FLIGHT_PER_PEER_MAX:
+        over = len(peer.in_flight) - REQUESTS_IN_FLIGHT_PER_PEER_MAX
+        if over >= 0 and (over >= DERISK_RESERVE_PER_PEER or not self._urgent(message)):
             self._turn_away(
                 peer,
                 header,

@@ -16,11 +16,10 @@ from __future__ import annotations
 import asyncio
 import random as chance
 import ssl
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from jackstay_protocols.errors import Reason
+from jackstay_protocols.errors import Lane, Reason
 
 from ..core.health import Health
 from ..core.pool import ConnState, DialPlan, PoolSettings, move
@@ -29,6 +28,7 @@ from .endpoint import Endpoint
 from .http_care import PoolCare
 from .http_connection import HttpConnection
 from .http_request import serialise
+from .waiting import URGENT_CONNECTIONS, WaitingLine
 
 EARLY_S = 0.001  # uvloop timers may fire this much early: look at the clock again
 _COUNTERS = (
@@ -90,6 +90,7 @@ class Ticket:
         "done",
         "head",
         "idempotent",
+        "lane",
         "pool",
         "repeated",
         "submitted_at",
@@ -104,6 +105,7 @@ class Ticket:
         self.deadline_at = deadline_at
         self.done: Done | None = done
         self.idempotent = idempotent
+        self.lane = Lane.OTHER  # where it waits (waiting.py)
         self.head = head
         self.decode = decode
         self.connection: HttpConnection | None = None
@@ -151,7 +153,7 @@ class HttpPool:
         self._ready: list[HttpConnection] = []  # used last-in first-out
         self._live: set[HttpConnection] = set()
         self._connecting = 0
-        self._waiting: deque[Ticket] = deque()
+        self._waiting = WaitingLine()
         self._in_flight: set[Ticket] = set()
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._dial_timer: asyncio.TimerHandle | None = None
@@ -183,13 +185,15 @@ class HttpPool:
         deadline_at: float,
         done: Done,
         idempotent: bool,
+        lane: Lane = Lane.OTHER,
     ) -> Ticket:
-        """Send now or as soon as a connection is there. ``done`` is called exactly once unless abandoned.
+        """Send now or as soon as a connection is there, lane by lane. ``done`` is called exactly once unless abandoned.
 
         Raises ValidationError when the request cannot be put into HTTP; then ``done`` is not called.
         """
         data, decode = serialise(method, target, self._host_header, headers, body)
         ticket = Ticket(self, data, deadline_at, done, idempotent=idempotent, head=method == b"HEAD", decode=decode)
+        ticket.lane = lane
         self.counters["requests"] += 1
         if self._draining:
             self._finish_failed(ticket, Reason.DRAINING, "the pool is closing", sent=False)
@@ -197,13 +201,13 @@ class HttpPool:
         if deadline_at <= ticket.submitted_at:
             self._finish_failed(ticket, Reason.TIMEOUT, "the deadline was over before it could be sent", sent=False)
             return ticket
-        connection = self._pick()
+        connection = self._pick() if lane is Lane.DERISK or self._beyond < 0 else None
         if connection is not None:
             self._in_flight.add(ticket)
             self._watch_deadline(deadline_at)
             connection.send(ticket)
             return ticket
-        if len(self._waiting) >= self.settings.waiters_max:
+        if not self._waiting.has_room(lane, self.settings.waiters_max):
             self._finish_failed(
                 ticket,
                 Reason.QUEUE_FULL,
@@ -211,7 +215,7 @@ class HttpPool:
                 sent=False,
             )
             return ticket
-        self._waiting.append(ticket)
+        self._waiting.add(ticket)
         self._watch_deadline(deadline_at)
         self._dial_as_needed()
         return ticket
@@ -226,6 +230,11 @@ class HttpPool:
         if not self._live and not self._connecting:
             self._dial_as_needed(wanted_at_least=1)
         return bool(self._live)
+
+    @property
+    def _beyond(self) -> int:
+        """Busy connections beyond connections_max; from there on they are kept for what reduces risk."""
+        return len(self._live) - len(self._ready) - self.settings.connections_max
 
     def _pick(self) -> HttpConnection | None:
         while self._ready:
@@ -276,7 +285,7 @@ class HttpPool:
             ticket.repeated = True
             ticket.written = False
             ticket.connection = None
-            self._waiting.appendleft(ticket)
+            self._waiting.add_first(ticket)
             self._hand_out()
             return
         self._finish_failed(ticket, cause, detail, sent=True)
@@ -301,10 +310,7 @@ class HttpPool:
         if ticket.connection is not None and ticket.connection.ticket is ticket:
             ticket.connection.drop()
         elif not ticket.written:
-            try:
-                self._waiting.remove(ticket)
-            except ValueError:
-                pass
+            self._waiting.remove(ticket)
 
     def _land(self, ticket: Ticket) -> None:
         self._in_flight.discard(ticket)
@@ -322,8 +328,8 @@ class HttpPool:
     def _give(self, connection: HttpConnection) -> None:
         """A connection is free: the longest waiter first, else it rests at the warm end."""
         now = self.clock()
-        while self._waiting:
-            ticket = self._waiting.popleft()
+        while self._waiting and (self._waiting.urgent or self._beyond <= 0):
+            ticket = self._waiting.pop()
             if ticket.done is None:
                 continue
             if ticket.deadline_at <= now:
@@ -335,7 +341,7 @@ class HttpPool:
         self._ready.append(connection)
 
     def _hand_out(self) -> None:
-        while self._waiting:
+        while self._waiting and (self._waiting.urgent or self._beyond < 0):
             connection = self._pick()
             if connection is None:
                 self._dial_as_needed()
@@ -357,9 +363,7 @@ class HttpPool:
         self._deadline_timer = None
         now = self.clock()
         late = [ticket for ticket in self._in_flight if ticket.deadline_at <= now]
-        waited = [ticket for ticket in self._waiting if ticket.deadline_at <= now]
-        if waited:
-            self._waiting = deque(ticket for ticket in self._waiting if ticket.deadline_at > now)
+        waited = self._waiting.take_late(now)
         for ticket in late:
             self.health.missed()
             self.counters["timeouts"] += 1
@@ -394,6 +398,9 @@ class HttpPool:
         live = len(self._live)
         waiting = max(wanted_at_least, len(self._waiting))
         wanted = self._plan.wanted(live=live, connecting=self._connecting, waiting=waiting, minimum=self.minimum)
+        if not wanted and self._waiting.urgent > self._connecting:
+            most = self.settings.connections_max + URGENT_CONNECTIONS
+            wanted = max(0, min(self._waiting.urgent - self._connecting, most - live - self._connecting))
         for _ in range(wanted):
             wait_s = self._plan.wait_s(self.clock())
             if wait_s > 0:
@@ -469,11 +476,10 @@ class HttpPool:
         self._up = self._up and bool(self._live)
         hopeless = error.cause is Reason.TLS or not self._plan.ever_up
         if hopeless and not self._live:
-            waiting, self._waiting = self._waiting, deque()
-            for ticket in waiting:
+            for ticket in self._waiting.take_all():
                 self._finish_failed(ticket, error.cause, error.detail, sent=ticket.repeated)
             return
-        wanted = self._waiting or self._plan.wanted(
+        wanted = len(self._waiting) or self._plan.wanted(
             live=len(self._live), connecting=self._connecting, waiting=0, minimum=self.minimum
         )
         if wanted and self._dial_timer is None:
@@ -572,9 +578,8 @@ class HttpPool:
         self.care.stop()
         if self._dial_timer is not None:
             self._dial_timer.cancel()
-        for ticket in self._waiting:
+        for ticket in self._waiting.take_all():
             self._finish_failed(ticket, Reason.DRAINING, "the agent is stopping", sent=ticket.repeated)
-        self._waiting.clear()
         if self._in_flight:
             self._idle = self._loop.create_future()
             await asyncio.wait([self._idle], timeout=timeout_s)

@@ -1,0 +1,1 @@
+"""Prometheus metrics: what is counted on the way (tally), what is read at a scrape (picture, sections), the pages."""

@@ -1,0 +1,35 @@
+"""What the agent is to the system: its memory, CPU time and descriptors. A port, so that a simulated agent has none."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+
+import psutil
+
+
+class OwnProcess:
+    """This process. Cheap enough for four looks a second (about 20 µs each)."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+
+    def resident_bytes(self) -> int:
+        return int(self._process.memory_info().rss)
+
+    def cpu_s(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+    def fds(self) -> int:
+        return int(self._process.num_fds())
+
+    def trim(self) -> None:
+        """Give back to the system what is free: after a flood the allocator keeps it otherwise. Some milliseconds."""
+        gc.collect()
+        if sys.platform == "linux":
+            try:
+                ctypes.CDLL(None).malloc_trim(0)
+            except (AttributeError, OSError):
+                pass  # another C library: it keeps what it keeps
