@@ -65,7 +65,7 @@ class StateRoom:
         tell: Callable[[str, Message], bool],
         bots: Callable[[], Sequence[str]],
         halt: Callable[[str, str], None],
-        distrust: Callable[[str, str], None],
+        distrust: Callable[[str, str], object],
         on_event: EventSink,
     ) -> None:
         self._config, self._access, self._outbox, self._ask = config, access, outbox, ask
