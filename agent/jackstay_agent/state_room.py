@@ -44,6 +44,7 @@ FLUSH_S = 1.0
 CANCEL_AGAIN_S = 0.2
 LAG_S = 0.1  # later than this means that the agent itself did not run
 PAUSES_MAX = 10
+BOT_DIFFERS_S = 1.0  # two streams of one venue are apart by less; a bot's mistake is told within two seconds
 RESEND_EVERY_S = 30.0
 COMPACT_EVERY_S = 3_600.0
 ROWS_PER_LOOK = 5_000
@@ -122,7 +123,7 @@ class StateRoom:
             wait=self.wait,
             on_event=self._on_event,
         )
-        self.doubts = BotDoubts(clock=clock, settle_s=settings.settle_s)
+        self.doubts = BotDoubts(clock=clock, settle_s=min(settings.settle_s, BOT_DIFFERS_S))
         self.intake = Intake(
             self.books,
             self.fills,
@@ -410,7 +411,7 @@ class StateRoom:
         self._comparing.add(venue)
         try:
             while self.doubts.fresh(venue):
-                await self._pause(self._config.state.settle_s)
+                await self._pause(self.doubts.settle_s)
                 self._compare(venue)
         finally:
             self._comparing.discard(venue)

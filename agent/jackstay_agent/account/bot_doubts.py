@@ -23,7 +23,7 @@ class BotDoubts:
 
     def __init__(self, *, clock: Callable[[], float], settle_s: float) -> None:
         self._clock = clock
-        self._settle_s = settle_s
+        self.settle_s = settle_s
         self._since: dict[str, dict[Key, float]] = {}
         self._leaving: OrderedDict[tuple[str, str, str], float] = OrderedDict()
 
@@ -51,12 +51,12 @@ class BotDoubts:
         here = {each.key: each for each in differ if not self._is_excused(each)}
         since: dict[Key, float] = {key: before.get(key, now) for key in here}
         self._since[venue] = since
-        return [each for key, each in here.items() if now - since[key] >= self._settle_s]
+        return [each for key, each in here.items() if now - since[key] >= self.settle_s]
 
     def fresh(self, venue: str) -> bool:
         """Some may yet go away by themselves: compare again after the settling time."""
         now = self._clock()
-        return any(now - since < self._settle_s for since in self._since.get(venue, {}).values())
+        return any(now - since < self.settle_s for since in self._since.get(venue, {}).values())
 
     def _is_excused(self, each: Discrepancy) -> bool:
         if each.kind not in (Kind.UNKNOWN_TO_BOT, Kind.STATUS):
