@@ -198,9 +198,9 @@ def _collect(value: Any, names: frozenset[str], found: list[str], depth: int) ->
         for key, each in value.items():
             if key in names:
                 found.extend(
-                    str(one) for one in (each if isinstance(each, list) else [each]) if isinstance(one, str | int)
+                    str(one) for one in (each if isinstance(each, list) else [each]) if isinstance(one, (str, int))
                 )
-            elif isinstance(each, dict | list):
+            elif isinstance(each, (dict, list)):
                 _collect(each, names, found, depth - 1)
     elif isinstance(value, list):
         for each in value[:IDS_MAX]:
@@ -247,10 +247,10 @@ def _without_empty(record: Record) -> Record:
 
 def _plain(value: Any) -> Any:
     """What JSON can hold; anything else as its text."""
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(each) for each in value]
     return redact_text(str(value), TEXT_MAX)

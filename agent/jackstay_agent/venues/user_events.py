@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .answers import Balance, Broken, Fill, OrderState, Position, Reader, Unreadable, as_text, compiled, decode, find
+from .answers import Balance, Broken, Fill, OrderState, Position, Reader, Unreadable, as_text, compiled, decode
 from .operation_data import UserEventData
 from .profile import Profile
 
@@ -67,9 +67,9 @@ class UserEvents:
         found: list[UserEvent] = []
         try:
             for rule in self._rules:
-                if not all(_stands(find(path, document), text) for path, text in rule.when):
+                if not all(_stands(path.search(document), text) for path, text in rule.when):
                     continue
-                items = find(rule.items, document)
+                items = rule.items.search(document)
                 listed = items if isinstance(items, list) else [] if items is None else [items]
                 if len(listed) > ITEMS_MAX:
                     return Unreadable(f"{len(listed)} items; at most {ITEMS_MAX} are expected")
@@ -94,7 +94,7 @@ class UserEvents:
 def _number(path: Any, document: Any) -> int | None:
     """The message's place in its row, where it says one."""
     text = None if path is None else find(path, document)
-    return int(text) if isinstance(text, int | str) and str(text).isdecimal() else None
+    return int(text) if isinstance(text, (int, str)) and str(text).isdecimal() else None
 
 
 def _stands(value: Any, text: str) -> bool:
