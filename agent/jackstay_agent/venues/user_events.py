@@ -93,7 +93,7 @@ class UserEvents:
 
 def _number(path: Any, document: Any) -> int | None:
     """The message's place in its row, where it says one."""
-    text = None if path is None else find(path, document)
+    text = None if path is None else path.search(document)
     return int(text) if isinstance(text, (int, str)) and str(text).isdecimal() else None
 
 
