@@ -8,6 +8,7 @@ from itertools import combinations
 import pytest
 
 from jackstay_agent.core.discrepancy import ADOPTABLE, Kind
+from jackstay_agent.core.modes import Mode
 from jackstay_agent.sandbox import SandboxProcess
 from jackstay_protocols.errors import Refused
 from state_divergences import DIVERGENCES, diverge, expected, named
@@ -66,8 +67,11 @@ async def policy_applied(sandbox: SandboxProcess, names: tuple[str, ...], policy
         halted = {each["kind"] for each in world.said("state.halted")}
         assert halted == ({str(kind) for kind in kinds} if policy == "halt" else set())
         if policy == "halt":
-            with pytest.raises(Refused, match="state monitor"):
-                await world.place("while-halted")
+            venues = {each["venue"] for each in world.said("state.halted")}
+            assert {world.agent.decisions.modes.mode(venue or "binance") for venue in venues} == {Mode.HALTED}
+            if venues & {"", "binance"}:
+                with pytest.raises(Refused, match="state monitor"):
+                    await world.place("while-halted")
         elif policy == "alert":
             assert (await world.place("while-alerted")).status == 200
             await world.cancel("while-alerted")
