@@ -68,6 +68,9 @@ cover: $(STAMP)  ## branch coverage of the core by its own tests; below 100 % fa
 sim: $(STAMP)  ## the simulation over SEEDS fresh seeds; SEED=x replays one, MUTANTS=1 plants bugs
 	cd tests && ../$(BIN)/python -m simulation $(if $(SEED),--seed $(SEED) $(if $(SHRINK),--shrink),$(if $(MUTANTS),--mutants,--seeds $(SEEDS) $(if $(BASE),--base $(BASE))))
 
+trading-day: $(STAMP)  ## half an hour of busy trading in virtual time (SECONDS, SEED): no discrepancy may be told
+	cd tests && ../$(BIN)/python -m simulation.trading_day $(or $(SECONDS),1800) $(or $(SEED),day)
+
 fuzz: $(STAMP)  ## bytes nobody should send, for SECONDS per target
 	cd tests && ../$(BIN)/python -m fuzz --seconds $(or $(SECONDS),10)
 

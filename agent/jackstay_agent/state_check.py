@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from .account.books import Books
+from .account.bot_doubts import BotDoubts
 from .account.bot_views import BotViews, Report
 from .account.file import AccountFile
 from .account.fills import Fills
@@ -53,6 +54,7 @@ class Parts:
     books: Books
     views: BotViews
     fills: Fills
+    doubts: BotDoubts
     intake: Intake
     pulling: Pulling
     file: Callable[[], AccountFile | None]
@@ -279,13 +281,16 @@ class Checks:
     async def bots(self, operations: Operations, look: Look) -> list[Discrepancy]:
         """What bots reported of their orders, against what is proven."""
         p, venue, found = self._p, operations.profile.name, list[Discrepancy]()
-        for view in p.views.orders(venue):
-            proven = p.books.of_bot(venue, view.bot_id)
-            if self._is_stale(view, proven):
+        differ, strangers_of = self._against_bots(venue, look)
+        p.doubts.lasting(venue, differ)
+        if p.doubts.fresh(venue):
+            await self.settled_down(venue)
+            differ, strangers_of = self._against_bots(venue, look)
+        found += p.doubts.lasting(venue, differ)
+        for view, strangers in strangers_of:
+            if self._is_stale(view, p.books.of_bot(venue, view.bot_id)):
                 found.append(stale(view.bot_id, "orders", venue))
                 continue
-            differ, strangers = compare_bot(view, proven, look)
-            found += differ
             for claimed in strangers[: p.settings.questions_max]:
                 if view.at > look.asked_at - look.lag_s:
                     break  # too fresh for the venue to have to know it
@@ -300,10 +305,18 @@ class Checks:
         """Bots' pictures against the agent's, without a question to anybody (an incremental look)."""
         p = self._p
         look = Look(p.clock(), p.settings.settle_s, 0.0, p.intake.told(venue))
-        found: list[Discrepancy] = []
-        for view in p.views.orders(venue):
-            found += compare_bot(view, p.books.of_bot(venue, view.bot_id), look)[0]
+        found = p.doubts.lasting(venue, self._against_bots(venue, look)[0])
         return found + [each for each in p.views.regressions.values() if each.venue == venue]
+
+    def _against_bots(self, venue: str, look: Look) -> tuple[list[Discrepancy], list[tuple[BotView, list[Order]]]]:
+        """All that differs now from what bots reported, and each report with those of its orders nobody knows here."""
+        p, differ, strangers = self._p, list[Discrepancy](), list[tuple[BotView, list[Order]]]()
+        for view in p.views.orders(venue):
+            proven = p.books.of_bot(venue, view.bot_id)
+            wrong, unknown = ([], []) if self._is_stale(view, proven) else compare_bot(view, proven, look)
+            differ += wrong
+            strangers.append((view, unknown))
+        return differ, strangers
 
     def _is_stale(self, view: BotView, proven: list[Order]) -> bool:
         age_max = self._p.settings.bot_view_max_age_s

@@ -17,6 +17,7 @@ from typing import Any
 from jackstay_protocols.messages import Message
 
 from .account.books import Books
+from .account.bot_doubts import BotDoubts
 from .account.bot_views import BotViews
 from .account.file import AccountFile, Loaded
 from .account.fills import PREFIX, Fills
@@ -43,6 +44,7 @@ FLUSH_S = 1.0
 CANCEL_AGAIN_S = 0.2
 LAG_S = 0.1  # later than this means that the agent itself did not run
 PAUSES_MAX = 10
+BOT_DIFFERS_S = 1.0  # two streams of one venue are apart by less; a bot's mistake is told within two seconds
 RESEND_EVERY_S = 30.0
 COMPACT_EVERY_S = 3_600.0
 ROWS_PER_LOOK = 5_000
@@ -80,6 +82,7 @@ class StateRoom:
         self._file: AccountFile | None = None
         self._fault = ""
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._comparing: set[str] = set()
         self._row_after = 0
         self._rows_damaged: list[str] = []
         self._queue_seen = {"damaged_rows": 0, "contradictions": 0}
@@ -87,8 +90,9 @@ class StateRoom:
         self._wake = asyncio.Event()
         self._keep_evidence(tell)
         parts = Parts(
-            self.books, self.views, self.fills, self.intake, self.pulling, lambda: self._file, config.state,
-            config.account, self._prefixes, clock, lambda: int(wall() * 1000), self._pause, self.wait, self._journal,
+            self.books, self.views, self.fills, self.doubts, self.intake, self.pulling, lambda: self._file,
+            config.state, config.account, self._prefixes, clock, lambda: int(wall() * 1000), self._pause, self.wait,
+            self._journal,
         )  # fmt: skip
         self.checks = Checks(parts)
         self.mending = Mend(
@@ -119,9 +123,11 @@ class StateRoom:
             wait=self.wait,
             on_event=self._on_event,
         )
+        self.doubts = BotDoubts(clock=clock, settle_s=min(settings.settle_s, BOT_DIFFERS_S))
         self.intake = Intake(
             self.books,
             self.fills,
+            self.doubts,
             reading=access.reading,
             clock=clock,
             wall=wall,
@@ -383,15 +389,32 @@ class StateRoom:
         found: list[Discrepancy] = []
         if component == "orders":
             venue = taken.venue if taken is not None else str(state.get("venue") or self._venues[0])
-            found = self.checks.compare_now(venue)
-            new = self.monitor.note(found)
-            if new:
-                self._spawn(self.by_policy(new))
-            if new or any(each.live and self.books.find(each) is None for each in (taken.orders if taken else ())):
+            found = self._compare(venue)
+            if any(each.live and self.books.find(each) is None for each in (taken.orders if taken else ())):
                 self.trigger(venue, "a bot's report", None)
+            if self.doubts.fresh(venue) and venue not in self._comparing:
+                self._spawn(self._compare_until_settled(venue))
         elif taken is None:
             self.monitor.note(self.views.regressions.values())
         return {"taken": taken is not None, "discrepancies": len(found)}
+
+    def _compare(self, venue: str) -> list[Discrepancy]:
+        """What has differed long enough from what bots reported; what is new of it is told, and acted on."""
+        found = self.checks.compare_now(venue)
+        new = self.monitor.note(found)
+        if new:
+            self._spawn(self.by_policy(new))
+            self.trigger(venue, "a bot's report", None)
+        return found
+
+    async def _compare_until_settled(self, venue: str) -> None:
+        self._comparing.add(venue)
+        try:
+            while self.doubts.fresh(venue):
+                await self._pause(self.doubts.settle_s)
+                self._compare(venue)
+        finally:
+            self._comparing.discard(venue)
 
     def trigger(self, venue: str, why: str, order: Order | None) -> None:
         """Something asks for a look soon: a reconnect, a settled unknown, a barrier, an operator, a stream."""

@@ -188,5 +188,10 @@ class Bot:
         return Request("POST", f"{BASE}/api/v3/order", HEADERS, self._signed(body).encode(), "", None, key)
 
     def _signed(self, text: str) -> str:
-        text += f"&timestamp={int(self.host.wall_s() * 1000)}&recvWindow=5000"
-        return f"{text}&signature={hmac.digest(DEFAULT_SECRET.encode(), text.encode(), 'sha256').hex()}"
+        return signed(self.host, text)
+
+
+def signed(host: Host, text: str) -> str:
+    """The parameters with their time and signature, at this instant of the machine's clock."""
+    text += f"&timestamp={int(host.wall_s() * 1000)}&recvWindow=5000"
+    return f"{text}&signature={hmac.digest(DEFAULT_SECRET.encode(), text.encode(), 'sha256').hex()}"

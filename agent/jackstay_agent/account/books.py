@@ -197,12 +197,20 @@ class Books:
         return entry
 
     def hold(self, kind: str, venue: str, held: Iterable[Holding], *, whole: bool) -> None:
-        """Balances or positions as told; ``whole``: what is not named is nothing."""
-        known = self.holdings.setdefault((kind, venue), {})
-        if whole:
-            known.clear()
+        """Balances or positions as told; ``whole``: what is not named is nothing. What was overtaken is not taken."""
+        before = self.holdings.setdefault((kind, venue), {})
+        known = self.holdings[kind, venue] = {} if whole else before
         for each in held:
-            known[each.key] = each
+            latest = before.get(each.key)
+            if latest is None or latest.at is None:
+                known[each.key] = each
+            elif each.at is None:  # asked for: newer than what came, and what comes yet may be older
+                known[each.key] = replace(each, at=latest.at)
+            elif each.at >= latest.at:
+                known[each.key] = each
+            else:
+                known[each.key] = latest
+                self.counters["old"] += 1
 
     def take_dirty(self) -> list[tuple[int, Order]]:
         """What has to be written to the file."""

@@ -27,6 +27,7 @@ from ..venues.outgoing import json_document
 from ..venues.placing import PlacedOrder
 from ..venues.user_events import UserEvents
 from .books import Books
+from .bot_doubts import BotDoubts
 from .fills import Fills
 from .pulling import balance_of, fill_of, order_of, position_of
 
@@ -36,6 +37,7 @@ TURN_MAX = 16  # read per turn of the loop, so that orders never wait behind evi
 READ_BYTES_MAX = 64 * 1024  # of an answer to a bot's own question: a longer one is not read for evidence
 PLACES = frozenset({"place", "replace"})
 SHOWS = frozenset({"order_query", "query", "cancel"})
+CANCELS = frozenset({"cancel", "cancel_all"})
 
 Job = Callable[[], "Awaitable[None] | None"]
 
@@ -68,6 +70,7 @@ class Intake(Listener):
         self,
         books: Books,
         fills: Fills,
+        doubts: BotDoubts,
         *,
         reading: Callable[[str], Operations | None],
         clock: Callable[[], float],
@@ -79,6 +82,7 @@ class Intake(Listener):
     ) -> None:
         self._books = books
         self._fills = fills
+        self._doubts = doubts
         self._reading = reading
         self._clock = clock
         self._wall = wall
@@ -96,7 +100,12 @@ class Intake(Listener):
     # ---- from the pipeline
 
     def decided(self, asked: Asked, refusal: Any) -> None:
-        if refusal is None and not asked.own and asked.kind in PLACES:
+        if asked.own:
+            return
+        if asked.kind in CANCELS:
+            note = self._doubts.leaving if refusal is None else self._doubts.answered
+            self._later(lambda: self._leave(asked, note))
+        elif refusal is None and asked.kind in PLACES:
             self._later(lambda: self._requested(asked))
 
     def attempted(self, asked: Asked, attempt: Attempt) -> None:
@@ -106,6 +115,8 @@ class Intake(Listener):
             self._later(lambda: self._read(asked, attempt))
 
     def answered(self, asked: Asked, answer: Answered) -> None:
+        if asked.kind in CANCELS and not asked.own:
+            self._later(lambda: self._leave(asked, self._doubts.answered))  # after what the answer says was read
         if asked.kind in PLACES and answer.outcome != Outcome.UNKNOWN:
             self._later(lambda: self._ended(asked, answer.outcome))
 
@@ -176,6 +187,17 @@ class Intake(Listener):
             if waiting is not None:
                 self._spawn(waiting)
         self._ring()
+
+    def _leave(self, asked: Asked, note: Callable[[str, str, str], None]) -> None:
+        """The orders that a bot's cancel names, or the symbol of which it cancels all."""
+        operations = asked.operations or self._reading(asked.venue)
+        for question in () if operations is None else operations.cancels(asked.outgoing):
+            ids = [question.asked[name] for name in ("client_id", "venue_id") if question.asked.get(name)]
+            for each in ids:
+                note(asked.venue, each, "")
+            if not ids and question.name == "cancel_all" and operations is not None:
+                symbol = question.asked.get("symbol", "")
+                note(asked.venue, "", operations.profile.symbol(symbol) if symbol else "")
 
     # ---- reading
 
@@ -306,11 +328,13 @@ class Intake(Listener):
     def _hold(self, operations: Operations, event: Any, heard_at: float) -> None:
         venue = operations.profile.name
         if event.gives == "balance":
-            held = [each for item in event.items if (each := balance_of(operations, item, heard_at)) is not None]
-            self._books.hold("balance", venue, held, whole=event.whole)
+            told = [balance_of(operations, item, heard_at) for item in event.items]
         elif event.gives == "position":
-            held = [position_of(operations, item, heard_at) for item in event.items]
-            self._books.hold("position", venue, held, whole=event.whole)
+            told = [position_of(operations, item, heard_at) for item in event.items]
+        else:
+            return
+        held = [replace(each, at=event.at) for each in told if each is not None]
+        self._books.hold(event.gives, venue, held, whole=event.whole)
 
     async def _tell_fills(self, fills: list[Any]) -> None:
         for each in fills:

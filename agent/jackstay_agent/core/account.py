@@ -137,6 +137,7 @@ class Holding:
     free: Decimal | None = None
     part: str = ""
     seen_at: float = 0.0
+    at: int | None = None  # the venue's own order of its messages, where this came from one
 
     @property
     def key(self) -> tuple[str, str]:

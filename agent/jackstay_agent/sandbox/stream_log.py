@@ -25,7 +25,8 @@ class StreamLog:
         self.next_seq = 1
 
     def note(self, stream: str, data: bytes, connections: tuple[int, ...], fault: str) -> None:
-        self._rows.append((self.next_seq, time.monotonic(), stream, data, connections, fault))
+        kept = bytes(memoryview(data))  # a copy of its own size: orjson keeps its whole buffer behind each message
+        self._rows.append((self.next_seq, time.monotonic(), stream, kept, connections, fault))
         self.next_seq += 1
         self._bytes += len(data)
         while self._bytes > BYTES_KEPT_MAX or len(self._rows) > ROWS_KEPT_MAX:

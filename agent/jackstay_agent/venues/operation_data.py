@@ -234,6 +234,8 @@ class UserEventData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``when``: JMESPath -> the text that stands there (``*`` at the end: begins so). ``items``: JMESPath to an item or a
     list. ``gives``: order, fill, balance or position. ``family``: of orders. ``whole``: it names all there is.
+    ``at``: JMESPath to the number by which the venue orders these messages (a time, a sequence): an amount in one that
+    was overtaken is not the latest.
     """
 
     when: dict[str, str]
@@ -242,6 +244,7 @@ class UserEventData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     items: str = "@"
     family: str = ""
     whole: bool = False
+    at: str = ""
 
 
 Complain = Callable[[tuple[str, ...], str], None]  # where in the file, and what is wrong there

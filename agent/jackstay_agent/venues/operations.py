@@ -8,7 +8,7 @@ template for it, and the loader refuses one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -98,11 +98,12 @@ class Operations:
         self._at: dict[str, Any] = {}
         self._places: dict[tuple[str, str], PlacingRoute] = {}
         self._questions: dict[tuple[str, str], list[tuple[str, str, OperationData]]] = {}
+        self._cancels: dict[tuple[str, str], list[tuple[str, str, OperationData]]] = {}
         for name, family in profile.data.families.items():
             for asks, operation in {**profile.data.operations, **family.operations}.items():
-                if OPERATIONS[asks] in ("order", "orders"):
-                    at = self._questions.setdefault((operation.method, operation.path), [])
-                    at.append((asks, name, operation))
+                kept = self._questions if OPERATIONS[asks] in ("order", "orders") else self._cancels
+                if kept is self._questions or asks in ("cancel", "cancel_all"):
+                    kept.setdefault((operation.method, operation.path), []).append((asks, name, operation))
             for route, path in family.places.items():
                 method, _, route_path = route.partition(" ")
                 self._places[method, route_path] = PlacingRoute(name, family, path, profile.symbol)
@@ -378,19 +379,11 @@ class Operations:
 
     def questions(self, request: OutgoingRequest) -> list[Question]:
         """What a bot's own request asks about orders, once for each family it may be about; none for other requests."""
-        found: list[Question] = []
-        for name, family, operation in self._questions.get((request.method, request.path), ()):
-            given = given_by(request)
-            fixed = {key: value for key, value in operation.params.items() if not PLACEHOLDER.search(str(value))}
-            if given is None or any(key in given and given[key] != _text(value) for key, value in fixed.items()):
-                continue
-            asked = {
-                at.group(1): given[key]
-                for key, value in operation.params.items()
-                if key in given and (at := PLACEHOLDER.fullmatch(str(value))) is not None
-            }
-            found.append(Question(name, family, asked))
-        return found
+        return _matching(self._questions.get((request.method, request.path), ()), request)
+
+    def cancels(self, request: OutgoingRequest) -> list[Question]:
+        """What a bot's own request would cancel: the ids and symbols it names, once for each family it may be about."""
+        return _matching(self._cancels.get((request.method, request.path), ()), request)
 
     def wants(self, name: str) -> frozenset[str]:
         """The placeholders that an operation cannot do without; empty where the profile has none of that name."""
@@ -507,3 +500,20 @@ def _texts(params: Sequence[tuple[str, str | int | bool]]) -> list[tuple[str, st
 
 def _text(value: str | int | bool) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _matching(operations: Iterable[tuple[str, str, OperationData]], request: OutgoingRequest) -> list[Question]:
+    """Those of the operations that this request is, with what it gives for their placeholders."""
+    found: list[Question] = []
+    for name, family, operation in operations:
+        given = given_by(request)
+        fixed = {key: value for key, value in operation.params.items() if not PLACEHOLDER.search(str(value))}
+        if given is None or any(key in given and given[key] != _text(value) for key, value in fixed.items()):
+            continue
+        asked = {
+            at.group(1): given[key]
+            for key, value in operation.params.items()
+            if key in given and (at := PLACEHOLDER.fullmatch(str(value))) is not None
+        }
+        found.append(Question(name, family, asked))
+    return found

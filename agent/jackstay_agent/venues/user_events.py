@@ -21,17 +21,19 @@ ITEMS_MAX = 1_000
 
 
 class UserEvent(NamedTuple):
-    """``whole``: balances or positions that name all there is (a snapshot)."""
+    """``whole``: balances or positions that name all there is (a snapshot). ``at``: rises from message to message."""
 
     gives: str
     items: list[Told]
     whole: bool
+    at: int | None = None
 
 
 class _Rule(NamedTuple):
     data: UserEventData
     when: list[tuple[Any, str]]
     items: Any
+    at: Any
 
 
 class UserEvents:
@@ -39,7 +41,12 @@ class UserEvents:
 
     def __init__(self, profile: Profile) -> None:
         self._rules = [
-            _Rule(each, [(compiled(path), text) for path, text in each.when.items()], compiled(each.items))
+            _Rule(
+                each,
+                [(compiled(path), text) for path, text in each.when.items()],
+                compiled(each.items),
+                compiled(each.at) if each.at else None,
+            )
             for each in profile.data.user_events
         ]
         self._readers = {
@@ -68,7 +75,7 @@ class UserEvents:
                     return Unreadable(f"{len(listed)} items; at most {ITEMS_MAX} are expected")
                 told = [self._item(rule.data, each, document) for each in listed]
                 if told:
-                    found.append(UserEvent(rule.data.gives, told, rule.data.whole))
+                    found.append(UserEvent(rule.data.gives, told, rule.data.whole, _number(rule.at, document)))
         except Broken as error:
             return Unreadable(str(error))
         return found
@@ -82,6 +89,12 @@ class UserEvents:
         if rule.gives == "balance":
             return reader.balance(item)
         return reader.position(item)
+
+
+def _number(path: Any, document: Any) -> int | None:
+    """The message's place in its row, where it says one."""
+    text = None if path is None else path.search(document)
+    return int(text) if isinstance(text, (int, str)) and str(text).isdecimal() else None
 
 
 def _stands(value: Any, text: str) -> bool:

@@ -150,3 +150,20 @@ def test_holdings_are_replaced_as_a_whole_or_by_name() -> None:
     assert {key[0]: each.total for key, each in cache.holdings["balance", "v"].items()} == {"BTC": 3, "ETH": 2}
     cache.hold("balance", "v", [], whole=True)
     assert cache.holdings["balance", "v"] == {}
+
+
+def test_an_amount_that_was_overtaken_is_not_taken() -> None:
+    """By the venue's own order of its messages; what was asked for is newer than what came before it."""
+    cache = books()
+
+    def told(total: int, at: int | None, whole: bool = False) -> Decimal:
+        cache.hold("balance", "v", [Holding("balance", "v", "BTC", Decimal(total), at=at)], whole=whole)
+        return cache.holdings["balance", "v"]["BTC", ""].total
+
+    assert told(1, 10) == 1
+    assert told(2, 30) == 2
+    assert told(3, 20) == 2, "it was told before"
+    assert told(4, 30) == 4, "two of one instant: the later one to come"
+    assert told(5, None, whole=True) == 5, "asked for"
+    assert told(6, 29) == 5, "and what was on its way comes too late"
+    assert told(7, 31, whole=True) == 7
