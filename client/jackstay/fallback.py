@@ -56,6 +56,7 @@ POSTED_READS = frozenset(
         for name in (
             "OpenOrders", "ClosedOrders", "QueryOrders", "OrderAmends", "TradesHistory", "QueryTrades", "OpenPositions",
             "Balance", "BalanceEx", "TradeBalance", "TradeVolume", "Ledgers", "QueryLedgers", "GetWebSocketsToken",
+            "GetApiKeyInfo",
         )
     }
 )  # fmt: skip
