@@ -229,7 +229,7 @@ class Dispatch:
 
     def _prove(self, origin: str, line: Line) -> None:
         try:
-            upstream = self._upstreams.way("GET", f"{origin}/", "").upstream
+            upstream = self._upstreams.meet(origin)
         except ValidationError as error:  # the configuration changed since it was queued
             line.failed(self._clock(), 1.0)
             self._on_event("queue.no_way", {"upstream": origin, "why": str(error)})

@@ -46,10 +46,10 @@ from .witness import Witness
 EventSink = Callable[[str, dict[str, Any]], None]
 _loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster than the standard library's
 
-# "Not now" is obeyed, not retried (Envoy's rule for overload and rate limits): the gate and the bot decide.
-ANSWER_SHARE = 0.6  # of the bot's deadline, where the rest can be used to ask (issue: the outbox)
+ANSWER_SHARE = 0.6  # of the bot's deadline, where the rest can be used to ask
 ANSWER_MARGIN_S = 0.02  # the answer has to travel back
 
+# "Not now" is obeyed, not retried (Envoy's rule for overload and rate limits): the gate and the bot decide.
 OBEYED = frozenset({Cause.RATE_LIMITED, Cause.ORDER_RATE, Cause.BANNED, Cause.OVERLOAD, Cause.WAF, Cause.MAINTENANCE})
 
 
@@ -87,9 +87,7 @@ class Pipeline:
         accept: Callable[[Call, Way], Awaitable[None]],
         on_event: EventSink,
         telling: Telling,
-        on_trouble: Callable[[str, str, str, Verdict], None],
     ) -> None:
-        """``on_trouble``: (upstream, operation, bot, verdict) of each exchange that was no success."""
         """``accept`` takes what is to be queued (dispatch.py), which comes back through `carry`."""
         self._upstreams = upstreams
         self._clock = clock
@@ -104,7 +102,6 @@ class Pipeline:
         self._accept = accept
         self._on_event = on_event
         self._telling = telling
-        self._on_trouble = on_trouble
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
         )
@@ -446,9 +443,6 @@ class Pipeline:
             sent=answered or (isinstance(result, HttpFailure) and result.sent),
         )
         self._telling.attempted(call.asked, verdict, result, started_at, ended_at)
-        if verdict.outcome is not Outcome.OK and verdict.cause != Cause.CANCELLED:
-            bot_id = "" if isinstance(call, Own) else call.peer.session.bot_id
-            self._on_trouble(judgement.name, f"{call.message.method} {way.path}", bot_id, verdict)
 
     def _witnessed(self, way: Way, request: Request | Post, result: HttpAnswer | HttpFailure, asked_at: float) -> None:
         """A bot's own question about orders is asked of the venue too: what it proves is believed."""

@@ -128,6 +128,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "instance_lock",
             "kept",
             "account_lock",
+            "lean_structlog",
             "log",
             "logs",
             "notify",
