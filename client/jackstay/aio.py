@@ -33,6 +33,7 @@ from .answer import (
 )
 from .call import BodyIn, HeadersIn, deadline_of, plain, post_message, request_message, seconds
 from .client import BEAT_ANSWER_S, CONTROL_S
+from .fallback import fallback_of, go_direct
 from .farewell import say_goodbye
 from .membership import CONNECT_TIMEOUT_S_DEFAULT, Membership, Whereabouts, default_bot_id, join, leave
 from .report import error_report
@@ -55,12 +56,14 @@ class AsyncClient:
         runtime_dir: str | os.PathLike[str] | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S_DEFAULT,
         beat_within_s: float = 0.0,
+        fallback: str | None = None,
     ) -> None:
         self._where = Whereabouts(agent, runtime_dir, os.environ)
         self._bot_id = default_bot_id(os.environ) if bot_id is None else bot_id
         self._kind = kind
         self._connect_timeout_s = seconds("connect_timeout_s", connect_timeout_s, DEADLINE_S_MAX)
         self._beat_within_s = seconds("beat_within_s", beat_within_s, BEAT_WITHIN_S_MAX) if beat_within_s else 0.0
+        self._fallback = fallback_of(fallback)
         self._closed = False
         self._line: AsyncLine | None = None
         self._settle_in()
@@ -102,7 +105,14 @@ class AsyncClient:
             sign=sign,
             tag=tag,
         )
-        answer = await self._ask(message, limit_s)
+        deadline_us = boot_us() + int(limit_s * 1e6)
+        try:
+            answer = await self._ask(message, limit_s)
+        except AgentGone as gone:
+            if not self._fallback:
+                raise
+            calls = self._membership.direct
+            return response_of(await asyncio.to_thread(go_direct, message, gone, deadline_us, calls))
         self._line_here().membership.outcomes.heard(answer)
         return response_of(answer)
 

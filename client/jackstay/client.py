@@ -36,6 +36,7 @@ from .answer import (
 )
 from .call import BodyIn, HeadersIn, deadline_of, plain, post_message, request_message, seconds
 from .channel import SLICE_MS, Line
+from .fallback import fallback_of, go_direct
 from .farewell import say_goodbye
 from .membership import CONNECT_TIMEOUT_S_DEFAULT, Membership, Whereabouts, default_bot_id, join, leave
 from .report import error_report
@@ -49,8 +50,9 @@ class Client:
 
     ``agent`` names it (else $JACKSTAY_AGENT, else the only one there is); ``bot_id`` is this bot's name (else
     $JACKSTAY_BOT, else the script's name); ``kind`` "primary" or "reader"; ``beat_within_s`` the lease in seconds
-    (0: the agent's default). Nothing is sent before the first call. Raises ValidationError when several agents are
-    there and none is named.
+    (0: the agent's default). ``fallback`` "derisk" (else $JACKSTAY_FALLBACK; off by default): while the agent is gone,
+    cancels by id and questions go to the venue directly, orders never. Nothing is sent before the first call. Raises
+    ValidationError when several agents are there and none is named.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class Client:
         runtime_dir: str | os.PathLike[str] | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S_DEFAULT,
         beat_within_s: float = 0.0,
+        fallback: str | None = None,
     ) -> None:
         self._where = Whereabouts(agent, runtime_dir, os.environ)
         self._bot_id = default_bot_id(os.environ) if bot_id is None else bot_id
         self._kind = kind
         self._connect_timeout_s = seconds("connect_timeout_s", connect_timeout_s, DEADLINE_S_MAX)
         self._beat_within_s = seconds("beat_within_s", beat_within_s, BEAT_WITHIN_S_MAX) if beat_within_s else 0.0
+        self._fallback = fallback_of(fallback)
         self._closed = False
         self._settle_in()
 
@@ -113,7 +117,13 @@ class Client:
             sign=sign,
             tag=tag,
         )
-        answer = self._ask(message, limit_s)
+        deadline_us = boot_us() + int(limit_s * 1e6)
+        try:
+            answer = self._ask(message, limit_s)
+        except AgentGone as gone:
+            if not self._fallback:
+                raise
+            return response_of(go_direct(message, gone, deadline_us, self._membership_here().direct))
         self._membership_here().outcomes.heard(answer)
         return response_of(answer)
 

@@ -26,6 +26,7 @@ from jackstay_protocols.messages import Goodbye, Hello, Welcome
 from jackstay_protocols.session import SESSION_KINDS, BeatPlan, check_hello, clamp_beat_s
 
 from .directives import DirectiveBox
+from .fallback import DirectCalls
 from .outcomes import OutcomeBox
 
 CONNECT_TIMEOUT_S_DEFAULT = 1.0
@@ -56,6 +57,8 @@ class Membership:
         self._standing_ds = 0
         self.frame_bytes_max = TO_AGENT_FRAME_BYTES_MAX
         self.outcomes = OutcomeBox()
+        self.direct = DirectCalls()
+        self._telling_direct: list[str] = []
         self.directives = DirectiveBox(self.outcomes.acks)
         self.progress = 0
         self.users = 0
@@ -64,6 +67,7 @@ class Membership:
 
     def hello(self, kind: str | None = None) -> Hello:
         """The first message of a new socket, or of an old one that the agent no longer knows."""
+        self._telling_direct = self.direct.told()
         return Hello(
             bot_id=self.bot_id,
             kind=kind or self.kind,
@@ -74,11 +78,14 @@ class Membership:
             boot_id=boot_id(),
             resume=self.welcome.resume if self.welcome is not None else "",
             beat_within_s=self.beat_within_s,
+            direct=self._telling_direct,
         )
 
     def welcomed(self, welcome: Welcome) -> None:
         known = self.welcome is not None and self.welcome.resume == welcome.resume
         self.welcome = welcome
+        self.direct.heard(self._telling_direct)
+        self._telling_direct = []
         self.frame_bytes_max = min(welcome.frame_bytes_max or TO_AGENT_FRAME_BYTES_MAX, TO_AGENT_FRAME_BYTES_MAX)
         if not known:
             # one more socket of a known session is told its present lease, which may be a busy spell's

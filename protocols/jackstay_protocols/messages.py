@@ -41,6 +41,7 @@ class Hello(Message, frozen=True, array_like=True):
     boot_id: str = ""
     resume: str = ""  # token of an earlier WELCOME: the same bot came back
     beat_within_s: float = 0.0  # 0: the agent's default
+    direct: list[str] = []  # what went past the agent while it was gone (the client's fallback), in words
 
 
 class Goodbye(Message, frozen=True, array_like=True):

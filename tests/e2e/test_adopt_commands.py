@@ -117,22 +117,23 @@ def test_nonsense_is_no_key(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-@pytest.mark.parametrize("venue", ["bybit", "okx"])
+@pytest.mark.parametrize("venue", ["bybit", "okx", "kraken"])
 def test_a_key_that_can_withdraw_is_refused(tmp_path: Path, venue: str) -> None:
     """The venue is asked what each key may do."""
-    accounts = ("--account", "safe:sandbox-secret:main:read+cancel+trade", "--account", "rich:sandbox-secret")
+    secret = "c2FuZGJveC1zZWNyZXQ=" if venue == "kraken" else "sandbox-secret"
+    accounts = ("--account", f"safe:{secret}:main:read+cancel+trade", "--account", f"rich:{secret}")
     with SandboxProcess(seed=1, extra_args=accounts) as exchange:
         told = {}
         for key in ("safe", "rich"):
             file = tmp_path / f"{key}.key"
-            file.write_text(f"key = {key}\nsecret = sandbox-secret\npassphrase = sandbox-passphrase\n")
+            file.write_text(f"key = {key}\nsecret = {secret}\npassphrase = sandbox-passphrase\n")
             file.chmod(0o600)
             config = tmp_path / f"{key}.toml"
             config.write_text(config_of(exchange.url, file, venue))
             done = jackstay("keys", "check", "b", "--config", str(config), "--json", home=tmp_path)
             (row,) = json.loads(done.stdout)["keys"]
             told[key] = (done.returncode, row["trade"], row["withdraw"])
-            assert "sandbox-secret" not in done.stdout + done.stderr
+            assert secret not in done.stdout + done.stderr
     assert told == {"safe": (0, True, False), "rich": (1, True, True)}
 
 
@@ -147,7 +148,7 @@ def test_one_key_for_bot_and_agent_is_refused_where_nonces_count(tmp_path: Path)
     done = jackstay(*args, home=tmp_path, MYBOT_KEY="shared")
     assert (done.returncode, "nonces per key" in done.stdout) == (1, True)
     other = jackstay(*args, home=tmp_path, MYBOT_KEY="another")
-    assert (other.returncode, "own page" in other.stdout) == (1, True), "this venue cannot be asked: said, not passed"
+    assert (other.returncode, "refused" in other.stdout) == (1, True), "nobody answered: said, not passed"
 
 
 def test_a_venue_that_does_not_answer_proves_nothing(tmp_path: Path) -> None:
@@ -159,6 +160,29 @@ def test_a_venue_that_does_not_answer_proves_nothing(tmp_path: Path) -> None:
     config.write_text(config_of("http://127.0.0.1:9", file))
     done = jackstay("keys", "check", "b", "--config", str(config), home=tmp_path)
     assert (done.returncode, "refused" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"error":[],"result":{}}',
+        '{"error":[],"result":{"permissions":{"withdraw":false}}}',
+        '{"error":["EAPI:Invalid key"]}',
+    ],
+)
+def test_an_answer_that_does_not_show_it_proves_nothing(tmp_path: Path, answer: str) -> None:
+    """A key of which Kraken's answer shows no list of permissions is refused, whatever else it says."""
+    file = tmp_path / "k.key"
+    file.write_text("key = sandbox-key\nsecret = c2FuZGJveC1zZWNyZXQ=\n")
+    file.chmod(0o600)
+    config = tmp_path / "k.toml"
+    with SandboxProcess(quiet=True) as exchange:
+        exchange.admin.fault("answer", route="POST /0/private/GetApiKeyInfo", status=200, body=answer)
+        config.write_text(config_of(exchange.url, file, "kraken"))
+        done = jackstay("keys", "check", "b", "--config", str(config), "--json", home=tmp_path)
+    (row,) = json.loads(done.stdout)["keys"]
+    assert (done.returncode, row["ok"], row["withdraw"]) == (1, False, None)
+    assert row["problem"]
 
 
 # ---------------------------------------------------------------- rehearse

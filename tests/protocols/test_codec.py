@@ -22,9 +22,10 @@ from jackstay_protocols.limits import NESTING_DEPTH_MAX, TO_CLIENT_FRAME_BYTES_M
 ALL = {**m.TO_AGENT, **m.TO_CLIENT}
 HERE = Path(__file__).parent
 RECORDED: dict[str, Any] = json.loads((HERE / "wire_v1.json").read_text(encoding="utf-8"))
-#: Messages that got further fields since, under their names above; never over them.
+#: Messages that got fields with a default since: as they are written now. The first recording stays readable.
 APPENDED: dict[str, Any] = json.loads((HERE / "wire_v1_appended.json").read_text(encoding="utf-8"))
-EVERY = [*RECORDED.items(), *APPENDED.items()]
+READ = {**RECORDED, **{f"{name}, appended": each for name, each in APPENDED.items()}}
+WRITTEN = RECORDED | APPENDED
 BYTES_MAX = 1 << 20
 
 
@@ -47,9 +48,10 @@ def message_of(recorded: dict[str, Any]) -> m.Message:
 # ---------------------------------------------------------------- recorded bytes
 
 
-@pytest.mark.parametrize("recorded", [each for _name, each in EVERY], ids=[name for name, _each in EVERY])
-def test_recorded_bytes_of_version_1_mean_what_they_meant(recorded: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", READ)
+def test_recorded_bytes_of_version_1_mean_what_they_meant(name: str) -> None:
     """A frame that an earlier release sent decodes to the same message and header."""
+    recorded = READ[name]
     header, message = decode(bytes.fromhex(recorded["frame"]), ALL, bytes_max=BYTES_MAX)
     assert message == message_of(recorded)
     assert header == Header(
@@ -57,11 +59,11 @@ def test_recorded_bytes_of_version_1_mean_what_they_meant(recorded: dict[str, An
     )
 
 
-@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize("name", WRITTEN)
 def test_version_1_is_still_written_as_recorded(name: str) -> None:
     """Changing a message changes its bytes: then record it in a file beside this one, never over it."""
     assert WIRE_VERSION == 1
-    recorded = {**RECORDED, **APPENDED}[name]
+    recorded = WRITTEN[name]
     assert encode(message_of(recorded), **recorded["header"]).hex() == recorded["frame"]
 
 

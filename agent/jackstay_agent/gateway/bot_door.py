@@ -200,6 +200,8 @@ class BotDoor(InFlight):
         self._peers[identity] = Peer(identity, session, credentials)
         session.peers.add(identity)
         self._send_raw(identity, header.id, self._welcome(session))
+        if hello.direct:
+            self._on_event("bot.went_direct", {"bot": hello.bot_id, "pid": hello.pid, "calls": hello.direct})
         if session.kind == "primary" and len(session.peers) == 1:
             self._replay(session.bot_id)  # what it has not acknowledged, also of an earlier life
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 from jackstay.answer import Response
+from jackstay.fallback import DIRECT
 from jackstay_protocols.errors import (
     AgentGone,
     DeadlineExceeded,
@@ -84,7 +85,11 @@ def kind_of(error: TradingBotError) -> Kind:
 
 
 def proves_nothing(response: Response) -> bool:
-    """True for a 2xx or 3xx after which the agent does not know whether the order exists."""
+    """True for a 2xx or 3xx after which the agent does not know whether the order exists. An answer that came directly
+    was judged by nobody: the library reads it itself, and it is never an order's.
+    """
+    if response.verdict.cause == DIRECT:
+        return False
     return 200 <= response.status < 400 and response.verdict.outcome is Outcome.UNKNOWN
 
 

@@ -154,6 +154,7 @@ class KrakenFace:
             "TradesHistory": Route(account.trades_history, "read", 2),
             "QueryTrades": Route(account.query_trades, "read"),
             "GetWebSocketsToken": Route(self._token, "read"),
+            "GetApiKeyInfo": Route(account.key_info, ""),
             "AddOrder": Route(lambda venue, call: desk.add(call), "trade", 0),
             "AddOrderBatch": Route(lambda venue, call: desk.add_batch(call), "trade", 0),
             "AmendOrder": Route(lambda venue, call: desk.amend(call), "trade", 0),

@@ -21,6 +21,23 @@ QUERY_MAX = 50
 Row = TypeVar("Row", Order, Fill)
 
 
+#: What a key may do, by the sandbox's word for it.
+PERMISSIONS = {
+    "read": ["query-funds", "query-open-orders-trades", "query-closed-orders-trades"],
+    "cancel": ["cancel-close-orders"],
+    "trade": ["create-modify-orders"],
+    "withdraw": ["withdraw-funds"],
+}
+
+
+def key_info(venue: Venue, call: Call) -> dict[str, Any]:
+    """ "Get API Key Info", of the fields that a client of permissions reads; the page asks for no permission."""
+    key = venue.keys.get(call.key)
+    granted = key.permissions if key else frozenset[str]()
+    told = [word for name, words in PERMISSIONS.items() if name in granted for word in words]
+    return {"api_key": call.key, "permissions": told}
+
+
 def balance(venue: Venue, call: Call) -> dict[str, Any]:
     return {ASSETS[name].id: _money(name, held.total) for name, held in _held(venue, call)}
 
