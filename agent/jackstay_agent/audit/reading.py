@@ -5,7 +5,7 @@ Verification reads a log that may still be written: what comes after the last ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,30 @@ from ..core.audit_chain import Anchor, taken
 from ..core.audit_verify import Report, Verifier
 from .shelf import files_of, first_of, lines_of
 
+LINES_A_WORD = 2_000  # so many lines between two words on how far it is
 
-def verify(folder: Path, key: bytes | None, anchors: Sequence[Anchor] = ()) -> Report:
-    """Raises ValidationError where there is no log at all."""
+
+def verify(
+    folder: Path,
+    key: bytes | None,
+    anchors: Sequence[Anchor] = (),
+    *,
+    on_read: Callable[[int], None] = lambda _bytes: None,
+) -> Report:
+    """Raises ValidationError where there is no log at all. ``on_read``: so many bytes more were judged."""
     files = files_of(folder)
     if not files:
         raise ValidationError(f"{folder} holds no audit log (audit-*.jsonl); is this the agent's folder?")
     verifier = Verifier(key)
     verifier.expect(anchors)
     open_end = b""
+    read = 0
     for path in files:
         for line, number, whole in lines_of(path):
+            read += len(line) + 1
+            if number % LINES_A_WORD == 0:
+                on_read(read)
+                read = 0
             if not whole and path is files[-1]:
                 open_end = line
             else:

@@ -24,9 +24,11 @@ from jackstay_protocols.errors import SecurityError, ValidationError
 from ..audit.anchors import anchors_in
 from ..audit.key import read_key
 from ..audit.reading import records_of, verify
+from ..audit.shelf import files_of
 from ..core.audit_chain import Anchor
 from ..core.audit_verify import Report
 from .duration import UNITS_S
+from .progress import progress
 from .target import config_option, load_config, own_paths, runtime_dir_option
 
 
@@ -107,7 +109,8 @@ def verify_(
     for path in anchor_files:
         lines = sys.stdin if str(path) == "-" else _read(path).splitlines()
         anchors += anchors_in(lines, str(path), name)
-    report = verify(where, key, anchors)
+    with progress("verifying", sum(path.stat().st_size for path in files_of(where))) as more:
+        report = verify(where, key, anchors, on_read=more)
     if as_json:
         click.echo(json.dumps(_facts(report), indent=2))
     else:

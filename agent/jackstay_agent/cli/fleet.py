@@ -25,6 +25,7 @@ from .. import last_seen
 from ..control import ask, listening
 
 PROBE_WITHIN_S = 1.0  # twenty times what control.sock needs under a flood; a frozen agent costs no more
+PATIENCE = 3.0
 PROBES_AT_ONCE = 16
 AGENTS_MAX = 500
 SYSTEM_UNITS = (Path("/etc/systemd/system"), Path("/run/systemd/system"))
@@ -93,15 +94,21 @@ def look(agents: list[Expected], *, verb: str = "status", timeout_s: float = PRO
         return list(pool.map(lambda each: look_at(each, verb=verb, timeout_s=timeout_s), agents))
 
 
-def look_at(agent: Expected, *, verb: str = "status", timeout_s: float = PROBE_WITHIN_S) -> Seen:
+def look_at(agent: Expected, *, verb: str = "status", timeout_s: float = PROBE_WITHIN_S, patient: bool = True) -> Seen:
+    """As `look`. An agent that is slow to answer, and whose process runs, is asked once more with more patience: a busy
+    machine is no dead agent."""
     control = agent.paths.control
     began = time.perf_counter()
     try:
         facts = ask(control, verb, timeout_s=timeout_s)
     except AgentGone as error:
-        if control.exists() and listening(control):
-            return Seen(agent, Presence.UNRESPONSIVE, f"no answer in {timeout_s:g} s{_process(agent.paths)}")
-        return Seen(agent, Presence.GONE, str(error))
+        if not (control.exists() and listening(control)):
+            return Seen(agent, Presence.GONE, str(error))
+        pid, state = _process(agent.paths)
+        if patient and state not in ("stopped", "tracing-stop", "zombie"):
+            return look_at(agent, verb=verb, timeout_s=timeout_s * PATIENCE, patient=False)
+        said = f"; its process {pid} is {state}" if state else ""
+        return Seen(agent, Presence.UNRESPONSIVE, f"no answer in {timeout_s:g} s{said}")
     except TradingBotError as error:
         return Seen(agent, Presence.REFUSED, str(error))
     except OSError as error:
@@ -110,15 +117,15 @@ def look_at(agent: Expected, *, verb: str = "status", timeout_s: float = PROBE_W
     return Seen(agent, Presence.UP, facts=facts)
 
 
-def _process(paths: AgentPaths) -> str:
-    """What the kernel says of the process that holds the name: a stopped one explains the silence."""
+def _process(paths: AgentPaths) -> tuple[int, str]:
+    """The process that holds the name and what the kernel says of it: a stopped one explains the silence."""
     import psutil
 
     try:
         pid = int(paths.lock.read_text(encoding="ascii").strip() or 0)
-        return f"; its process {pid} is {psutil.Process(pid).status()}"
+        return pid, str(psutil.Process(pid).status())
     except (OSError, ValueError, psutil.Error):
-        return ""
+        return 0, ""
 
 
 def _places(runtime_dir: Path | None, env: Mapping[str, str]) -> Iterator[tuple[Path, list[Path], tuple[Path, ...]]]:

@@ -17,6 +17,7 @@ from ..audit.shelf import files_of
 from ..report import gathered
 from .audit import agent_option, instant_us, places
 from .patterns import sparkline
+from .progress import progress
 
 
 @click.command()
@@ -58,7 +59,11 @@ def report(
         if not files_of(where):
             raise ValidationError(f"{where} holds no audit log of agent {name!r}; --folder says where it is")
         found = {name: where}
-    reports = [gathered(where, agent, since_us, until_us) for agent, where in found.items()]
+    reports = []
+    with progress("gathering", len(found) + 1) as more:
+        for agent, where in found.items():
+            reports.append(gathered(where, agent, since_us, until_us))
+            more(1)
     if as_json:
         _give(json.dumps(reports if everyone else reports[0], indent=2), out)
     elif as_text:

@@ -36,7 +36,7 @@ def status(name: str | None, runtime_dir: Path | None, as_json: bool, timeout_s:
     jackstay --all status
     """
     paths = existing_agent(name, runtime_dir)
-    seen = look_at(Expected(paths.name, paths, ()), timeout_s=timeout_s)
+    seen = look_at(Expected(paths.name, paths, ()), timeout_s=timeout_s, patient=False)
     if as_json:
         click.echo(json.dumps(plain(seen), indent=2, default=str))
     elif seen.presence is Presence.UP:

@@ -82,7 +82,7 @@ class Eyes:
         if self._agent is None:
             self._fleet = look(expected(self._runtime_dir)[0])
             return
-        seen = look_at(self._agent)
+        seen = look_at(self._agent, patient=False)
         self._look = Look(seen)
         if seen.presence is not Presence.UP:
             self._before = None
