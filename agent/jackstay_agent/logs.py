@@ -61,6 +61,8 @@ WARNINGS = frozenset(
         "audit.other_key",
         "alert.given_up",
         "alert.command_failed",
+        "overload.raised",
+        "metrics.broken",
         "telling.broken",
         "bot.dead",
         "would.cancel",

@@ -17,6 +17,7 @@ from bench.figures import Row, arguments, finish, interleaved, latency_rows
 from e2e_bot import routed
 from harness import AgentProcess, child_env
 from jackstay_agent.core.verdict import Cause, verdict
+from jackstay_agent.metrics.tally import Tally
 from jackstay_agent.telling import Listener, Telling
 from jackstay_agent.transport.http import HttpAnswer
 from jackstay_agent.upstreams import Way
@@ -67,10 +68,16 @@ def best_ns(call: Callable[[], None], calls: int) -> float:
 def main(argv: list[str] | None = None) -> list[Row]:
     options = arguments(argv)
     silent, heard = Telling(), Telling()
+    counted = Telling()
     heard.listen(Listener())
+    counted.listen(Tally())
     rows: list[Row] = [
         {"bench": "telling", "way": name, "ns_per_order": round(best_ns(journey(telling), options.calls * 10))}
-        for name, telling in (("nobody listens", silent), ("one listener that does nothing", heard))
+        for name, telling in (
+            ("nobody listens", silent),
+            ("one listener that does nothing", heard),
+            ("the metrics' tally", counted),
+        )
     ]
     return finish(rows + through_agents(options.calls, options.rounds), options)
 
@@ -91,6 +98,7 @@ def through_agents(calls: int, rounds: int) -> list[Row]:
             "analytics": "[audit]\nenabled = false\n",
             "audit": "[analytics]\nenabled = false\n",
             "audit and analytics": "",
+            "audit, analytics and metrics": '[metrics]\nlisten = "unix"\n',
         }
         agents = {name: AgentProcess(routed(base, LIMITS_OFF + more)) for name, more in ways.items()}
         for agent in agents.values():

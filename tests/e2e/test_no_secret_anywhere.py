@@ -96,6 +96,20 @@ def everything_goes_wrong(agent: AgentProcess, exchange: SandboxProcess) -> str:
     return "\n".join(shown)
 
 
+def fetched(agent: AgentProcess, page: str, accept: str) -> str:
+    """A page for machines, with the key in a header."""
+    door = ["--unix-socket", str(agent.runtime_dir / agent.name / "metrics.sock"), "-H", f"X-MBX-APIKEY: {KEY}"]
+    done = subprocess.run(
+        ["curl", "-sS", "-i", *door, "-H", f"Accept: {accept}", f"http://localhost{page}"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout.startswith("HTTP/1.1 "), done.stderr
+    return done.stdout
+
+
 def _causes(error: BaseException | None) -> list[BaseException]:
     found: list[BaseException] = []
     while error is not None:
@@ -112,6 +126,7 @@ def test_a_planted_secret_appears_nowhere(tmp_path: Path) -> None:
     """Not in a file the agent wrote, not in a command's output, not in an exception or a dump of the configuration."""
     env = {"PLANTED_KEY": KEY, "PLANTED_SECRET": SECRET}
     config = '[agent]\nlog_level = "debug"\n[venues.binance]\nlive = false\n[venues.binance.keys]\nenv = "PLANTED"\n'
+    config += '[metrics]\nlisten = "unix"\n'
     before = {name: os.environ.get(name) for name in env}
     os.environ.update(env)
     try:
@@ -126,6 +141,9 @@ def test_a_planted_secret_appears_nowhere(tmp_path: Path) -> None:
                     done = cli(*words, *form, runtime_dir=agent.runtime_dir)
                     outputs[" ".join([*words, *form])] = done.stdout + done.stderr
                     assert "Traceback" not in done.stderr, (words, done.stderr)
+            for page in ("/metrics", "/ready", "/live", f"/metrics?apiKey={KEY}", f"/{KEY}"):
+                for accept in ("text/plain", "application/openmetrics-text"):
+                    outputs[f"{page[:9]} as {accept}"] = fetched(agent, page, accept)
             assert agent.stop() == 0
             outputs["log"] = agent.log()
             files = [path for path in agent.runtime_dir.rglob("*") if path.is_file()]

@@ -79,7 +79,7 @@ class MetricsRoom:
         """One scrape."""
         picture, status = Picture(), self._status()
         tallied(picture, self.tally)
-        of_status(picture, status, self._readers())
+        of_status(picture, status, self._readers(), self.tally)
         picture.put("jackstay_ready", 0.0 if self.reasons(status) else 1.0)
         if self._process is not None:
             picture.put("jackstay_resident_memory_bytes", self._process.resident_bytes())

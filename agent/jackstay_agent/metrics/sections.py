@@ -11,6 +11,8 @@ from .tally import Tally
 BREAKER_STATES = ("closed", "half_open", "open", "forced_open", "disabled", "metrics_only")
 BREAKER_RESULTS = ("ok", "failed", "ignored", "refused", "bypassed")
 BOT_STATES = ("well", "late", "stalled", "dead", "left", "held")
+ENDS = ("done", "absent", "expired")
+EVERYWHERE = "*"
 INTENTS = ("begun", "queued", "refused", "expired", "contradictions", "damaged_rows")
 
 
@@ -23,23 +25,21 @@ def tallied(picture: Picture, tally: Tally) -> None:
         picture.put("jackstay_request_duration_seconds", histogram, *place)
     for place, histogram in tally.exchanges.items():
         picture.put("jackstay_venue_duration_seconds", histogram, *place)
-    for state, count in tally.settled_late.items():
+    for state, count in (dict.fromkeys(ENDS, 0) | tally.settled_late).items():
         picture.put("jackstay_settled_late", count, state)
     for name, count in tally.events.items():
         picture.put("jackstay_events", count, name)
-    for (what, feed), count in tally.feeds.items():
-        picture.put("jackstay_feed_gaps" if what == "feed.gap" else "jackstay_feed_connects", count, feed)
 
 
-def of_status(picture: Picture, status: Mapping[str, Any], readers: Mapping[str, Any]) -> None:
+def of_status(picture: Picture, status: Mapping[str, Any], readers: Mapping[str, Any], tally: Tally) -> None:
     """``status`` is Agent.status(), ``readers`` FeedDoor.snapshot()."""
     _agent(picture, status)
     for origin, upstream in status["upstreams"].items():
         _upstream(picture, origin.partition("://")[2] or origin, upstream)
     _venues(picture, status)
-    _outbox(picture, status["queue"])
+    _outbox(picture, status)
     _bots(picture, status)
-    _feeds(picture, status["feeds"], readers)
+    _feeds(picture, status["feeds"], readers, tally)
     _records(picture, status)
 
 
@@ -96,7 +96,10 @@ def _venues(picture: Picture, status: Mapping[str, Any]) -> None:
     for venue, facts in status["venues"].items():
         offset_ms = facts.get("clock_offset_ms")
         picture.put("jackstay_clock_offset_seconds", None if offset_ms is None else offset_ms / 1000, venue)
-    for venue, mode in sorted({(each["venue"], each["mode"]) for each in status["modes"]}):
+    held = {(each["venue"], each["mode"]) for each in status["modes"]}
+    for venue in {EVERYWHERE, *status["venues"]} - {venue for venue, _mode in held}:
+        picture.put("jackstay_mode", 1.0, venue, "normal")
+    for venue, mode in sorted(held):
         picture.put("jackstay_mode", 1.0, venue, mode)
     for venue, stream in status["user_streams"].items():
         picture.put("jackstay_user_stream_up", 1.0 if stream["state"] == "live" else 0.0, venue)
@@ -108,15 +111,17 @@ def _venues(picture: Picture, status: Mapping[str, Any]) -> None:
         picture.put("jackstay_deadman_fires_seconds", left_s, venue)
 
 
-def _outbox(picture: Picture, queue: Mapping[str, Any]) -> None:
+def _outbox(picture: Picture, status: Mapping[str, Any]) -> None:
+    queue = status["queue"]
     picture.put("jackstay_outbox_degraded", 1.0 if queue["degraded"] else 0.0)
     for state, count in queue["open"].items():
         picture.put("jackstay_intents_open", count, state)
     picture.put("jackstay_unknown_oldest_seconds", queue["oldest_unknown_s"])
-    for origin, count in queue["queued"].items():
+    for origin, count in (dict.fromkeys(status["upstreams"], 0) | queue["queued"]).items():
         picture.put("jackstay_queue_entries", count, origin.partition("://")[2] or origin)
     picture.put("jackstay_queue_bytes", queue["queued_bytes"])
-    for bot, count in list(queue["uncollected"].items())[:BOTS_MAX]:
+    bots = dict.fromkeys((each["bot"] for each in status["bots"]), 0) | queue["uncollected"]
+    for bot, count in list(bots.items())[:BOTS_MAX]:
         picture.put("jackstay_outcomes_uncollected", count, bot)
     for what in INTENTS:
         picture.put("jackstay_intents", queue["totals"][what], what)
@@ -134,7 +139,7 @@ def _bots(picture: Picture, status: Mapping[str, Any]) -> None:
         picture.states("jackstay_bot_state", facts["state"], BOT_STATES, name)
 
 
-def _feeds(picture: Picture, feeds: Mapping[str, Any], readers: Mapping[str, Any]) -> None:
+def _feeds(picture: Picture, feeds: Mapping[str, Any], readers: Mapping[str, Any], tally: Tally) -> None:
     for name, feed in feeds.items():
         sockets = feed["sockets"]
         live = sum(each["state"] == "live" for each in sockets)
@@ -143,6 +148,8 @@ def _feeds(picture: Picture, feeds: Mapping[str, Any], readers: Mapping[str, Any
         ages = [each["data_age_s"] for each in sockets if each["data_age_s"] is not None]
         picture.put("jackstay_feed_data_age_seconds", min(ages, default=None), name)
         picture.put("jackstay_feed_messages", feed["messages"], name)
+        picture.put("jackstay_feed_connects", tally.feeds.get(("feed.connected", name), 0), name)
+        picture.put("jackstay_feed_gaps", tally.feeds.get(("feed.gap", name), 0), name)
     picture.put("jackstay_feed_readers", len(readers["readers"]))
     picture.put("jackstay_feed_reader_queued_bytes", sum(each["queued_bytes"] for each in readers["readers"]))
     picture.put("jackstay_feed_dropped", readers["dropped"])

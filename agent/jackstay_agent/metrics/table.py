@@ -63,7 +63,7 @@ METRICS: dict[str, Metric] = {
     "jackstay_budget_used_ratio": Metric(GAUGE, "Used share of a rate budget.", ("upstream", "budget")),
     "jackstay_gates_closed": Metric(GAUGE, "Gates a venue closed (429, ban).", ("upstream", "scope")),
     "jackstay_budget_waiters": Metric(GAUGE, "Requests waiting for room in a budget.", ("upstream",)),
-    "jackstay_mode": Metric(GAUGE, "1 for each mode that is held; venue * is all of them.", ("venue", "mode")),
+    "jackstay_mode": Metric(GAUGE, "1 for each mode held, or normal; venue * is all of them.", ("venue", "mode")),
     "jackstay_clock_offset_seconds": Metric(GAUGE, "The venue's clock minus ours.", ("venue",)),
     "jackstay_user_stream_up": Metric(GAUGE, "1 while the account's own events are heard.", ("venue",)),
     "jackstay_user_stream_connects": Metric(COUNTER, "Connections of the user stream.", ("venue",)),
