@@ -26,7 +26,7 @@ class Shape:
     timeout_ms: int = 3_000  # of the bot's calls while it places: one at a time must not wait long for each lost reply
 
 
-LOGIN = {"apiKey": "sandbox-key", "secret": "sandbox-secret", "enableRateLimit": False, "timeout": 3000}
+LOGIN = {"apiKey": "sandbox-key", "secret": "sandbox-secret", "enableRateLimit": False, "timeout": 20_000}
 SPOT_ONLY = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
 SHAPES = [
     Shape(

@@ -79,7 +79,7 @@ def table() -> Iterator[list[Row]]:
 
 
 def exchange_of(cell: Cell) -> Any:
-    exchange = getattr(ccxt.async_support, cell.shape.name)({**LOGIN, "timeout": 1500, **cell.shape.options})
+    exchange = getattr(ccxt.async_support, cell.shape.name)({**LOGIN, **cell.shape.options})
     if not cell.named:
         exchange.options |= NAMELESS.get(cell.shape.name, {})
     return exchange
@@ -144,6 +144,7 @@ def test_what_is_said_of_a_lost_order_is_right_or_unknown(cell: Cell, tmp_path: 
                     jackstay.attach(exchange, client)
                     try:
                         await exchange.load_markets()
+                        exchange.timeout = 1_500
                         for fault, price in prices.items():
                             venue.admin.fault(fault, route=route, count=1)
                             saw[fault] = await place(exchange, cell, price)

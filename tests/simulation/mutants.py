@@ -168,7 +168,16 @@ def wake_lost(agent: Any, _sim: Any) -> None:
 
     def make_pool(*args: Any) -> Any:
         pool = sane(*args)
-        pool._give = pool._ready.append
+        connected = pool._connected
+
+        def aside(*args: Any) -> Any:
+            give, pool._give = pool._give, pool._ready.append
+            try:
+                return connected(*args)
+            finally:
+                pool._give = give
+
+        pool._connected = aside
         return pool
 
     agent.upstreams._make_pool = make_pool
@@ -222,18 +231,18 @@ MUTANTS: dict[str, tuple[Mutant, int]] = {
     "equal order sent while unknown": (equal_order_while_unknown, 50),
     "late truth forgotten": (late_truth_forgotten, 50),
     "first not-found believed": (impatient, 100),
-    "silence taken for absence": (silence_is_absence, 400),
+    "silence taken for absence": (silence_is_absence, 50),
     "sent before journal": (sent_before_journal, 50),
     "unsynced power-safe commit": (unsynced_commit, 100),
     "restart forgets doubt": (restart_forgets_doubt, 100),
     "late news lost": (news_lost, 50),
     "replay forgotten": (replay_forgotten, 100),
     "acknowledgement ignored": (ack_ignored, 50),
-    "abandoned call forgotten": (abandoned_call_forgotten, 200),
+    "abandoned call forgotten": (abandoned_call_forgotten, 100),
     "deadline ignored": (stale_sent, 100),
-    "cancel waits for the breaker": (cancel_waits_for_breaker, 400),
+    "cancel waits for the breaker": (cancel_waits_for_breaker, 100),
     "lost wake-up": (wake_lost, 50),
-    "strange answer believed": (strange_answer_believed, 200),
-    "wall clock believed": (wall_clock_believed, 400),
+    "strange answer believed": (strange_answer_believed, 100),
+    "wall clock believed": (wall_clock_believed, 100),
     "unknown ages into absent": (expired_in_flight, 50),
 }

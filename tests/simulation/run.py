@@ -20,6 +20,7 @@ from typing import Any
 
 from jackstay_agent import app
 from jackstay_agent.config import Config
+from jackstay_agent.core.pool import ConnState
 from jackstay_agent.outbox.rows import read_payload
 from jackstay_agent.sandbox.accounts import DEFAULT_KEY, DEFAULT_SECRET
 from jackstay_protocols.codec import encode
@@ -33,7 +34,7 @@ from .loop import NothingScheduled, Process, Time
 from .network import Network
 from .observer import Observer
 from .venue import House
-from .weather import MOMENTS, Weather
+from .weather import MOMENTS, SILENCE_STORM_S, Weather
 
 STORMS_S = (20.0, 20.0, 20.0, 60.0)
 CALM_MAX_S = 400.0
@@ -136,6 +137,8 @@ class Simulation:
         ]
         self.humans = 0
         self.storm_s = self.chance.choice(STORMS_S)
+        if self.weather.scene == "silence":
+            self.storm_s = SILENCE_STORM_S
 
     def _journaled(self, seq: int, payload: bytes) -> None:
         intent = read_payload(payload).intent
@@ -173,7 +176,7 @@ class Simulation:
             bot.start()
         for at, kind in self.weather.moments(self.storm_s):
             self.world.at(self.host.init if kind in OF_THE_MACHINE else self.outside, at, self._befall, (kind,))
-        self.world.run(self.storm_s)
+        self.world.run(self.storm_s, self._overslept)
         self._calm()
         self.world.run(self.world.now + 1.0)
         if not self.world.run(self.world.now + CALM_MAX_S, self._at_rest):
@@ -195,7 +198,8 @@ class Simulation:
         self.network.blocked["out"] = self.world.now + dice.uniform(0.3, 0.6 * self.storm_s)
 
     def _partition_in(self, dice: Random) -> None:
-        self.network.blocked["in"] = self.world.now + dice.uniform(0.3, 0.6 * self.storm_s)
+        least_s = 0.5 * self.storm_s if self.weather.scene == "silence" else 0.3
+        self.network.blocked["in"] = self.world.now + dice.uniform(least_s, 0.6 * self.storm_s)
 
     def _maintenance(self, dice: Random) -> None:
         self.network.heal()
@@ -295,7 +299,21 @@ class Simulation:
         return ""
 
     def _at_rest(self) -> bool:
-        return not self._unrest()
+        return self._overslept() or not self._unrest()
+
+    def _overslept(self) -> bool:
+        """Somebody waits for a connection while one rests: a wake-up was lost, though the next answer may heal it."""
+        agent, process = self.host.agent, self.host.agent_process
+        if agent is None or process is None or process.dead or process.frozen_until > self.world.now:
+            return False
+        for upstream in agent.upstreams:
+            pool = upstream.pool
+            waits = [each for each in pool._waiting if each.done is not None and each.deadline_at > pool.clock()]
+            rests = [each for each in pool._ready if each.state is ConnState.READY and not each.is_closing()]
+            if waits and rests:
+                self.observer.violation(self.world, f"liveness: {len(waits)} wait for a connection, {len(rests)} rest")
+                return True
+        return False
 
     def _canaries(self) -> None:
         done: dict[str, bool] = {}

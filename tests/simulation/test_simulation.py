@@ -64,7 +64,16 @@ def test_a_seed_replays_exactly(seed: str) -> None:
     assert traces[0] == traces[1]
 
 
-@pytest.mark.parametrize("name", ["resend on timeout", "equal order sent while unknown", "sent before journal"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resend on timeout",
+        "equal order sent while unknown",
+        "sent before journal",
+        "silence taken for absence",
+        "lost wake-up",
+    ],
+)
 def test_planted_bugs_are_found(name: str) -> None:
     """A bug planted in the agent is found within the stated number of seeds: the test of the test."""
     mutant, within = MUTANTS[name]

@@ -114,7 +114,7 @@ class House:
         self.limited_until = 0.0
         dice = weather.dice("venue_clock")
         self.offset_s = dice.uniform(-0.8, 0.8) if weather.hits("venue_clock") else 0.0
-        self.hidden_s = weather.dice("hidden").uniform(0.2, 18.0)
+        self.hidden_s = weather.dice("hidden").uniform(8.0 if weather.scene == "hidden" else 0.2, 18.0)
         self._chance = Random(f"{seed}-venue")
         self.venue = Venue(clock=self.now_ms, make=self._make)
         self._market()

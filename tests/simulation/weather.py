@@ -62,6 +62,17 @@ RATES: dict[str, tuple[float, float]] = {
     "operator": (1, 12),
 }
 
+#: Troubles that have to meet for a mistake to show, and seldom do by chance: one seed in six plays one of these.
+SCENES: dict[str, dict[str, float]] = {
+    # an order that exists is not shown for longer than its request could have been under way
+    "hidden": {"drop_reply": 0.3, "reset_after": 0.2, "hidden": 1.0},
+    # no question is answered until long after the venue's "no such order" would be believed
+    "silence": {"partition_in": 1},
+    "clocks": {"wall_stepped": 3, "drop_reply": 0.3},
+    "copies": {"reply_twice": 0.5},
+}
+SILENCE_STORM_S = 120.0
+
 #: kinds that strike at drawn instants
 MOMENTS = frozenset(list(RATES)[list(RATES).index("partition_out") :])
 
@@ -79,6 +90,9 @@ class Weather:
             drawn, rate = chance.random() < share, least * (most / least) ** chance.random()
             if (drawn if only is None else kind in only) and kind not in without:
                 self.rates[kind] = rate
+        stage = Random(f"{seed}-play")
+        self.scene = stage.choice(list(SCENES)) if only is None and stage.random() < 1 / 6 else ""
+        self.rates |= {kind: rate for kind, rate in SCENES.get(self.scene, {}).items() if kind not in without}
         self._dice = {kind: Random(f"{seed}-{kind}") for kind in RATES}
 
     def hits(self, kind: str) -> bool:
@@ -104,4 +118,5 @@ class Weather:
         return sorted(found)
 
     def view(self) -> str:
-        return ", ".join(f"{kind} {rate:.3g}" for kind, rate in self.rates.items()) or "fair weather"
+        kinds = ", ".join(f"{kind} {rate:.3g}" for kind, rate in self.rates.items()) or "fair weather"
+        return f"scene {self.scene}: {kinds}" if self.scene else kinds
