@@ -474,7 +474,7 @@ class Agent:
         if self._stopped:
             return
         self._stopped = True
-        self.bots.draining = True
+        self.bots.leave()
         await self._drain()
         await self.protection.leave()
         if self._ticker is not None:

@@ -568,6 +568,18 @@ class BotDoor:
     def now(self) -> float:
         return self._clock()
 
+    def leave(self) -> None:
+        """Take nothing more, and say so on every socket, with the requests of it that are still seen through.
+
+        What a client sent and finds neither answered nor named there was never accepted: the next agent may have it.
+        """
+        if self.draining:
+            return
+        self.draining = True
+        for peer in list(self._peers.values()):
+            word = Refusal(Reason.DRAINING, "the agent is stopping", 2.0, details={"accepted": list(peer.in_flight)})
+            self.send(peer, encode(word))
+
     def landed(self) -> None:
         self._airborne -= 1
         if self._airborne == 0 and self._when_idle is not None:
