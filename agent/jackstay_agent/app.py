@@ -20,6 +20,7 @@ from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX, WIRE_VERSION
 from jackstay_protocols.messages import Event, Message
 from jackstay_protocols.session import BotSession
 
+from .agent_desk import AgentDesk
 from .config import Config, class_rules_of, profiles_of
 from .connection_desk import ConnectionDesk
 from .core.modes import Mode
@@ -30,7 +31,7 @@ from .feeds import FeedManager
 from .flight import landing
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
-from .gateway.door import DoorLike, PeerCredentials
+from .gateway.door import DoorLike
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
 from .http_service import HttpService
 from .instance_lock import InstanceLock
@@ -47,6 +48,7 @@ from .recording import Recording
 from .resolver import Resolver
 from .state_desk import StateDesk
 from .state_room import StateRoom
+from .supervised import Supervised
 from .telling import Telling
 from .trading_hours import TradingHours
 from .transport.http import HttpAnswer, HttpFailure
@@ -61,7 +63,6 @@ TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
 SWEEP_EVERY_TICKS = 40
 SNAPSHOT_WITHIN_S = 5.0
-STOP_AFTER_ANSWER_S = 0.1
 OUTBOX_PULSE_S = 0.02
 
 
@@ -73,7 +74,7 @@ def version() -> str:
         return "0+unknown"
 
 
-class Agent:
+class Agent(Supervised):
     """One running agent. `start`, then `run_until_stopped`, or `stop` from anywhere on its loop."""
 
     def __init__(self, name: str, config: Config, paths: AgentPaths, ports: Ports) -> None:
@@ -279,10 +280,15 @@ class Agent:
         self.control = ControlDoor(
             {
                 **self.protection.verbs(),
-                "status": self._verb_status,
-                "ping": self._verb_ping,
-                "stop": self._verb_stop,
-                "reset": self._verb_reset,
+                **AgentDesk(
+                    self.name,
+                    ports,
+                    status=self.status,
+                    upstreams=self.upstreams,
+                    in_flight=self.bots.in_flight,
+                    request_stop=self.request_stop,
+                    on_event=self.event,
+                ).verbs(),
                 **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
                 **self.decisions.verbs(),
                 **self.recording.verbs(),
@@ -465,6 +471,9 @@ class Agent:
         """Begin an ordered stop; safe to call more than once."""
         self._stopping.set()
 
+    async def asked_to_stop(self) -> None:
+        await self._stopping.wait()
+
     async def run_until_stopped(self) -> None:
         await self._stopping.wait()
         await self.stop()
@@ -576,23 +585,6 @@ class Agent:
             "events_total": self.events_total,
             "at_us": int(self._ports.wall() * 1e6),
         }
-
-    def _verb_status(self, _args: dict[str, Any], _who: PeerCredentials | None) -> dict[str, Any]:
-        return self.status()
-
-    def _verb_ping(self, _args: dict[str, Any], _who: PeerCredentials | None) -> dict[str, Any]:
-        return {"agent": self.name, "pid": self._ports.pid}
-
-    def _verb_reset(self, _args: dict[str, Any], who: PeerCredentials | None) -> dict[str, Any]:
-        changed = {origin.host: origin.judgement.reset() for origin in self.upstreams}
-        self.event("operator.reset", {"uid": who.uid if who else None, "changed": changed})
-        return changed
-
-    def _verb_stop(self, _args: dict[str, Any], who: PeerCredentials | None) -> dict[str, Any]:
-        self.event("operator.stop", {"uid": who.uid if who else None})
-        # A moment later: a peer that hears of the closing before it has read the answer loses the answer (measured).
-        self._ports.loop.call_later(STOP_AFTER_ANSWER_S, self.request_stop)
-        return {"stopping": True, "in_flight": self.bots.in_flight()}
 
 
 def build(config: Config, ports: Ports, *, name: str, paths: AgentPaths) -> Agent:

@@ -171,7 +171,7 @@ class NotTaken(Exception):
 
 
 def departure(message: Message) -> frozenset[int] | None:
-    """An agent's last word on a socket, before it stops: which requests of it are still seen through. None: no such word.
+    """An agent's last word on a socket before it stops: which of its requests are still seen through; None: another.
 
     It takes nothing more from that moment on, so what is neither named there nor answered was never accepted.
     """

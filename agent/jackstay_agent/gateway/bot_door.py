@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jackstay_protocols import session as liveness
@@ -139,6 +139,9 @@ class BotDoor:
 
     def attach(self, door: DoorLike) -> None:
         self._door = door
+
+    def adopt_settings(self, *, allow_uids: frozenset[int], beat_within_s: float) -> None:
+        self._settings = replace(self._settings, allow_uids=allow_uids, beat_within_s=beat_within_s)
 
     def on_frame(self, identity: bytes, frame: bytes) -> None:
         try:
