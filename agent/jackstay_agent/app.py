@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +34,7 @@ from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
 from .gateway.door import DoorLike
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
+from .gateway.leaving import CONFIRM_WITHIN_S
 from .http_service import HttpService
 from .instance_lock import InstanceLock
 from .intents import Intents
@@ -520,6 +522,10 @@ class Agent(Supervised):
             )
         except TimeoutError:
             self.event("agent.stop_timeout", {"in_flight": self.bots.in_flight()})
+        read = asyncio.Event()
+        self.bots.farewell(read.set)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(read.wait(), CONFIRM_WITHIN_S)
 
     # ------------------------------------------------------------ the pulse
 

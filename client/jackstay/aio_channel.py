@@ -17,6 +17,7 @@ from jackstay_protocols.clock import boot_s, boot_us
 from jackstay_protocols.errors import AgentGone, Outcome, ProtocolError, Reason, Refused, TradingBotError
 from jackstay_protocols.limits import REQUESTS_IN_FLIGHT_PER_PEER_MAX
 from jackstay_protocols.messages import Abandon, Ack, Beat, Message, Refusal, Welcome
+from jackstay_protocols.session import LAST_WORD_READ
 
 from .answer import unexpected
 from .call import frame_of
@@ -37,6 +38,7 @@ from .channel import (
     readable,
     take_unsolicited,
     turned_away,
+    wants_confirmation,
     writable,
 )
 from .membership import Membership
@@ -252,6 +254,8 @@ class AsyncLine:
         elif header.id == 0 and (taken := departure(message)) is not None:
             self._last_word = taken
             self._agent_leaves()
+            if wants_confirmation(message):
+                self.tell(Ack([LAST_WORD_READ]))
 
     def _agent_leaves(self) -> None:
         self.greeted = False

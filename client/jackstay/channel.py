@@ -39,6 +39,7 @@ from jackstay_protocols.messages import (
     Refusal,
     Welcome,
 )
+from jackstay_protocols.session import LAST_WORD_READ
 
 from .answer import refusal_error, unexpected
 from .call import frame_of
@@ -180,6 +181,11 @@ def departure(message: Message) -> frozenset[int] | None:
     return frozenset(message.details["accepted"])
 
 
+def wants_confirmation(message: Message) -> bool:
+    """The agent closes when it knows that we have read everything."""
+    return type(message) is Refusal and bool(message.details.get("confirm"))
+
+
 def turned_away(message: Message) -> bool:
     """Refused only because the agent is stopping."""
     return type(message) is Refusal and message.reason == Reason.DRAINING
@@ -250,7 +256,9 @@ class Line:
         while strangers < 2:
             now_us = boot_us()
             # Just after an answer nobody has died yet; if so, the next life refuses this frame as a stranger's.
-            if not self.greeted or (now_us - self._sent_us > FRESH_US and self.wire.lost()):
+            if self.greeted and now_us - self._sent_us > FRESH_US:
+                self._read_news()
+            if not self.greeted:
                 self._greet(deadline_us)
                 now_us = boot_us()
             if membership.outcomes.acks:
@@ -417,9 +425,19 @@ class Line:
             elif header.id == 0 and (taken := departure(message)) is not None:
                 self._last_word = taken
                 self._agent_leaves()
+                if wants_confirmation(message):
+                    self.tell(Ack([LAST_WORD_READ]))
             elif header.id == 0 and message.reason == Reason.VERSION:
                 raise refusal_error(message)
         return None
+
+    def _read_news(self) -> None:
+        """After a pause: is the connection whole, and did the agent say that it leaves?"""
+        broke = self.wire.lost()
+        while readable(self.wire.socket):
+            self._match(self.wire.socket.recv(NOBLOCK), -1)
+        if broke:
+            self.greeted = False
 
     def _take_one(self) -> None:
         try:

@@ -31,7 +31,7 @@ from .outcomes import OutcomeBox
 
 DIRECTIVES_MAX = 1_024  # uncollected directives; the oldest falls out
 CONNECT_TIMEOUT_S_DEFAULT = 1.0
-RETURN_WITHIN_S = 5.0  # an agent that said it is leaving is waited for this long, within each call's own deadline
+RETURN_WITHIN_S = 15.0  # an agent that said it is leaving is waited for this long, within each call's own deadline
 
 
 class Membership:

@@ -85,7 +85,9 @@ class Box:
             "SD_BIND_RW": f"{self.shared}:/shared",
             "SD_TTL": "1500",
         }
-        done = subprocess.run([str(BOOT), "start", str(self.folder)], capture_output=True, text=True, env=env, check=False)
+        done = subprocess.run(
+            [str(BOOT), "start", str(self.folder)], capture_output=True, text=True, env=env, check=False
+        )
         if done.returncode != 0 or "state=running" not in done.stdout:
             raise RuntimeError(f"systemd did not boot: {done.stdout}{done.stderr}")
         self.pid = int((self.folder / "pid").read_text())
@@ -95,7 +97,10 @@ class Box:
     def stop(self) -> None:
         if self.pid:
             subprocess.run(
-                [str(BOOT), "stop", str(self.folder)], env=os.environ | {"SD_KILL": "1"}, capture_output=True, check=False
+                [str(BOOT), "stop", str(self.folder)],
+                env=os.environ | {"SD_KILL": "1"},
+                capture_output=True,
+                check=False,
             )
             self.pid = 0
         self._home.cleanup()

@@ -51,6 +51,7 @@ from ..telling import Telling
 from .call import Call as Call
 from .call import Peer as Peer
 from .door import DoorLike, PeerCredentials, Sent
+from .leaving import Leaving
 
 WAITING_BYTES_PER_PEER_MAX = 8 * 1024 * 1024  # replies kept for a peer that does not read
 RETRY_SLOW_S = 0.005
@@ -117,6 +118,7 @@ class BotDoor:
         self._slow_timer = False
         self._airborne = 0
         self._when_idle: Callable[[], None] | None = None
+        self._leaving = Leaving(self.send)
         self.draining = False
         self.counters = dict.fromkeys(
             ("refused_frames", "refused_expired", "replies_undeliverable", "replies_dropped_slow", "takeovers"), 0
@@ -351,6 +353,8 @@ class BotDoor:
             self.send(peer, encode(Done(), id=header.id))
 
     def _on_ack(self, peer: Peer, header: Header, ack: Ack) -> None:
+        if self._leaving.confirmed(peer.identity, ack.ids):
+            return
         taken = self._ack(peer.session.bot_id, ack.ids)
         if header.id:
             self.send(peer, encode(Done({"acknowledged": taken}), id=header.id))
@@ -485,6 +489,7 @@ class BotDoor:
         if peer is None:
             return
         self._slow.pop(identity, None)
+        self._leaving.gone(identity)
         peer.session.peers.discard(identity)
         peer.waiting.clear()
         peer.waiting_bytes = 0
@@ -572,16 +577,12 @@ class BotDoor:
         return self._clock()
 
     def leave(self) -> None:
-        """Take nothing more, and say so on every socket, with the requests of it that are still seen through.
-
-        What a client sent and finds neither answered nor named there was never accepted: the next agent may have it.
-        """
-        if self.draining:
-            return
+        """Take nothing more, and say so (leaving.py)."""
         self.draining = True
-        for peer in list(self._peers.values()):
-            word = Refusal(Reason.DRAINING, "the agent is stopping", 2.0, details={"accepted": list(peer.in_flight)})
-            self.send(peer, encode(word))
+        self._leaving.leave(list(self._peers.values()))
+
+    def farewell(self, when_read: Callable[[], None]) -> None:
+        self._leaving.farewell(list(self._peers.values()), when_read)
 
     def landed(self) -> None:
         self._airborne -= 1
