@@ -170,6 +170,8 @@ class Box:
         """Look again and again until it is so."""
         end = time.monotonic() + limit_s
         while not (found := what()):
-            assert time.monotonic() < end, f"not within {limit_s:g} s: {why}"
+            if time.monotonic() > end:
+                told = self.run("journalctl", "--no-pager", "-n", "40", "-o", "short-monotonic", check=False)
+                raise AssertionError(f"not within {limit_s:g} s: {why}\n{told}")
             time.sleep(0.05)
         return found
