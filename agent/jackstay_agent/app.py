@@ -486,6 +486,7 @@ class Agent(Supervised):
             return
         self._stopped = True
         self.bots.leave()
+        self.pipeline.leave()
         await self._drain()
         await self.protection.leave()
         if self._ticker is not None:

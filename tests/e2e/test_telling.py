@@ -20,7 +20,7 @@ from jackstay_agent.ports import real_ports
 from jackstay_agent.sandbox import SandboxProcess
 from jackstay_agent.telling import Answered, Asked, Attempt, Listener, Telling
 from jackstay_protocols.endpoints import AgentPaths
-from jackstay_protocols.errors import DeadlineExceeded, Refused
+from jackstay_protocols.errors import AgentGone, DeadlineExceeded, Refused
 from jackstay_protocols.messages import Refusal, Request
 
 HEADERS = [("X-MBX-APIKEY", KEY)]
