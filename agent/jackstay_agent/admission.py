@@ -159,17 +159,18 @@ class Admission:
         self._intents.stop_waiting(seqs, rung)
         return None if settled is NOBODY else settled
 
-    async def until(self, instant: float) -> None:
-        """Wait for an instant of the clock, never a moment less (uvloop timers may fire 1 ms early), or for our end."""
+    async def until(self, instant: float) -> bool:
+        """Wait for an instant of the clock, never a moment less (uvloop timers may fire 1 ms early). False: we stop."""
         while not self.left:
             left_s = instant - self._clock()
             if left_s <= 0:
-                return
+                return True
             rung: Reply[Any] = Reply()
             self._call_later(left_s + 0.001, lambda rung=rung: rung.set(None))  # type: ignore[misc]
             self._waiting.add(rung)
             await rung
             self._waiting.discard(rung)
+        return False
 
 
 def _leaving(way: Way) -> Refusal:

@@ -171,9 +171,8 @@ class Pipeline:
                 break
             self.counters["retries"] += 1
             state = again.state
-            await self._admission.until(again.at)
-            if self._admission.left:
-                break  # the answer there is stands
+            if not await self._admission.until(again.at):
+                break  # the agent stops: the answer there is stands
         self._learn(judgement, door, way, call, verdict)
         response = response_of(result, verdict, self._clock() - call.arrived_at, state.attempts)
         if begun is not None:

@@ -27,7 +27,7 @@ from jackstay_protocols.errors import TradingBotError
 
 ROOT = Path(__file__).resolve().parents[2]
 #: An earlier state of this repository: before the agent's last word, handover and the lifeline.
-EARLIER = "5ffd68e"
+EARLIER = "5ffd68e70af5fe07da74768c4c8822b0cdd6407e"
 
 #: of the venue's own; one test needs them
 LIMITS_OFF = "[venues.binance.limits]\nweight_1m = 0\norders_10s = 0\n"
