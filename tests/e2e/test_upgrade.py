@@ -182,6 +182,7 @@ def test_a_handover_between_two_installations_costs_a_trading_bot_a_pause(
     bot.judge()
 
 
+@pytest.mark.soak
 def test_what_waits_for_the_budget_waits_for_the_next_version(sandbox: SandboxProcess, tmp_path: Path) -> None:
     """More orders than ten seconds allow: those that wait have not left, hold up no drain, and are sent by the next."""
     new = installation(ROOT, tmp_path / "new", "9.9.9")
@@ -196,6 +197,7 @@ def test_what_waits_for_the_budget_waits_for_the_next_version(sandbox: SandboxPr
     bot.judge()
 
 
+@pytest.mark.soak
 def test_a_program_that_cannot_start_gives_the_place_back(own_agent: AgentProcess, tmp_path: Path) -> None:
     """It passed its check and is gone when it is executed: the old version runs again."""
     new = installation(ROOT, tmp_path / "new", "9.9.9")
