@@ -140,7 +140,6 @@ class Agent(Supervised):
             access=self.access,
             accept=self.dispatch.accept,
             on_event=self.event,
-            on_trouble=self.errors.troubled,
             telling=self.telling,
         )
         self.decisions.of(self.upstreams, self.access.reading, self.pipeline.ask)
@@ -184,7 +183,6 @@ class Agent(Supervised):
             venue_s=self.access.venue_s,
             present=lambda: [each["bot"] for each in self.bots.bots()],
             class_rules=class_rules_of(config),
-            on_event=self.event,
             telling=self.telling,
         )
         self.witness = Witness(lambda: self.intents.outbox, self.access.reading)
@@ -225,6 +223,7 @@ class Agent(Supervised):
             distrust=self._distrust,
             on_event=self.event,
         )
+        self.telling.listen(self.errors)
         self.telling.listen(self.state.intake)
 
     def _distrust(self, venue: str, why: str) -> None:

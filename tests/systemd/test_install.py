@@ -90,7 +90,7 @@ def test_credentials_of_the_configuration_are_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "why"),
     [
-        (("--program", "/home/me/bin/jackstay"), 1, "ProtectHome"),
+        (("--program", "/run/user/1000/bin/jackstay"), 1, "ProtectHome"),
         (("--program", "/opt/my tools/jackstay"), 2, "without spaces"),
         (("../x",), 1, "agent name"),
         (("--bot-unit", "b.service"), 2, "one agent's NAME"),
