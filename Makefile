@@ -88,6 +88,9 @@ soak: $(STAMP)  ## HOURS of a bot (RATE/s), a feed (FEED/s) and faults without a
 soak-tests: $(STAMP)  ## the tests that run for minutes
 	$(PYTEST) -m soak -s
 
+restarts: $(STAMP)  ## a ccxt bot at RATE (500) calls/s through RESTARTS (100) restarts and KILLS (20) kill -9, real systemd
+	$(PYTEST) -m soak -s tests/systemd/test_restarts.py tests/e2e/test_upgrade.py
+
 # seconds-long versions of these are in `make test`
 PROOFS := $(addprefix tests/e2e/test_,lost_replies.py ccxt_retries.py outcome_matrix.py kills.py outage.py)
 

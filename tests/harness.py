@@ -29,6 +29,7 @@ class AgentProcess:
         self.config_path.write_text(config, encoding="utf-8")
         self.log_path = self.runtime_dir / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.source: Path | None = None  # another checkout whose agent is started instead of this one's
 
     def __enter__(self) -> AgentProcess:
         self.start()
@@ -62,7 +63,7 @@ class AgentProcess:
                 ],
                 pass_fds=(write_fd,),
                 stderr=log,
-                env=child_env(),
+                env=child_env(self.source),
             )
         os.close(write_fd)
         with os.fdopen(read_fd, "rb") as ready:
@@ -128,9 +129,9 @@ class AgentProcess:
         return dict(json.loads(done.stdout))
 
 
-def child_env() -> dict[str, str]:
-    """The environment for children: this checkout's rooms on the path, no bot's or agent's settings of the caller."""
-    root = Path(__file__).resolve().parents[1]
+def child_env(source: Path | None = None) -> dict[str, str]:
+    """The environment for children: this (or another) checkout's rooms on the path, no settings of the caller's."""
+    root = source or Path(__file__).resolve().parents[1]
     path = os.pathsep.join(str(root / room) for room in ("agent", "client", "protocols"))
     env = {key: value for key, value in os.environ.items() if not key.startswith("JACKSTAY")}
     env |= {

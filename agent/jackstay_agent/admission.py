@@ -53,6 +53,14 @@ class Admission:
         self._call_later = call_later
         self._intents = intents
         self._counters = counters
+        self.left = False
+        self._waiting: set[Reply[Any]] = set()
+
+    def leave(self) -> None:
+        """The agent stops: whoever waits here has not left, and is told so now."""
+        self.left = True
+        for rung in list(self._waiting):
+            rung.set(NOBODY)
 
     async def admit(
         self,
@@ -86,6 +94,8 @@ class Admission:
             ticket = room
             self._counters["waited"] += 1
             await self.until(room.until)
+            if self.left:
+                return self._refused(judgement, ticket, _leaving(way))
 
     def _refused(self, judgement: Judgement, ticket: Wait | None, no: Refusal) -> Refusal:
         if ticket is not None:
@@ -124,7 +134,9 @@ class Admission:
             if not isinstance(no, StandBehind):
                 return wire_refusal(no, way.upstream.host)
             self._counters["waited"] += 1
-            if await self.until_settled(no.behind, until) is None:
+            if await self.until_settled(no.behind, until, not_sent=True) is None:
+                if self.left:
+                    return _leaving(way)
                 behind = ", ".join(map(str, no.behind[:3]))
                 return Refusal(
                     Reason.EXPIRED, f"it waited behind unknown orders of its symbol and side (intents {behind})"
@@ -132,27 +144,37 @@ class Admission:
 
     # ---- waiting
 
-    async def until_settled(self, seqs: tuple[int, ...], instant: float) -> Settled | None:
-        """Until one of these is settled, or the instant is there (None)."""
+    async def until_settled(self, seqs: tuple[int, ...], instant: float, *, not_sent: bool = False) -> Settled | None:
+        """Until one of these is settled, or the instant is there, or (``not_sent``) the agent stops (None)."""
         left_s = instant - self._clock()
-        if left_s <= 0:
+        if left_s <= 0 or (not_sent and self.left):
             return None
         rung = self._intents.when_settled(seqs)
         timer = self._call_later(left_s, lambda: rung.set(NOBODY))
+        if not_sent:
+            self._waiting.add(rung)
         settled = await rung
+        self._waiting.discard(rung)
         timer.cancel()
         self._intents.stop_waiting(seqs, rung)
         return None if settled is NOBODY else settled
 
-    async def until(self, instant: float) -> None:
-        """Wait for an instant of the clock, never a moment less (uvloop timers may fire 1 ms early)."""
-        while True:
+    async def until(self, instant: float) -> bool:
+        """Wait for an instant of the clock, never a moment less (uvloop timers may fire 1 ms early). False: we stop."""
+        while not self.left:
             left_s = instant - self._clock()
             if left_s <= 0:
-                return
-            rung: Reply[None] = Reply()
+                return True
+            rung: Reply[Any] = Reply()
             self._call_later(left_s + 0.001, lambda rung=rung: rung.set(None))  # type: ignore[misc]
+            self._waiting.add(rung)
             await rung
+            self._waiting.discard(rung)
+        return False
+
+
+def _leaving(way: Way) -> Refusal:
+    return Refusal(Reason.DRAINING, f"{way.upstream.host}: the agent stops and had not sent it", 2.0)
 
 
 NOTHING_KNOWN = [(OrderClass.UNKNOWN, False)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from jackstay_protocols.messages import Directive, Event, Message
 from jackstay_protocols.session import BotSession
 
 from .account_feed import AccountFeed
+from .agent_desk import AgentDesk
 from .config import Config, class_rules_of, profiles_of
 from .connection_desk import ConnectionDesk
 from .core.modes import Mode
@@ -29,8 +31,9 @@ from .feeds import FeedManager
 from .flight import landing
 from .gateway.bot_door import BotDoor, BotDoorSettings
 from .gateway.control_door import ControlDoor
-from .gateway.door import DoorLike, PeerCredentials
+from .gateway.door import DoorLike
 from .gateway.feed_door import FeedDoor, FeedDoorSettings
+from .gateway.leaving import CONFIRM_WITHIN_S
 from .http_service import HttpService
 from .instance_lock import InstanceLock
 from .intents import Intents
@@ -47,6 +50,7 @@ from .recording import Recording
 from .resolver import Resolver
 from .state_desk import StateDesk
 from .state_room import StateRoom
+from .supervised import Supervised
 from .telling import Telling
 from .trading_hours import TradingHours
 from .transport.http import HttpAnswer, HttpFailure
@@ -62,11 +66,10 @@ TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
 SWEEP_EVERY_TICKS = 40
 SNAPSHOT_WITHIN_S = 5.0
-STOP_AFTER_ANSWER_S = 0.1
 OUTBOX_PULSE_S = 0.02
 
 
-class Agent:
+class Agent(Supervised):
     """One running agent. `start`, then `run_until_stopped`, or `stop` from anywhere on its loop."""
 
     def __init__(self, name: str, config: Config, paths: AgentPaths, ports: Ports) -> None:
@@ -274,13 +277,22 @@ class Agent:
             direct=self._tell_bot,
             on_event=self.event,
         )
+        self._build_control(own_uid, allow_uids)
+
+    def _build_control(self, own_uid: int, allow_uids: frozenset[int]) -> None:
+        ports = self._ports
         self.control = ControlDoor(
             {
                 **self.protection.verbs(),
-                "status": self._verb_status,
-                "ping": self._verb_ping,
-                "stop": self._verb_stop,
-                "reset": self._verb_reset,
+                **AgentDesk(
+                    self.name,
+                    ports,
+                    status=self.status,
+                    upstreams=self.upstreams,
+                    in_flight=self.bots.in_flight,
+                    request_stop=self.request_stop,
+                    on_event=self.event,
+                ).verbs(),
                 **StateDesk(self.state.monitor, loop=ports.loop, on_event=self.event).verbs(),
                 **self.decisions.verbs(),
                 **self.recording.verbs(),
@@ -311,12 +323,7 @@ class Agent:
         )
         self.account = AccountFeed(self.feeds, venues=self.user_streams.venues, readers=lambda: self.feed_door)
         self.feed_door = FeedDoor(
-            FeedDoorSettings(
-                agent=self.name,
-                agent_version=version(),
-                agent_pid=ports.pid,
-                allow_uids=allow_uids | {own_uid, 0},
-            ),
+            FeedDoorSettings(self.name, version(), allow_uids=allow_uids | {own_uid, 0}, agent_pid=ports.pid),
             feeds=self.account,
             clock=ports.clock,
             wall=ports.wall,
@@ -463,6 +470,9 @@ class Agent:
         """Begin an ordered stop; safe to call more than once."""
         self._stopping.set()
 
+    async def asked_to_stop(self) -> None:
+        await self._stopping.wait()
+
     async def run_until_stopped(self) -> None:
         await self._stopping.wait()
         await self.stop()
@@ -472,7 +482,8 @@ class Agent:
         if self._stopped:
             return
         self._stopped = True
-        self.bots.draining = True
+        self.bots.leave()
+        self.pipeline.leave()
         await self._drain()
         await self.protection.leave()
         if self._ticker is not None:
@@ -509,6 +520,10 @@ class Agent:
             )
         except TimeoutError:
             self.event("agent.stop_timeout", {"in_flight": self.bots.in_flight()})
+        read = asyncio.Event()
+        self.bots.farewell(read.set)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(read.wait(), CONFIRM_WITHIN_S)
 
     # ------------------------------------------------------------ the pulse
 
@@ -574,23 +589,6 @@ class Agent:
             "events_total": self.events_total,
             "at_us": int(self._ports.wall() * 1e6),
         }
-
-    def _verb_status(self, _args: dict[str, Any], _who: PeerCredentials | None) -> dict[str, Any]:
-        return self.status()
-
-    def _verb_ping(self, _args: dict[str, Any], _who: PeerCredentials | None) -> dict[str, Any]:
-        return {"agent": self.name, "pid": self._ports.pid}
-
-    def _verb_reset(self, _args: dict[str, Any], who: PeerCredentials | None) -> dict[str, Any]:
-        changed = {origin.host: origin.judgement.reset() for origin in self.upstreams}
-        self.event("operator.reset", {"uid": who.uid if who else None, "changed": changed})
-        return changed
-
-    def _verb_stop(self, _args: dict[str, Any], who: PeerCredentials | None) -> dict[str, Any]:
-        self.event("operator.stop", {"uid": who.uid if who else None})
-        # A moment later: a peer that hears of the closing before it has read the answer loses the answer (measured).
-        self._ports.loop.call_later(STOP_AFTER_ANSWER_S, self.request_stop)
-        return {"stopping": True, "in_flight": self.bots.in_flight()}
 
 
 def build(config: Config, ports: Ports, *, name: str, paths: AgentPaths) -> Agent:

@@ -60,7 +60,7 @@ class HttpService:
                 own_uid=own_uid,
                 allow_uids=allow_uids,
                 hosts=reachable_hosts(config),
-                allow_hosts=(*config.http.allow_hosts, *(each for each in config.agent.allow_hosts if each != "*")),
+                allow_hosts=_allow_hosts(config),
                 token=config.http.token() if config.http.listen else b"",
             ),
             clock=ports.clock,
@@ -103,6 +103,10 @@ class HttpService:
         self._door.when_idle(idle.set)
         await idle.wait()
 
+    def adopt(self, config: Config) -> None:
+        if self._door is not None:
+            self._door.permit(frozenset(config.agent.allow_uids), _allow_hosts(config))
+
     def close(self) -> None:
         if self._door is not None:
             self._door.close()
@@ -125,3 +129,8 @@ class HttpService:
 
     def status(self) -> dict[str, Any]:
         return self._door.status() if self._door is not None else {}
+
+
+def _allow_hosts(config: Config) -> tuple[str, ...]:
+    """Patterns of hosts besides those of profiles and [upstreams]; "everything" of the bots' door is not meant here."""
+    return (*config.http.allow_hosts, *(each for each in config.agent.allow_hosts if each != "*"))

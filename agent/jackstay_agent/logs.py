@@ -31,6 +31,8 @@ WARNINGS = frozenset(
         "bot.gone",
         "pool.dial_failed",
         "loop.lagged",
+        "lifeline.withheld",
+        "config.refused",
         "bot.error",
         "breaker.open",
         "limit.gate_closed",

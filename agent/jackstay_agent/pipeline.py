@@ -176,7 +176,8 @@ class Pipeline:
                 break
             self.counters["retries"] += 1
             state = again.state
-            await self._admission.until(again.at)
+            if not await self._admission.until(again.at):
+                break  # the agent stops: the answer there is stands
         self._learn(judgement, door, way, call, verdict)
         response = response_of(result, verdict, self._clock() - call.arrived_at, state.attempts)
         if begun is not None:
@@ -186,6 +187,10 @@ class Pipeline:
             self._intents.told(begun, heard=not call.abandoned)
         self.counters[response.outcome] += 1
         call.reply(response)  # 12
+
+    def leave(self) -> None:
+        """The agent stops: what waits and has not left is turned away, for the next one."""
+        self._admission.leave()
 
     # ---- 1 to 3 again: what was asked before
 

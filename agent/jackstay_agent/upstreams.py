@@ -160,6 +160,10 @@ class Upstreams:
         profile = self._by_host.get(host)
         return host if profile is None else profile.name
 
+    def allow(self, hosts: list[str]) -> None:
+        """Where new requests may go from now on."""
+        self._allow_hosts = hosts
+
     def status(self) -> dict[str, Any]:
         return {
             origin: {

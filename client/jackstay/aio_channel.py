@@ -17,11 +17,16 @@ from jackstay_protocols.clock import boot_s, boot_us
 from jackstay_protocols.errors import AgentGone, Outcome, ProtocolError, Reason, Refused, TradingBotError
 from jackstay_protocols.limits import REQUESTS_IN_FLIGHT_PER_PEER_MAX
 from jackstay_protocols.messages import Abandon, Ack, Beat, Message, Refusal, Welcome
+from jackstay_protocols.session import LAST_WORD_READ
 
 from .answer import unexpected
 from .call import frame_of
 from .channel import (
+    DEPARTURES_MAX,
+    GREET_AGAIN_S,
+    NotTaken,
     Wire,
+    departure,
     fd_of,
     grace_us,
     lost_in_flight,
@@ -32,12 +37,15 @@ from .channel import (
     read,
     readable,
     take_unsolicited,
+    turned_away,
+    wants_confirmation,
     writable,
 )
 from .membership import Membership
 from .pending import Pending
 
 DRAIN_MAX = 64  # frames per loop turn
+GREET_US_MAX = 60_000_000  # one greeting serves calls with any deadline
 RETRY_S = 1.0  # between attempts to greet an agent that is not there, when nobody asks for anything
 
 
@@ -50,6 +58,7 @@ class AsyncLine:
         self.wire = Wire(membership)
         self.greeted = False
         self.closed = False
+        self._last_word: frozenset[int] | None = None
         self._pending: Pending[Future[Message]] = Pending(REQUESTS_IN_FLIGHT_PER_PEER_MAX)
         self._socket = self.wire.socket
         self._fd: int = fd_of(self._socket)
@@ -75,7 +84,8 @@ class AsyncLine:
     async def ask(self, message: Message, deadline_us: int) -> Message:
         """As `Line.ask`; cancelling it abandons the request."""
         membership = self.membership
-        for _ in range(2):
+        strangers = departures = 0
+        while strangers < 2:
             if not self.greeted or self._lost():
                 await self._until_greeted(deadline_us)
             if membership.outcomes.acks:
@@ -90,10 +100,22 @@ class AsyncLine:
             frame = frame_of(message, request_id, deadline_us, membership.take_beat_ds(), membership.frame_bytes_max)
             if not self._hand_over(frame, deadline_us):
                 self.greeted = False
+                strangers += 1
                 continue
-            answer = await self._answer(request_id, deadline_us + grace_us(deadline_us - boot_us()))
+            try:
+                answer = await self._answer(request_id, deadline_us + grace_us(deadline_us - boot_us()))
+            except NotTaken:
+                departures += 1
+                if departures > DEPARTURES_MAX:
+                    raise nothing_sent(f"agents at {self.wire.path} came and left {departures} times") from None
+                continue
             if type(answer) is Refusal and answer.reason == Reason.UNKNOWN_PEER:
                 self.greeted = False
+                strangers += 1
+                continue
+            if turned_away(answer) and departures < DEPARTURES_MAX:
+                departures += 1
+                self._agent_leaves()
                 continue
             return answer
         raise nothing_sent(f"the agent at {self.wire.path} takes no message, tried twice")
@@ -229,6 +251,15 @@ class AsyncLine:
                 _wake(woken)
         elif type(message) is Refusal and message.reason == Reason.UNKNOWN_PEER:
             self.greeted = False
+        elif header.id == 0 and (taken := departure(message)) is not None:
+            self._last_word = taken
+            self._agent_leaves()
+            if wants_confirmation(message):
+                self.tell(Ack([LAST_WORD_READ]))
+
+    def _agent_leaves(self) -> None:
+        self.greeted = False
+        self.membership.agent_leaves()
 
     # ------------------------------------------------------------------ deadlines
 
@@ -266,8 +297,13 @@ class AsyncLine:
         return True
 
     def _fail_all(self, error: TradingBotError) -> None:
-        for _, future in self._pending.take_all():
-            if not future.done():
+        taken = None if self.closed else self._last_word
+        for request_id, future in self._pending.take_all():
+            if future.done():
+                continue
+            if taken is not None and request_id not in taken:
+                future.set_exception(NotTaken())
+            else:
                 future.set_exception(type(error)(str(error), reason=error.reason, outcome=error.outcome))
 
     async def _until_greeted(self, deadline_us: int) -> None:
@@ -288,20 +324,29 @@ class AsyncLine:
     async def _greet(self) -> None:
         membership = self.membership
         self.greeted = False
-        until_us = boot_us() + int(membership.connect_timeout_s * 1e6)
-        await self._until_connected(until_us)
-        self._lost()
-        request_id = next_id()
-        hello = frame_of(membership.hello(), request_id, 0, 0, membership.frame_bytes_max)
-        try:
-            if not self._hand_over(hello, until_us):
-                raise nothing_sent(f"the agent at {self.wire.path} takes no message")
-            answer = await self._answer(request_id, until_us)
-        except (TimeoutError, AgentGone) as error:
-            raise nothing_sent(f"the agent at {self.wire.path} does not answer a hello") from error
+        while True:
+            until_us = membership.greet_until_us(boot_us() + GREET_US_MAX)
+            await self._until_connected(until_us)
+            self._lost()
+            request_id = next_id()
+            hello = frame_of(membership.hello(), request_id, 0, 0, membership.frame_bytes_max)
+            answer: Message | None = None
+            try:
+                if not self._hand_over(hello, until_us):
+                    raise nothing_sent(f"the agent at {self.wire.path} takes no message")
+                answer = await self._answer(request_id, until_us)
+            except (TimeoutError, AgentGone, NotTaken) as error:
+                if self.closed or not membership.returning() or boot_us() >= until_us:
+                    raise nothing_sent(f"the agent at {self.wire.path} does not answer a hello") from error
+            if answer is not None:
+                if not turned_away(answer):
+                    break
+                membership.agent_leaves()  # it is still there, on its way out; each caller has a deadline of its own
+            await asyncio.sleep(GREET_AGAIN_S)
         if type(answer) is not Welcome:
             unexpected(answer, "Welcome")
         membership.welcomed(answer)
+        self._last_word = None
         self.greeted = True
         if self._beater is None:
             self._beater = self.loop.create_task(self._beat_for_ever(), name="jackstay-beat")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -38,6 +39,7 @@ from jackstay_protocols.messages import (
     Refusal,
     Welcome,
 )
+from jackstay_protocols.session import LAST_WORD_READ
 
 from .answer import refusal_error, unexpected
 from .call import frame_of
@@ -54,6 +56,8 @@ SLICE_MS = 20  # how often a waiting thread looks whether the agent died
 GRACE_US_MIN = 20_000
 GRACE_US_MAX = 150_000
 FRESH_US = 5_000
+GREET_AGAIN_S = 0.02  # between greetings while an agent is being replaced by the next
+DEPARTURES_MAX = 3  # agents that may leave during one call
 RECONNECT_MS = 50
 RECONNECT_MS_MAX = 500
 SOCKETS_MAX = 8_192  # libzmq stops at 1,023 by default: about 300 threads
@@ -163,6 +167,30 @@ def take_unsolicited(membership: Membership, message: Message) -> bool:
     return False
 
 
+class NotTaken(Exception):
+    """The agent left and had not taken the request: the next one may have it, nothing is sent twice by that."""
+
+
+def departure(message: Message) -> frozenset[int] | None:
+    """An agent's last word on a socket before it stops: which of its requests are still seen through; None: another.
+
+    It takes nothing more from that moment on, so what is neither named there nor answered was never accepted.
+    """
+    if type(message) is not Refusal or message.reason != Reason.DRAINING or "accepted" not in message.details:
+        return None
+    return frozenset(message.details["accepted"])
+
+
+def wants_confirmation(message: Message) -> bool:
+    """The agent closes when it knows that we have read everything."""
+    return type(message) is Refusal and bool(message.details.get("confirm"))
+
+
+def turned_away(message: Message) -> bool:
+    """Refused only because the agent is stopping."""
+    return type(message) is Refusal and message.reason == Reason.DRAINING
+
+
 def close_own_wires() -> None:
     """At the end of the process: what this thread opened and nobody closed. Other threads may still be using theirs."""
     for wire in list(_open_wires):
@@ -215,6 +243,7 @@ class Line:
         self.greeted = False
         self.closed = False
         self._sent_us = 0
+        self._last_word: frozenset[int] | None = None
 
     def ask(self, message: Message, deadline_us: int) -> Message:
         """Send ``message`` and wait for its answer, at most until ``deadline_us`` (boot time) and the grace.
@@ -223,10 +252,13 @@ class Line:
         (too large), SecurityError (session taken) and what else a refused HELLO means.
         """
         membership = self.membership
-        for _ in range(2):
+        strangers = departures = 0
+        while strangers < 2:
             now_us = boot_us()
             # Just after an answer nobody has died yet; if so, the next life refuses this frame as a stranger's.
-            if not self.greeted or (now_us - self._sent_us > FRESH_US and self.wire.lost()):
+            if self.greeted and now_us - self._sent_us > FRESH_US:
+                self._read_news()
+            if not self.greeted:
                 self._greet(deadline_us)
                 now_us = boot_us()
             if membership.outcomes.acks:
@@ -240,11 +272,17 @@ class Line:
             except zmq.Again:
                 # not connected any more, or a full queue before a stopped agent: greet again, or say that it is gone
                 self.greeted = False
+                strangers += 1
                 continue
             self._sent_us = now_us
             membership.plan.spoke_at = now_us / 1e6
             try:
                 answer = self._wait(request_id, deadline_us + grace_us(deadline_us - now_us))
+            except NotTaken:
+                departures += 1
+                if departures > DEPARTURES_MAX:
+                    raise nothing_sent(f"agents at {self.wire.path} came and left {departures} times") from None
+                continue
             except AgentGone:
                 raise
             except BaseException:
@@ -253,6 +291,11 @@ class Line:
                 raise
             if type(answer) is Refusal and answer.reason == Reason.UNKNOWN_PEER:
                 self.greeted = False
+                strangers += 1
+                continue
+            if turned_away(answer) and departures < DEPARTURES_MAX:
+                departures += 1
+                self._agent_leaves()
                 continue
             return answer
         raise nothing_sent(f"the agent at {self.wire.path} takes no message, tried twice")
@@ -299,20 +342,35 @@ class Line:
     def _greet(self, deadline_us: int) -> None:
         membership = self.membership
         self.greeted = False
-        until_us = min(deadline_us, boot_us() + int(membership.connect_timeout_s * 1e6))
-        self._until_connected(until_us)
-        self.wire.lost()
-        request_id = next_id()
-        hello = frame_of(membership.hello(), request_id, 0, 0, membership.frame_bytes_max)
-        try:
-            self.wire.socket.send(hello, zmq.NOBLOCK)
-            answer = self._wait(request_id, until_us)
-        except (DeadlineExceeded, AgentGone, zmq.Again) as error:
-            raise nothing_sent(f"the agent at {self.wire.path} does not answer a hello") from error
+        while True:
+            until_us = membership.greet_until_us(deadline_us)
+            self._until_connected(until_us)
+            self.wire.lost()
+            request_id = next_id()
+            hello = frame_of(membership.hello(), request_id, 0, 0, membership.frame_bytes_max)
+            answer: Message | None = None
+            try:
+                self.wire.socket.send(hello, zmq.NOBLOCK)
+                answer = self._wait(request_id, until_us)
+            except (DeadlineExceeded, AgentGone, NotTaken, zmq.Again) as error:
+                if not membership.returning() or boot_us() >= until_us:
+                    raise nothing_sent(f"the agent at {self.wire.path} does not answer a hello") from error
+            if answer is not None:
+                if not turned_away(answer):
+                    break
+                membership.agent_leaves()  # it is still there, on its way out
+                if boot_us() >= deadline_us:
+                    break
+            time.sleep(GREET_AGAIN_S)
         if type(answer) is not Welcome:
             unexpected(answer, "Welcome")
         membership.welcomed(answer)
+        self._last_word = None
         self.greeted = True
+
+    def _agent_leaves(self) -> None:
+        self.greeted = False
+        self.membership.agent_leaves()
 
     def _until_connected(self, until_us: int) -> None:
         socket = self.wire.socket
@@ -343,6 +401,8 @@ class Line:
             try:
                 frame = self.wire.socket.recv(zmq.NOBLOCK)
             except zmq.Again:
+                if self._last_word is not None and request_id not in self._last_word:
+                    raise NotTaken from None
                 raise lost_in_flight() from None
             message = self._match(frame, request_id)
             if message is not None:
@@ -362,9 +422,22 @@ class Line:
         if not take_unsolicited(self.membership, message) and type(message) is Refusal:
             if message.reason == Reason.UNKNOWN_PEER:
                 self.greeted = False
+            elif header.id == 0 and (taken := departure(message)) is not None:
+                self._last_word = taken
+                self._agent_leaves()
+                if wants_confirmation(message):
+                    self.tell(Ack([LAST_WORD_READ]))
             elif header.id == 0 and message.reason == Reason.VERSION:
                 raise refusal_error(message)
         return None
+
+    def _read_news(self) -> None:
+        """After a pause: is the connection whole, and did the agent say that it leaves?"""
+        broke = self.wire.lost()
+        while readable(self.wire.socket):
+            self._match(self.wire.socket.recv(NOBLOCK), -1)
+        if broke:
+            self.greeted = False
 
     def _take_one(self) -> None:
         try:

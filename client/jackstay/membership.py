@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from jackstay_protocols.clock import boot_id, boot_s
+from jackstay_protocols.clock import boot_id, boot_s, boot_us
 from jackstay_protocols.endpoints import AgentPaths, agent_names, find_agent, runtime_roots
 from jackstay_protocols.errors import AgentGone, Outcome, Reason, ValidationError
 from jackstay_protocols.limits import (
@@ -30,6 +30,7 @@ from .fallback import DirectCalls
 from .outcomes import OutcomeBox
 
 CONNECT_TIMEOUT_S_DEFAULT = 1.0
+RETURN_WITHIN_S = 15.0  # an agent that said it is leaving is waited for this long, within each call's own deadline
 
 
 class Membership:
@@ -61,6 +62,7 @@ class Membership:
         self._telling_direct: list[str] = []
         self.directives = DirectiveBox(self.outcomes.acks)
         self.progress = 0
+        self._return_until_us = 0
         self.users = 0
         self.last_word: Goodbye | None = None
         self.left = False
@@ -91,8 +93,21 @@ class Membership:
             # one more socket of a known session is told its present lease, which may be a busy spell's
             self.plan = BeatPlan(clamp_beat_s(welcome.beat_within_s, BEAT_WITHIN_S_DEFAULT), boot_s())
         self.left = False
+        self._return_until_us = 0
         if self._standing_ds:
             self.back_to_normal()  # a new agent has not heard of it
+
+    def agent_leaves(self) -> None:
+        """It said so: a restart, most likely, and the next agent of that name is worth waiting for."""
+        self._return_until_us = boot_us() + int(RETURN_WITHIN_S * 1e6)
+
+    def returning(self) -> bool:
+        return boot_us() < self._return_until_us
+
+    def greet_until_us(self, deadline_us: int) -> int:
+        """How long a greeting may take for a call with this deadline."""
+        usual_us = boot_us() + int(self.connect_timeout_s * 1e6)
+        return min(deadline_us, max(usual_us, self._return_until_us))
 
     def announce(self, within_s: float) -> None:
         """The next frame announces this lease, capped as the agent said."""

@@ -124,8 +124,9 @@ def state_folder(paths: AgentPaths, env: Mapping[str, str]) -> Path:
     """Where an agent keeps what must outlive it: systemd's folder, the system's or the user's; below an overridden
     runtime folder otherwise.
     """
-    if env.get("STATE_DIRECTORY"):
-        return Path(env["STATE_DIRECTORY"].partition(":")[0])
+    if given := [Path(each) for each in env.get("STATE_DIRECTORY", "").split(":") if each]:
+        # several of them come in systemd's order, which is not the unit's (measured: sorted by name)
+        return next((each for each in given if each.name == paths.name), given[0])
     if paths.runtime.parent == SYSTEM_RUNTIME:
         return SYSTEM_STATE / paths.name
     if paths.runtime.parent == user_runtime(env):
@@ -144,9 +145,19 @@ def runtime_roots(env: Mapping[str, str], runtime_dir: str | os.PathLike[str] | 
 def agent_names(root: Path) -> list[str]:
     """Names of the agents that have sockets below ``root``, sorted."""
     try:
-        return sorted(entry.name for entry in root.iterdir() if (entry / BOT_SOCKET).exists())
+        return sorted(entry.name for entry in root.iterdir() if _is_there(entry / BOT_SOCKET))
     except OSError:
         return []
+
+
+def _is_there(path: Path, *, closed: bool = False) -> bool:
+    """``closed``: what to say of a folder that this user may not enter (another user's agent, or one that starts)."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return closed
+    except OSError:
+        return False
 
 
 def find_agent(
@@ -166,7 +177,8 @@ def find_agent(
     if wanted:
         check_agent_name(wanted)
         for root in roots:
-            if (root / wanted / BOT_SOCKET).exists():
+            # a service manager makes the folder for the agent alone; the agent opens it to its group when it is up
+            if _is_there(root / wanted / BOT_SOCKET, closed=True):
                 return AgentPaths(wanted, root / wanted)
         return AgentPaths(wanted, roots[-1] / wanted)
     found = [AgentPaths(each, root / each) for root in roots for each in agent_names(root)]

@@ -18,6 +18,8 @@ from .messages import Goodbye, Hello
 
 SESSION_KINDS = ("primary", "reader", "operator")
 GOODBYE_ORDERS = ("keep", "cancel")
+#: An Ack of this alone says: everything you sent me is read, your last word too; you may close.
+LAST_WORD_READ = "last-word"
 
 
 def clamp_beat_s(within_s: float, default_s: float = BEAT_WITHIN_S_DEFAULT) -> float:

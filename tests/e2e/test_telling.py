@@ -20,7 +20,7 @@ from jackstay_agent.ports import real_ports
 from jackstay_agent.sandbox import SandboxProcess
 from jackstay_agent.telling import Answered, Asked, Attempt, Listener, Telling
 from jackstay_protocols.endpoints import AgentPaths
-from jackstay_protocols.errors import DeadlineExceeded, Refused
+from jackstay_protocols.errors import AgentGone, DeadlineExceeded, Refused
 from jackstay_protocols.messages import Refusal, Request
 
 HEADERS = [("X-MBX-APIKEY", KEY)]
@@ -135,7 +135,8 @@ def test_refusals_are_decisions(sandbox: SandboxProcess) -> None:
     async def drive(agent: Agent, client: jackstay.AsyncClient) -> None:
         assert await refused(client, "https://elsewhere.test/x?signature=abc") == "upstream_not_allowed"
         agent.bots.draining = True
-        assert await refused(client, f"{HOST}/api/v3/time") == "draining"
+        with pytest.raises(AgentGone):  # it waits for the next agent, as long as its deadline allows
+            await client.request("GET", f"{HOST}/api/v3/time", deadline_s=0.3)
         agent.bots.draining = False
 
     with_agent(routed(sandbox.url, '[agent]\nallow_hosts = ["*.binance.com"]\n'), notes, drive)

@@ -51,6 +51,11 @@ _COMMANDS = {
     "feeds": ("jackstay_agent.cli.feeds", "feeds"),
     "completion": ("jackstay_agent.cli.completion", "completion"),
     "config": ("jackstay_agent.cli.config", "config"),
+    "reload": ("jackstay_agent.cli.upgrade", "reload"),
+    "upgrade": ("jackstay_agent.cli.upgrade", "upgrade"),
+    "handover": ("jackstay_agent.cli.upgrade", "handover"),
+    "rollback": ("jackstay_agent.cli.upgrade", "rollback"),
+    "systemd": ("jackstay_agent.cli.systemd", "systemd"),
     "version": ("jackstay_agent.cli.status", "version"),
 }
 

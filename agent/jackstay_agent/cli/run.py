@@ -1,18 +1,31 @@
-"""`jackstay run`: one agent in the foreground, until SIGTERM or SIGINT."""
+"""`jackstay run`: one agent in the foreground, until SIGTERM or SIGINT; SIGHUP reads its configuration again."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from jackstay_protocols.endpoints import AgentPaths
+from jackstay_protocols.endpoints import AgentPaths, state_folder
+from jackstay_protocols.errors import ValidationError
 
 from ..config import Config
 from .target import config_option, load_config, own_paths, runtime_dir_option
+
+if TYPE_CHECKING:
+    from ..app import Agent
+    from ..handover import Handover
+    from ..lifeline import Lifeline
+    from ..reloading import Reloader
+
+RECOVERY_S = 120.0  # what the journal's recovery may add to the start's time
 
 
 @click.command()
@@ -27,11 +40,16 @@ def run(name: str, config_path: Path | None, runtime_dir: Path | None, ready_fd:
     jackstay run mybot
     jackstay run mybot -c ./mybot.toml --runtime-dir /tmp/js
     """
+    import faulthandler
+
+    faulthandler.enable()  # a watchdog's SIGABRT then says in the journal where every thread stood
     config, _origin = load_config(name, config_path)
     paths = own_paths(name, runtime_dir)
     runner = _runner()
     with runner:
-        runner.run(_run(name, config, paths, ready_fd))
+        successor = runner.run(_run(name, config, config_path, paths, ready_fd))
+    if successor is not None:
+        successor.become()
 
 
 def _runner() -> asyncio.Runner:
@@ -42,12 +60,11 @@ def _runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
-async def _run(name: str, config: Config, paths: AgentPaths, ready_fd: int | None) -> None:
-    import os
-
-    from jackstay_protocols.endpoints import state_folder
-
+async def _run(
+    name: str, config: Config, config_path: Path | None, paths: AgentPaths, ready_fd: int | None
+) -> Handover | None:
     from .. import app
+    from ..handover import Handover
     from ..last_seen import LastSeen, log_place
     from ..notify import notify
     from ..ports import real_ports
@@ -56,17 +73,77 @@ async def _run(name: str, config: Config, paths: AgentPaths, ready_fd: int | Non
     ports = real_ports(loop)
     agent = app.build(config, ports, name=name, paths=paths)
     agent.take_lock()
+    handover = Handover(
+        agent.request_stop, name=name, config_path=config_path, paths=paths, ports=ports, on_event=agent.event
+    )
+    reloader = _reloader(agent, name, config_path)
+    agent.control.add(reloader.verbs() | handover.verbs(agent.copy_outbox, app.version))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.request_stop)
+    notify(f"EXTEND_TIMEOUT_USEC={int(RECOVERY_S * 1e6)}\nSTATUS=recovering the journal")
     await agent.start()
     told = {"log": log_place()}
     last_seen = LastSeen(state_folder(paths, os.environ), lambda: agent.status() | told, loop=loop, wall=ports.wall)
     last_seen.begin()
-    notify(f"READY=1\nSTATUS=sockets in {paths.runtime}")
+    lifeline = _lifeline(agent, paths, reloader)
+    loop.add_signal_handler(signal.SIGHUP, _reload, reloader)
+    lifeline.ready()
+    handover.arrived()
     if ready_fd is not None:
         os.write(ready_fd, b"ready\n")
         os.close(ready_fd)
-    await agent.run_until_stopped()
+    await agent.asked_to_stop()
+    lifeline.leaving(f"draining, {agent.bots.in_flight()} requests in flight", stopping=not handover.wanted)
+    await agent.stop()
     await last_seen.end()
-    notify("STOPPING=1")
+    lifeline.close()
     ports.close()
+    return handover if handover.wanted else None
+
+
+def _reload(reloader: Reloader) -> None:
+    with suppress(ValidationError):  # it was told: event, status line
+        reloader.reload(None)
+
+
+def _reloader(agent: Agent, name: str, path: Path | None) -> Reloader:
+    from ..notify import notify
+    from ..reloading import Reloader
+
+    def load() -> tuple[Config, str]:
+        config, found = load_config(name, path)
+        return config, str(found or "defaults")
+
+    return Reloader(
+        agent.config,
+        load=load,
+        adopt=agent.adopt,
+        say=notify,
+        clock_us=lambda: int(time.monotonic() * 1e6),
+        on_event=agent.event,
+    )
+
+
+def _lifeline(agent: Agent, paths: AgentPaths, reloader: Reloader) -> Lifeline:
+    import zmq
+
+    from ..gateway.knock import Knock, beat_question, ping_question
+    from ..lifeline import Lifeline, own_env_watchdog_s
+    from ..notify import notify
+
+    watchdog_s = own_env_watchdog_s()
+    knocks = {}
+    if watchdog_s:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        asked = ((paths.bot, beat_question()), (paths.feed, beat_question()), (paths.control, ping_question()))
+        knocks = {path.name: Knock(context, path, question) for path, question in asked}
+    return Lifeline(
+        say=notify,
+        call_later=asyncio.get_running_loop().call_later,
+        summary=lambda: " · ".join(filter(None, (agent.summary(), reloader.summary()))),
+        on_event=agent.event,
+        knocks=knocks,
+        pulses=agent.pulses,
+        hand_work=agent.hand_work,
+        watchdog_s=watchdog_s,
+    )

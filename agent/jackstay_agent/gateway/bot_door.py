@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jackstay_protocols import session as liveness
@@ -52,6 +52,7 @@ from .call import Call as Call
 from .call import Peer as Peer
 from .door import DoorLike, PeerCredentials, Sent
 from .in_flight import InFlight
+from .leaving import Leaving
 
 WAITING_BYTES_PER_PEER_MAX = 8 * 1024 * 1024  # replies kept for a peer that does not read
 DERISK_RESERVE_PER_PEER = 1024  # cancels in flight beyond the bound: a bot's own flood must not lock them out
@@ -120,6 +121,7 @@ class BotDoor(InFlight):
         self._slow: dict[bytes, Peer] = {}
         self._slow_timer = False
         super().__init__()
+        self._leaving = Leaving(self.send)
         self.draining = False
         self.counters = dict.fromkeys(
             ("refused_frames", "refused_expired", "replies_undeliverable", "replies_dropped_slow", "takeovers"), 0
@@ -142,6 +144,9 @@ class BotDoor(InFlight):
 
     def attach(self, door: DoorLike) -> None:
         self._door = door
+
+    def adopt_settings(self, *, allow_uids: frozenset[int], beat_within_s: float) -> None:
+        self._settings = replace(self._settings, allow_uids=allow_uids, beat_within_s=beat_within_s)
 
     def on_frame(self, identity: bytes, frame: bytes) -> None:
         try:
@@ -354,6 +359,8 @@ class BotDoor(InFlight):
             self.send(peer, encode(Done(), id=header.id))
 
     def _on_ack(self, peer: Peer, header: Header, ack: Ack) -> None:
+        if self._leaving.confirmed(peer.identity, ack.ids):
+            return
         taken = self._ack(peer.session.bot_id, ack.ids)
         if header.id:
             self.send(peer, encode(Done({"acknowledged": taken}), id=header.id))
@@ -488,6 +495,7 @@ class BotDoor(InFlight):
         if peer is None:
             return
         self._slow.pop(identity, None)
+        self._leaving.gone(identity)
         peer.session.peers.discard(identity)
         peer.waiting.clear()
         peer.waiting_bytes = 0
@@ -562,3 +570,11 @@ class BotDoor(InFlight):
 
     def now(self) -> float:
         return self._clock()
+
+    def leave(self) -> None:
+        """Take nothing more, and say so (leaving.py)."""
+        self.draining = True
+        self._leaving.leave(list(self._peers.values()))
+
+    def farewell(self, when_read: Callable[[], None]) -> None:
+        self._leaving.farewell(list(self._peers.values()), when_read)

@@ -28,12 +28,20 @@ class ControlDoor:
 
     def __init__(self, verbs: Mapping[str, Verb], *, allow_uids: frozenset[int], own_uid: int) -> None:
         self._verbs = dict(verbs)
+        self._own_uid = own_uid
         self._allowed = allow_uids | {own_uid, 0}
         self._door: DoorLike | None = None
         self._under_way = 0
 
     def attach(self, door: DoorLike) -> None:
         self._door = door
+
+    def add(self, verbs: Mapping[str, Verb]) -> None:
+        """Verbs of the process around the agent (its supervisor's, its configuration file's)."""
+        self._verbs |= verbs
+
+    def permit(self, allow_uids: frozenset[int]) -> None:
+        self._allowed = allow_uids | {self._own_uid, 0}
 
     def on_frame(self, identity: bytes, frame: bytes) -> None:
         request_id = 0

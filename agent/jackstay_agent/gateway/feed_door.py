@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -362,6 +362,9 @@ class FeedDoor:
             agent_pid=self.settings.agent_pid,
         )
         self._reply(identity, welcome, request_id)
+
+    def permit(self, allow_uids: frozenset[int]) -> None:
+        self.settings = replace(self.settings, allow_uids=allow_uids)
 
     def _hello_refusal(self, identity: bytes, hello: Hello, credentials: PeerCredentials | None) -> Refusal | None:
         wrong = check_hello(hello)

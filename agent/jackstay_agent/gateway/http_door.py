@@ -147,6 +147,9 @@ class HttpDoor(InFlight):
         """Before `open`: remove what a crash left; the lock says nobody owns it."""
         path.unlink(missing_ok=True)
 
+    def permit(self, allow_uids: frozenset[int], allow_hosts: tuple[str, ...]) -> None:
+        self._settings = msgspec.structs.replace(self._settings, allow_uids=allow_uids, allow_hosts=allow_hosts)
+
     def drain(self) -> None:
         """No new requests; WebSockets end now, those who use them dial again."""
         self.draining = True

@@ -337,6 +337,14 @@ class Journal:
             conn.execute("COMMIT")
             self._retired.extend(seq for (seq,) in gone)
 
+    def copy_to(self, target: Path, done: Callable[[BaseException | None], None]) -> None:
+        """Have the worker copy the file, what is batched included."""
+        store = self._store
+        if store is None or self.fault is not None:
+            done(self.fault or StoreFault(Fault.IO, "there is no file"))
+        elif not store.lend(lambda conn: schema.copy_file(conn, target), done):
+            done(StoreFault(Fault.IO, "the file is being written just now, ask again in a moment"))
+
     def take_retired(self) -> list[int]:
         """Rows deleted since the last call; none while the worker may be at it."""
         if self._store is not None and self._store.busy:

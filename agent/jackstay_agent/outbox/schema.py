@@ -100,6 +100,43 @@ def open_file(
         return _open(path, connect, disk, check_bytes_max)
 
 
+def copy_file(conn: sqlite3.Connection, target: Path) -> None:
+    """A consistent copy of what ``conn`` sees, at ``target``, complete or not at all. Raises sqlite3.Error, OSError."""
+    making = target.with_name(f"{target.name}.making")
+    making.unlink(missing_ok=True)
+    os.close(os.open(making, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        copy = sqlite3.connect(str(making), isolation_level=None)
+        try:
+            conn.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a WAL beside it
+        finally:
+            copy.close()
+        os.rename(making, target)
+    except BaseException:
+        making.unlink(missing_ok=True)
+        raise
+
+
+def kept_copy(path: Path, version: int) -> Path:
+    """Where the file is kept as it was before a step to a later schema (`jackstay rollback`)."""
+    return path.with_name(f"{path.name}.schema-{version}")
+
+
+def _keep_before_step(conn: sqlite3.Connection, path: Path) -> None:
+    """A later schema cannot be read by the version that wrote this file: it is kept as it was."""
+    version: int = conn.execute("PRAGMA user_version").fetchone()[0]
+    ours = conn.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    if not ours or not 0 < version < SCHEMA_VERSION:
+        return
+    try:
+        copy_file(conn, kept_copy(path, version))
+    except OSError as error:
+        raise StoreFault(
+            Fault.FULL, f"no copy can be kept before the step to schema {SCHEMA_VERSION}: {error}"
+        ) from error
+
+
 def set_aside(path: Path, stamp: str) -> Path:
     """Rename the file and its WAL, so that somebody can look at them; the new name of the file."""
     moved = path.with_name(f"{path.name}.damaged-{stamp}")
@@ -171,6 +208,7 @@ def _prepare(conn: sqlite3.Connection, path: Path, disk: bool, *, check: bool) -
         verdict = conn.execute("PRAGMA quick_check(1)").fetchone()
         if verdict is None or verdict[0] != "ok":
             raise StoreFault(Fault.DAMAGED, "the page check found errors")
+    _keep_before_step(conn, path)
     conn.execute("BEGIN EXCLUSIVE")
     try:
         migrate(conn, str(path))

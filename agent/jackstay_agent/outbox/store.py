@@ -260,6 +260,30 @@ class Store:
         # if the commit worked and the checkpoint did not, the batch is written once more: the same rows, no harm done
         self._borrow(work, lambda error: self._committed(batch, error))
 
+    def lend(self, work: Callable[[sqlite3.Connection], None], done: Callable[[BaseException | None], None]) -> bool:
+        """Run ``work`` on the connection, off the loop, after what is batched was committed. False if it is busy."""
+        if self.busy or self.closed:
+            return False
+        batch = self.flying = self.batch
+        self.batch = Batch()
+
+        failed: list[BaseException] = []  # the borrower's own trouble is not the journal's
+
+        def whole() -> None:
+            if batch:
+                self._commit(batch)
+            try:
+                work(self._conn)
+            except (sqlite3.Error, OSError) as error:
+                failed.append(error)
+
+        def then(error: BaseException | None) -> None:
+            self._committed(batch, error)
+            done(error or (failed[0] if failed else None))
+
+        self._borrow(whole, then)
+        return True
+
     def _borrow(self, work: Callable[[], None], then: Callable[[BaseException | None], None]) -> None:
         self.busy = True
 

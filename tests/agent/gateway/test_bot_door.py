@@ -18,6 +18,7 @@ from jackstay_protocols.limits import REQUESTS_IN_FLIGHT_PER_PEER_MAX, TO_CLIENT
 from jackstay_protocols.messages import (
     TO_CLIENT,
     Abandon,
+    Ack,
     Beat,
     Command,
     Done,
@@ -31,7 +32,7 @@ from jackstay_protocols.messages import (
     Subscribe,
     Welcome,
 )
-from jackstay_protocols.session import BotSession, SilenceLease
+from jackstay_protocols.session import LAST_WORD_READ, BotSession, SilenceLease
 
 
 class ListDoor:
@@ -348,6 +349,39 @@ def test_a_draining_agent_takes_nothing_new(world: World) -> None:
     assert idle == []
     world.calls[0].reply(Response(200, b"", [], b"", Outcome.OK))
     assert idle == [True]
+
+
+def test_a_stop_is_told_on_every_socket_and_its_reading_confirmed(world: World) -> None:
+    """Each peer hears which of its calls are still seen through; the farewell waits for those who can confirm it."""
+    world.hello(b"p1")
+    world.hello(b"p2", bot="other", pid=43)
+    world.request(b"p1", id=5)
+    world.door.sent.clear()
+    world.bots.leave()
+    told = {peer: refusal(message).details for peer, header, message in world.door.sent if header.id == 0}
+    assert told == {b"p1": {"accepted": [5], "confirm": False}, b"p2": {"accepted": [], "confirm": False}}
+    assert refusal(world.request(b"p2", id=6)).reason == "draining"
+    world.calls[0].reply(Response(200, b"", [], b"", Outcome.OK))
+    read: list[bool] = []
+    world.door.sent.clear()
+    world.bots.farewell(lambda: read.append(True))
+    assert [refusal(message).details for _peer, _header, message in world.door.sent] == [
+        {"accepted": [], "confirm": True}
+    ] * 2
+    world.send(b"p1", Ack(["something else"]))
+    assert read == []
+    world.send(b"p1", Ack([LAST_WORD_READ]))
+    assert read == []
+    world.send(b"p2", Goodbye())
+    assert read == [True], "one confirmed, the other left"
+
+
+def test_with_nobody_there_a_farewell_is_over_at_once(world: World) -> None:
+    """No peer, no waiting."""
+    read: list[bool] = []
+    world.bots.leave()
+    world.bots.farewell(lambda: read.append(True))
+    assert read == [True]
 
 
 def test_a_lane_hint_travels_as_a_word(world: World) -> None:

@@ -1,0 +1,179 @@
+"""Become another version without losing anything: this process drains, gives everything back, and executes the other
+program in its own place.
+
+The process id, the service manager's view, the credentials, the sandbox and the environment stay what they were, also
+under `jackstay exec` and as PID 1 of a container; nothing has to be handed from one process to another but the files,
+which a restart hands over every day. Before that the other program is asked whether it could (`upgrade --check`, run
+from here, so that a program which this sandbox cannot execute is found out while the old one still works).
+
+Only root and the agent's own uid may say which program: it runs with the agent's keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jackstay_protocols.endpoints import AgentPaths, state_folder
+from jackstay_protocols.errors import Reason, SecurityError, ValidationError
+from jackstay_protocols.limits import WIRE_VERSION
+
+from .flight import Reply
+from .gateway.control_door import Verb
+from .gateway.door import PeerCredentials
+from .outbox.schema import SCHEMA_VERSION
+from .ports import Ports
+
+CHECK_S = 60.0
+AFTER_ANSWER_S = 0.1  # a peer that hears of the closing before it has read the answer loses the answer (measured)
+COPY_NAME = "upgrade-check.sqlite"
+PASSED_ON = "JACKSTAY_HANDOVER"
+
+
+class Handover:
+    def __init__(
+        self,
+        request_stop: Callable[[], None],
+        *,
+        name: str,
+        config_path: Path | None,
+        paths: AgentPaths,
+        ports: Ports,
+        on_event: Callable[[str, dict[str, Any]], None],
+    ) -> None:
+        self._request_stop = request_stop
+        self._name = name
+        self._config_path = config_path
+        self._paths = paths
+        self._ports = ports
+        self._on_event = on_event
+        self._version = ""
+        self._program: Path | None = None
+        self._token = ""
+        self._left_at = 0.0
+        self._last: dict[str, Any] = {}
+
+    @property
+    def wanted(self) -> bool:
+        return self._program is not None
+
+    def verbs(
+        self, copy_outbox: Callable[[Path, Callable[[BaseException | None], None]], None], version: Callable[[], str]
+    ) -> dict[str, Verb]:
+        self._version = version()
+
+        async def copy() -> dict[str, Any]:
+            target = state_folder(self._paths, os.environ) / COPY_NAME
+            made: Reply[tuple[BaseException | None]] = Reply()
+            copy_outbox(target, lambda error: made.set((error,)))
+            (error,) = await made
+            if error is not None:
+                raise ValidationError(f"no copy of the journal can be made: {error}")
+            return {
+                "copy": str(target),
+                "config": str(self._config_path or ""),
+                "version": self._version,
+                "wire": WIRE_VERSION,
+                "schema": SCHEMA_VERSION,
+            }
+
+        def copy_verb(_args: dict[str, Any], who: PeerCredentials | None) -> Any:
+            _only_its_own(who)
+            return copy()
+
+        def hand_over(args: dict[str, Any], who: PeerCredentials | None) -> Any:
+            _only_its_own(who)
+            return self._hand_over(str(args.get("program", "")), str(args.get("token", "")), who)
+
+        return {"upgrade.copy": copy_verb, "handover": hand_over, "handover.last": lambda _args, _who: dict(self._last)}
+
+    async def _hand_over(self, program: str, token: str, who: PeerCredentials | None) -> dict[str, Any]:
+        path = Path(program)
+        if not path.is_absolute() or not os.access(path, os.X_OK):
+            raise ValidationError(
+                f"program {program!r} cannot be executed from here; the absolute path of the other installation's"
+                " jackstay is expected, in a place that this agent's service can see (not below a home folder)"
+            )
+        found = await self._ports.loop.create_task(self._check(path))
+        if not found.get("ok"):
+            why = "; ".join(each["what"] for each in found.get("checks", []) if not each["ok"]) or "no answer"
+            raise ValidationError(f"the other version could not take over, nothing was changed: {why}")
+        self._program, self._token = path, token
+        self._on_event(
+            "operator.handover",
+            {"uid": who.uid if who else None, "program": str(path), "version": found.get("version", "")},
+        )
+        self._ports.loop.call_later(AFTER_ANSWER_S, self._leave)
+        return {"from_version": self._version, "to_version": found.get("version", ""), "pid": self._ports.pid}
+
+    def _leave(self) -> None:
+        self._left_at = self._ports.clock()
+        self._request_stop()
+
+    async def _check(self, program: Path) -> dict[str, Any]:
+        child = await asyncio.create_subprocess_exec(
+            str(program),
+            "upgrade",
+            self._name,
+            "--check",
+            "--json",
+            *self._way(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            out, err = await asyncio.wait_for(child.communicate(), CHECK_S)
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+            return {"checks": [{"ok": False, "what": f"its check gave no answer in {CHECK_S:g} s"}]}
+        try:
+            return dict(json.loads(out))
+        except ValueError:
+            last = err.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
+            return {"checks": [{"ok": False, "what": f"{program} upgrade --check: {last[0]}"}]}
+
+    def _way(self) -> list[str]:
+        way = ["--runtime-dir", str(self._paths.runtime.parent)]
+        return way if self._config_path is None else [*way, "--config", str(self._config_path)]
+
+    def become(self) -> None:
+        """Execute the other program in this process's place; if that cannot be, this one's own again."""
+        assert self._program is not None
+        arguments = ["run", self._name, *self._way()]
+        passed = json.dumps({"from": self._version, "left_at": self._left_at, "token": self._token})
+        env = os.environ | {PASSED_ON: passed}
+        try:
+            os.execve(self._program, [str(self._program), *arguments], env)
+        except OSError as error:
+            print(f"jackstay: {self._program}: {error.strerror}; starting the old version again", file=sys.stderr)
+            own = [sys.executable, "-m", "jackstay_agent.cli", *arguments]
+            os.execve(sys.executable, own, env)
+
+    def arrived(self) -> None:
+        """Called when ready: if an earlier program of this process handed over, say how long nobody was there."""
+        passed = os.environ.pop(PASSED_ON, "")
+        if not passed:
+            return
+        try:
+            facts = json.loads(passed)
+            gap_s = self._ports.clock() - float(facts["left_at"])
+        except (ValueError, KeyError, TypeError):
+            return
+        told = {"from_version": facts.get("from", ""), "version": self._version, "gap_ms": round(gap_s * 1000, 1)}
+        self._last = {**told, "token": facts.get("token", "")}
+        self._on_event("agent.took_over", told)
+
+
+def _only_its_own(who: PeerCredentials | None) -> None:
+    if who is not None and who.uid not in (0, os.getuid()):
+        raise SecurityError(
+            f"uid {who.uid} may not choose the program that runs with this agent's keys: be root or the agent's user",
+            reason=Reason.NOT_PERMITTED,
+        )
