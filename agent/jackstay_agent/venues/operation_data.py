@@ -65,7 +65,20 @@ FIELDS: Final = {
     "time": frozenset({"time_ms"}),
     "status": frozenset({"status"}),
     "place": frozenset(
-        {"client_id", "symbol", "side", "type", "price", "quantity", "quote_quantity", "stop_price", "reduce_only"}
+        {
+            *(
+                "client_id",
+                "symbol",
+                "side",
+                "type",
+                "price",
+                "quantity",
+                "quote_quantity",
+                "stop_price",
+                "reduce_only",
+            ),
+            "time_in_force",
+        }
     ),
 }
 ORDER_STATUSES: Final = ("open", "filled", "cancelled", "rejected", "expired")
