@@ -51,6 +51,7 @@ def bin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # forty processes: a loaded machine takes its time
 def test_the_drill_is_what_comes_out(bin_folder: Path, tmp_path: Path) -> None:
     """Every command of the page in turn; output and exit code as shown."""
     shown = steps()

@@ -113,6 +113,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # forty processes: a loaded machine takes its time
 @pytest.mark.skipif(Path("/etc/jackstay").exists(), reason="a real installation is here: its folders would be used")
 def test_the_stranger_arrives(checkout: Path, tmp_path: Path) -> None:
     """At most ten commands, each exit 0; the bot traded through its agent, and nothing is left running."""
