@@ -24,13 +24,17 @@ def _as_it_is(_view: View) -> None:
 
 @dataclass(frozen=True)
 class Divergence:
-    """``prepare`` while all agree, ``view`` changes the bot's report, ``spoil`` once it was sent; then ``name``d so."""
+    """``prepare`` while all agree, ``view`` changes the bot's report, ``spoil`` once it was sent; then ``name``d so.
+
+    ``trades``: it is spoilt by an order of a bot, which has to go before a policy may stop entries.
+    """
 
     kind: str
     subject: str
     prepare: Callable[[StateWorld], Awaitable[None]] = _nothing
     view: Callable[[View], None] = _as_it_is
     spoil: Callable[[StateWorld], Awaitable[None]] = _nothing
+    trades: bool = False
 
 
 async def _order(world: StateWorld, client_id: str) -> None:
@@ -84,11 +88,11 @@ def world_ms(world: StateWorld) -> int:
 
 
 async def _rewritten(world: StateWorld) -> None:
-    """The agent takes an order for filled that the venue has open."""
+    """The agent takes an order for cancelled that the venue has open."""
     known = world.books("back-1")
     from dataclasses import replace
 
-    world.agent.state.books.adopt(replace(known, stage=Stage.FILLED, filled=known.quantity))
+    world.agent.state.books.adopt(replace(known, stage=Stage.CANCELLED))
 
 
 async def _damage(world: StateWorld) -> None:
@@ -131,8 +135,8 @@ DIVERGENCES = {
     "orphan": Divergence("orphan", "own-lost", spoil=_orphan),
     "status": Divergence("status", "status-1", _places("status-1"), spoil=_untold_cancel),
     "quantity": Divergence("quantity", "size-1", _places("size-1"), _with("size-1", quantity="0.5")),
-    "fill_missing": Divergence("fill_missing", "", spoil=_untold_fill),
-    "stale_view": Divergence("stale_view", "report of old", spoil=_stale),
+    "fill_missing": Divergence("fill_missing", "", spoil=_untold_fill, trades=True),
+    "stale_view": Divergence("stale_view", "report of old", spoil=_stale, trades=True),
     "impossible_transition": Divergence("impossible_transition", "back-1", _places("back-1"), spoil=_rewritten),
     "checksum": Divergence("checksum", "state file", _places("damage-1"), spoil=_damage),
     "sequence_regression": Divergence("sequence_regression", "report of bot", spoil=_backwards),
@@ -156,10 +160,14 @@ async def diverge(world: StateWorld, names: tuple[str, ...]) -> None:
     }
     for each in chosen:
         each.view(view)
+    for each in chosen:
+        if each.trades:
+            await each.spoil(world)
     report = {"venue": "binance", "orders": list(view.values()), "sequence": 10}
     await world.bot.report_state("orders", report)
     for each in chosen:
-        await each.spoil(world)
+        if not each.trades:
+            await each.spoil(world)
     await world.settled()
 
 

@@ -332,7 +332,7 @@ class Checks:
         component = "balances" if kind == "balance" else "positions"
         if not operations.has(component) or (kind == "balance" and not p.account.exclusive):
             return []
-        gaps: dict[tuple[str, str, str], Decimal] = {}
+        gaps: dict[tuple[str, str, str], tuple[Decimal, Decimal]] = {}
         told = p.intake.told(venue)
         for number in range(LOOKS_AT_HOLDINGS):
             pulled = await (p.pulling.balances if kind == "balance" else p.pulling.positions)(operations)
@@ -387,8 +387,10 @@ def _lag_s(operations: Operations) -> float:
     return max((each.visibility_delay_s for each in operations.families.values()), default=0.0)
 
 
-def _gap(mine: Holding | None, theirs: Holding | None) -> Decimal:
-    return (mine.total if mine else Decimal(0)) - (theirs.total if theirs else Decimal(0))
+def _gap(mine: Holding | None, theirs: Holding | None) -> tuple[Decimal, Decimal]:
+    """How far apart, and where we stand: trades of one size that are under way make equal gaps, but we move between."""
+    here = mine.total if mine else Decimal(0)
+    return here - (theirs.total if theirs else Decimal(0)), here
 
 
 def _bot(whose: str) -> str:
