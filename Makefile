@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 SEEDS ?= 200
 
-.PHONY: help venv demo postgresql test test-fast check bench sim fuzz soak prove-outbox fmt cover compat clean
+.PHONY: help venv demo postgresql test test-fast check bench sim fuzz soak recoveries prove-outbox fmt cover compat clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -74,6 +74,9 @@ fuzz: $(STAMP)  ## bytes nobody should send, for SECONDS per target
 soak: $(STAMP)  ## long runs under faults
 	@grep -rqs --include='test_*.py' 'mark\.soak' tests || { echo "there is no soak test yet: it comes with 'Prove it: simulation, faults, fuzz, soak'"; exit 1; }
 	$(PYTEST) -m soak -s
+
+recoveries: $(STAMP)  ## each recovery with the bot stopped, the agent killed at every step, one death a run (20 minutes)
+	$(PYTEST) -s -m 'soak or not soak' --timeout 300 tests/e2e/test_core_promise.py
 
 # seconds-long versions of these are in `make test`
 PROOFS := $(addprefix tests/e2e/test_,lost_replies.py ccxt_retries.py outcome_matrix.py kills.py outage.py)

@@ -29,6 +29,8 @@ class AgentProcess:
         self.config_path.write_text(config, encoding="utf-8")
         self.log_path = self.runtime_dir / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.program: tuple[str, ...] = ("-m", "jackstay_agent.cli")  # what is run by Python, as `jackstay`
+        self.more_env: dict[str, str] = {}
 
     def __enter__(self) -> AgentProcess:
         self.start()
@@ -49,8 +51,7 @@ class AgentProcess:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
-                    "-m",
-                    "jackstay_agent.cli",
+                    *self.program,
                     "run",
                     self.name,
                     "--config",
@@ -62,7 +63,7 @@ class AgentProcess:
                 ],
                 pass_fds=(write_fd,),
                 stderr=log,
-                env=child_env(),
+                env=child_env() | self.more_env,
             )
         os.close(write_fd)
         with os.fdopen(read_fd, "rb") as ready:
