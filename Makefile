@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 SEEDS ?= 200
 
-.PHONY: help venv demo postgresql test test-fast check bench sim fuzz soak recoveries prove-outbox fmt cover compat clean
+.PHONY: help venv demo postgresql test test-fast check bench sim fuzz soak recoveries prove-outbox prove-retries prove-matrix fmt cover compat clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -81,9 +81,15 @@ recoveries: $(STAMP)  ## each recovery with the bot stopped, the agent killed at
 # seconds-long versions of these are in `make test`
 PROOFS := $(addprefix tests/e2e/test_,lost_replies.py ccxt_retries.py outcome_matrix.py kills.py outage.py)
 
-prove-outbox: $(STAMP)  ## the promises of the outbox in full size (20 minutes) and what the journal costs
-	PROVE=full $(PYTEST) -s -m 'soak or not soak' --timeout 1800 $(PROOFS)
+prove-outbox: $(STAMP)  ## the promises of the outbox in full size (an hour) and what the journal costs
+	PROVE=full $(PYTEST) -s -m 'soak or not soak' --timeout 3600 $(PROOFS)
 	$(BIN)/python tests/bench/bench_outbox.py
+
+prove-retries: $(STAMP)  ## of these: 5,000 orders a venue by a ccxt bot that places again on every NetworkError
+	PROVE=full $(PYTEST) -s --timeout 3600 tests/e2e/test_ccxt_retries.py $(if $(VENUE),-k $(VENUE))
+
+prove-matrix: $(STAMP)  ## of these: every shape of order whose reply or request is lost, as a table
+	PROVE=full $(PYTEST) -s --timeout 3600 tests/e2e/test_outcome_matrix.py
 
 clean:  ## remove what was made, .venv included
 	rm -rf $(VENV) .compat .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

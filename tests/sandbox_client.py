@@ -36,6 +36,14 @@ def limit_order(
     return order | named | more
 
 
+def signed_request(number: str, method: str, params: dict[str, object]) -> dict[str, object]:
+    """A request of Binance's WebSocket API."""
+    params = params | {"apiKey": KEY, "timestamp": int(time.time() * 1000)}
+    payload = "&".join(f"{name}={params[name]}" for name in sorted(params))
+    signature = hmac.digest(SECRET.encode(), payload.encode(), "sha256").hex()
+    return {"id": number, "method": method, "params": params | {"signature": signature}}
+
+
 class Plain:
     """Blocking requests to one sandbox, a connection each."""
 

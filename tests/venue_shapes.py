@@ -23,6 +23,7 @@ class Shape:
     full: int
     market: str = "spot"
     has_ids: bool = True
+    timeout_ms: int = 3_000  # of the bot's calls while it places: one at a time must not wait long for each lost reply
 
 
 LOGIN = {"apiKey": "sandbox-key", "secret": "sandbox-secret", "enableRateLimit": False, "timeout": 3000}
@@ -35,7 +36,7 @@ SHAPES = [
     ),
     Shape(
         "okx", "www.okx.com", "POST /api/v5/trade/batch-orders", "BTC/USDT", "orders_2s = 0",
-        {"password": "sandbox-passphrase"}, 32, 500,
+        {"password": "sandbox-passphrase"}, 32, 5_000,
     ),
     Shape(
         "bybit", "api.bybit.com", "POST /v5/order/create", "BTC/USDT", "orders_1s = 0, ip_5s = 0",
@@ -43,7 +44,7 @@ SHAPES = [
     ),
     Shape(
         "kraken", "api.kraken.com", "POST /0/private/AddOrder", "BTC/USD", "calls = 0",
-        {"secret": "c2FuZGJveC1zZWNyZXQ="}, 1, 500, market="kraken", has_ids=False,
+        {"secret": "c2FuZGJveC1zZWNyZXQ="}, 1, 5_000, market="kraken", has_ids=False, timeout_ms=1_200,
     ),
 ]  # fmt: skip
 

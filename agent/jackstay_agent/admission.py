@@ -67,6 +67,8 @@ class Admission:
         ticket: Wait | None = None
         while True:
             no = self._forbidden(way, judgement, door, intents, loop_key) or await self._stand(call, way, intents)
+            if no is None and call.abandoned:  # an order whose caller has left while it waited is wanted by nobody
+                no = Refusal(Reason.EXPIRED, f"{way.upstream.host}: the caller no longer waits")
             if no is None and self._clock() >= call.deadline_at:
                 no = Refusal(Reason.EXPIRED, f"{way.upstream.host}: its deadline was over before it could leave")
             if no is not None:
@@ -84,8 +86,6 @@ class Admission:
             ticket = room
             self._counters["waited"] += 1
             await self.until(room.until)
-            if call.abandoned:
-                return self._refused(judgement, ticket, Refusal(Reason.EXPIRED, "the caller no longer waits"))
 
     def _refused(self, judgement: Judgement, ticket: Wait | None, no: Refusal) -> Refusal:
         if ticket is not None:

@@ -137,7 +137,6 @@ class Agent:
             access=self.access,
             accept=self.dispatch.accept,
             on_event=self.event,
-            on_trouble=self.errors.troubled,
             telling=self.telling,
         )
         self.decisions.of(self.upstreams, self.access.reading, self.pipeline.ask)
@@ -181,7 +180,6 @@ class Agent:
             venue_s=self.access.venue_s,
             present=lambda: [each["bot"] for each in self.bots.bots()],
             class_rules=class_rules_of(config),
-            on_event=self.event,
             telling=self.telling,
         )
         self.witness = Witness(lambda: self.intents.outbox, self.access.reading)
@@ -222,6 +220,7 @@ class Agent:
             distrust=self._distrust,
             on_event=self.event,
         )
+        self.telling.listen(self.errors)
         self.telling.listen(self.state.intake)
 
     def _distrust(self, venue: str, why: str) -> None:

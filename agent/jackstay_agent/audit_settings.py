@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from jackstay_protocols.errors import ValidationError
 
@@ -53,3 +54,10 @@ class AuditSettings:
             raise ValidationError(
                 f"AuditSettings.anchor_webhook is {self.anchor_webhook!r}; an http(s) URL is expected"
             )
+
+    def places(self, state_folder: Path) -> tuple[Path, Path]:
+        """The log's folder and the key's file of an agent that keeps its state there."""
+        return (
+            Path(self.folder) if self.folder else state_folder / "audit",
+            Path(self.key_file) if self.key_file else state_folder / "audit.key",
+        )

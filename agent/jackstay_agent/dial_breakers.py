@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from jackstay_protocols.errors import ExchangeError, Outcome, TradingBotError, ValidationError
 
 from .core.breaker import Breaker, BreakerSettings, Permit
+from .judgement import tell_breaker
 
 T = TypeVar("T")
 EventSink = Callable[[str, dict[str, Any]], None]
@@ -84,7 +85,4 @@ class DialBreakers:
 
     def tell(self) -> None:
         for host, breaker in self.breakers.items():
-            for event in breaker.drain_events() if breaker.pending else ():
-                kind = event.to_state if event.kind == "moved" else event.kind
-                facts = {"upstream": host, "class": STREAM_DIALS, "was": event.from_state.value, "why": event.why}
-                self._on_event(f"breaker.{kind}", facts)
+            tell_breaker(breaker, host, STREAM_DIALS, self._on_event)

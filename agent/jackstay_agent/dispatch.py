@@ -229,7 +229,7 @@ class Dispatch:
 
     def _prove(self, origin: str, line: Line) -> None:
         try:
-            upstream = self._upstreams.way("GET", f"{origin}/", "").upstream
+            upstream = self._upstreams.meet(origin)
         except ValidationError as error:  # the configuration changed since it was queued
             line.failed(self._clock(), 1.0)
             self._on_event("queue.no_way", {"upstream": origin, "why": str(error)})
@@ -282,6 +282,10 @@ class Dispatch:
             return
         if isinstance(told, Carried):
             self._came_back(due, line, told, way)
+        elif not isinstance(told, StandBehind) and told.reason == Reason.OVERTAKEN:
+            self._intents.outbox.drop(due.seq, who="agent", why=told.message, cause=Reason.OVERTAKEN)
+            self._on_event("queue.overtaken", {"id": str(due.seq), "bot": intent.bot_id, "symbol": intent.symbol})
+            self._landed(due, line, over=True)
         elif not isinstance(told, StandBehind) and told.reason in HOPELESS:
             self._intents.give_up(due.seq, intent.bot_id, told.reason, told.message)
             self._landed(due, line, over=True)

@@ -11,19 +11,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from jackstay_protocols.errors import ErrorSeverity, ValidationError
+from jackstay_protocols.errors import ErrorSeverity, Outcome, ValidationError
 from jackstay_protocols.messages import ReportError
 
-from .core.verdict import Verdict
+from .core.verdict import Cause
 from .error_handler import ErrorEvent, ErrorHandler
 from .gateway.door import PeerCredentials
 from .order_desk import Verb
+from .telling import Asked, Attempt, Listener
 
 EventSink = Callable[[str, dict[str, Any]], None]
 ROWS_MAX = 1_000
 
 
-class ErrorDesk:
+class ErrorDesk(Listener):
     """Where errors of this agent's bots and venues come together."""
 
     def __init__(
@@ -54,15 +55,18 @@ class ErrorDesk:
         )
         return {"severity": str(event.severity), "number": event.number}
 
-    def troubled(self, upstream: str, operation: str, bot_id: str, verdict: Verdict) -> None:
+    def attempted(self, asked: Asked, attempt: Attempt) -> None:
         """A venue's answer that was no success, or none at all."""
+        verdict = attempt.verdict
+        if verdict.outcome is Outcome.OK or verdict.cause == Cause.CANCELLED:
+            return
         self.handler.note(
-            component=upstream,
-            operation=operation,
+            component=asked.host,
+            operation=f"{asked.method} {asked.path}",
             error_type=str(verdict.cause),
             message=verdict.detail,
             severity=str(verdict.severity),
-            bot_id=bot_id or None,
+            bot_id=asked.bot or None,
         )
 
     def verbs(self) -> dict[str, Verb]:

@@ -49,8 +49,7 @@ def landing(work: Coroutine[Any, None, T], loop: asyncio.AbstractEventLoop) -> a
     """
     landed: asyncio.Future[T] = loop.create_future()
 
-    async def fly() -> None:
-        value = await work
+    def arrive(value: T) -> None:
         if not landed.done():
             landed.set_result(value)
 
@@ -58,18 +57,28 @@ def landing(work: Coroutine[Any, None, T], loop: asyncio.AbstractEventLoop) -> a
         if not landed.done():
             landed.set_exception(error)
 
-    Flight(fly(), fail).step()
+    Flight(work, fail, arrive).step()
     return landed
 
 
 class Flight:
-    """A coroutine under way. ``failed`` hears of an exception that escaped it; it is a bug in the pipeline."""
+    """A coroutine under way. ``failed`` hears of an exception that escaped it; it is a bug in the pipeline.
 
-    __slots__ = ("_coroutine", "_failed", "_running", "ended")
+    ``arrived`` is given what the coroutine returns. It is no coroutine around the coroutine: of two that nobody resumes
+    any more the collector may close the inner one first, and then complains that the outer one cannot be closed.
+    """
 
-    def __init__(self, coroutine: Coroutine[Any, None, None], failed: Callable[[BaseException], None]) -> None:
+    __slots__ = ("_arrived", "_coroutine", "_failed", "_running", "ended")
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, None, T],
+        failed: Callable[[BaseException], None],
+        arrived: Callable[[T], None] | None = None,
+    ) -> None:
         self._coroutine = coroutine
         self._failed = failed
+        self._arrived = arrived
         self._running = False
         self.ended = False
 
@@ -80,8 +89,10 @@ class Flight:
         self._running = True
         try:
             waiting = self._coroutine.send(None)
-        except StopIteration:
+        except StopIteration as end:
             self.ended = True
+            if self._arrived is not None:
+                self._arrived(end.value)
             return
         except BaseException as error:
             self.ended = True

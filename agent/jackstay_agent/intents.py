@@ -35,13 +35,12 @@ from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest, json_document
 from .venues.placing import PlacedOrder
 
-EventSink = Callable[[str, dict[str, Any]], None]
 JOURNALED = frozenset({"place", "amend", "replace", "unlisted"})
 DERISK_TTL_S_MAX = 5.0
 
 
 class Begun(NamedTuple):
-    """The intents of one request under way, by number; ``orders`` as they were read."""
+    """The intents of one request under way, by number, and as they were written down."""
 
     seqs: tuple[int, ...]
     intents: tuple[Intent, ...]
@@ -61,7 +60,6 @@ class Intents:
         deliver: Callable[[str, OutcomeNews], bool],
         clock: Callable[[], float],
         equal_window_s: float,
-        on_event: EventSink,
         venue_s: Callable[[str], float | None] = lambda _venue: None,
         present: Callable[[], Iterable[str]] = lambda: (),
         class_rules: Callable[[str], ClassRules] = lambda _venue: ClassRules(),
@@ -73,7 +71,6 @@ class Intents:
         self._equal_window_s = equal_window_s
         self._truths = LateTruths()
         self.news = News(lambda: self.outbox, deliver=deliver, clock=clock)
-        self._on_event = on_event
         self._venue_s = venue_s
         self._present = present
         self._class_rules = class_rules
@@ -112,6 +109,8 @@ class Intents:
             return ()
         outgoing = OutgoingRequest(request.method, way.target.decode("ascii"), request.headers, request.body)
         placed = _placed(operations, outgoing)
+        if call.asked is not None:
+            call.asked.orders = placed  # read once: whoever listens need not do it again
         late_s = placed[0].late_s if placed else None
         if request.sign and late_s is not None:
             late_s = way.upstream.profile.data.signing.recv_window_ms / 1000
@@ -185,7 +184,7 @@ class Intents:
             return no
         durable: Reply[BaseException | None] = Reply()
         admitted = self.outbox.mark_in_flight(due.seq, durable.set)
-        if isinstance(admitted, Refusal | Wait):
+        if isinstance(admitted, (Refusal, Wait)):
             return admitted
         fault = None if admitted.durable else await durable
         if fault is not None:  # it stands in the queue again
@@ -205,7 +204,7 @@ class Intents:
             intents = tuple(msgspec.structs.replace(each, venue_s=venue_s) for each in intents)
         durable: Reply[BaseException | None] = Reply()
         admitted = self.outbox.begin_batch(intents, durable.set)
-        if isinstance(admitted, Refusal | Wait):
+        if isinstance(admitted, (Refusal, Wait)):
             return admitted
         if not all(each.durable for each in admitted):
             fault = await durable

@@ -31,23 +31,10 @@ from .venues.profile import GENERIC, Profile, Route
 EventSink = Callable[[str, dict[str, Any]], None]
 
 # Names of parameters that make an equal order look different (DESIGN §3 rule 1): ids, clocks, nonces, signatures.
-NOT_PART_OF_AN_ORDER = frozenset(
-    {
-        "newclientorderid",
-        "clientorderid",
-        "clordid",
-        "cl_ord_id",
-        "orderlinkid",
-        "userref",
-        "timestamp",
-        "recvwindow",
-        "nonce",
-        "signature",
-        "exptime",
-        "newclientstrategyid",
-    }
-)
-
+CHANGES_WITH_EVERY_REQUEST = frozenset({"timestamp", "recvwindow", "nonce", "signature", "exptime"})
+NOT_PART_OF_AN_ORDER = CHANGES_WITH_EVERY_REQUEST | {
+    *("newclientorderid", "clientorderid", "clordid", "cl_ord_id", "orderlinkid", "userref", "newclientstrategyid"),
+}
 
 #: Classes of endpoints; what breaks one need not break the others (DESIGN §5 Breaker).
 ORDERS, ACCOUNT, MARKET_DATA = "orders", "account", "market_data"
@@ -341,11 +328,7 @@ class Judgement:
     def tell(self) -> None:
         """Turn what happened into events."""
         for name, breaker in self.breakers.items():
-            for event in breaker.drain_events() if breaker.pending else ():
-                self._on_event(
-                    f"breaker.{event.to_state if event.kind == 'moved' else event.kind}",
-                    {"upstream": self.name, "class": name, "was": event.from_state.value, "why": event.why},
-                )
+            tell_breaker(breaker, self.name, name, self._on_event)
         for told in self.limiter.drain_events():
             self._on_event(
                 f"limit.{told.kind}",
@@ -357,6 +340,14 @@ class Judgement:
                     "why": told.why,
                 },
             )
+
+
+def tell_breaker(breaker: Breaker, upstream: str, endpoint_class: str, on_event: EventSink) -> None:
+    """What happened to a breaker, as the agent's events."""
+    for event in breaker.drain_events() if breaker.pending else ():
+        kind = event.to_state if event.kind == "moved" else event.kind
+        facts = {"upstream": upstream, "class": endpoint_class, "was": event.from_state.value, "why": event.why}
+        on_event(f"breaker.{kind}", facts)
 
 
 def breaker_class(route: Route, key: str) -> str:

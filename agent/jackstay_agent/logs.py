@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import structlog
+from .lean_structlog import structlog
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 

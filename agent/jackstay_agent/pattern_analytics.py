@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from threading import Lock
+from functools import partial
+from threading import RLock
 from typing import Any
 
 from jackstay_protocols.errors import ErrorSeverity, ValidationError
@@ -81,12 +82,12 @@ class ErrorPatternAnalytics:
         settings = self.settings
         self._clock = clock
         self._on_finding = on_finding
-        self._lock = Lock()
+        self._lock = RLock()  # a finding may be told to somebody who counts an error for it
         self._series: dict[Key, Series] = {}
         self._severities: dict[Key, ErrorSeverity] = {}
         self._traffic: dict[str, Series] = {}
         self._gauges: dict[Key, tuple[Gauge, float | None]] = {}
-        self._trends: dict[tuple[Key, str], tuple[Trend, float, Crossing | None, float]] = {}
+        self._trends: dict[tuple[Key, str], tuple[Trend, float, float]] = {}
         self._since = clock()
         self._due_at = 0.0
         self._jobs: deque[Callable[[], None]] = deque()
@@ -168,17 +169,18 @@ class ErrorPatternAnalytics:
 
         ``order`` is hashable and equal for equal orders; its text is the evidence.
         """
-        if reason is None:
-            self._loops.accepted(owner)
-            return
-        count = self._loops.refused(owner, (cancel, order), reason)
-        if not count:
-            return
-        now = self._clock() if at is None else at
-        kind = "cancel_loop" if cancel else "reject_loop"
-        evidence = {"owner": owner, "order": str(order)[:300], "reason": reason, "in_a_row": count}
-        name = f"{reason}:{abs(hash((owner, order))) % 0xFFFFFF:06x}"
-        self._note(kind, component, reason, now, count, 1.0, evidence, ErrorSeverity.HIGH, name=name)
+        with self._lock:
+            if reason is None:
+                self._loops.accepted(owner)
+                return
+            count = self._loops.refused(owner, (cancel, order), reason)
+            if not count:
+                return
+            now = self._clock() if at is None else at
+            kind = "cancel_loop" if cancel else "reject_loop"
+            evidence = {"owner": owner, "order": str(order)[:300], "reason": reason, "in_a_row": count}
+            name = f"{reason}:{abs(hash((owner, order))) % 0xFFFFFF:06x}"
+            self._note(kind, component, reason, now, count, 1.0, evidence, ErrorSeverity.HIGH, name=name)
 
     # ---- looking, when a bin is full
 
@@ -204,11 +206,11 @@ class ErrorPatternAnalytics:
             series.settle()
         for key, series in list(self._series.items()):
             series.settle()
-            self._jobs.append(lambda key=key, series=series: self._look(key, series, fine, before))  # type: ignore[misc]
+            self._jobs.append(partial(self._look, key, series, fine, before))
         if fine // 3 != before // 3:
             for key, (gauge, limit) in self._gauges.items():
-                self._jobs.append(lambda key=key, g=gauge, lim=limit: self._look_at_gauge(key, g, lim, fine, before))  # type: ignore[misc]
-        self._jobs.append(lambda: self._sweep(at))
+                self._jobs.append(partial(self._look_at_gauge, key, gauge, limit, fine, before))
+        self._jobs.append(partial(self._sweep, at))
         self._work()
 
     def _work(self) -> None:
@@ -225,6 +227,8 @@ class ErrorPatternAnalytics:
         """Up to fine bin ``fine``; ``before`` is where the last look ended, for a loaded agent may skip bins."""
         now = float(fine * FINE_S)
         if now - series.last_at > IDLE_S:
+            for *_ring, name in SPANS:
+                self._trends.pop((key, name), None)
             if len(self._series) >= self.settings.series_max and key != OTHER:
                 del self._series[key]  # its place is wanted
             return
@@ -296,10 +300,11 @@ class ErrorPatternAnalytics:
             per_minute = max(1, width_s // COARSE_S)
             before = series.coarse.last(BINS * per_minute, int(now // COARSE_S) - day)
             if is_seasonal(counts, _summed(before, per_minute)):
+                self._trends.pop((key, name), None)
                 return
         threshold = self.settings.thresholds.get(f"{key[0]}:{key[1]}", self.settings.threshold_per_min) * width_s / 60
         crossing = crossing_of(counts, threshold, counts=True) if trend.direction == "rising" else None
-        self._trends[key, name] = (trend, now, crossing, float(width_s))
+        self._trends[key, name] = (trend, now, float(width_s))
         evidence = _of_trend(trend, name, width_s, 60.0 / width_s)
         self._note(
             "trend", *key, now, int(sum(counts)), 1 - trend.p, evidence, self._severity(key), name=f"{key[1]}:{name}"
@@ -321,10 +326,8 @@ class ErrorPatternAnalytics:
             values = gauge.means(BINS, per, ended * width_s // FINE_S)
             trend = trend_of(values, self._alpha("trend")) if values is not None else None
             if values is None or trend is None or trend.direction != "rising":
-                self._trends.pop((key, name), None)
                 continue
             crossing = crossing_of(values, limit, counts=False) if limit is not None else None
-            self._trends[key, name] = (trend, now, crossing, float(width_s))
             evidence = _of_trend(trend, name, width_s, 1.0)
             self._note("precursor", *key, now, BINS, 1 - trend.p, evidence, ErrorSeverity.MEDIUM)
             if crossing is not None and limit is not None:
@@ -402,7 +405,8 @@ class ErrorPatternAnalytics:
     def get_correlation_summary(self) -> dict[str, Any]:
         """``correlations``: pairs that keep coming together, with their lag; ``incidents``: roots."""
         self.advance()
-        pairs = self.incidents.correlations(self._due_at)
+        with self._lock:
+            pairs = self.incidents.correlations(self._due_at)
         return {
             "correlations": [_shown(each) for each in pairs],
             "incidents": [
@@ -423,8 +427,7 @@ class ErrorPatternAnalytics:
         with self._lock:
             trends = [
                 self._trend_shown(key, name, trend, at, width_s)
-                for (key, name), (trend, at, _crossing, width_s) in self._trends.items()
-                if key in self._series
+                for (key, name), (trend, at, width_s) in self._trends.items()
             ]
         coming = [each for each in self.findings.all() if each.kind == "prediction" and not each.ended]
         return {

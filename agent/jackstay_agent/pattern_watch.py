@@ -18,9 +18,9 @@ from jackstay_protocols.messages import Refusal
 from .config import Config
 from .core.findings import FOUND, Finding
 from .core.modes import Mode
-from .core.verdict import Cause
 from .gateway.control_door import Verb
 from .gateway.door import PeerCredentials
+from .judgement import CHANGES_WITH_EVERY_REQUEST, NOT_PART_OF_AN_ORDER
 from .logs import ERRORS, WARNINGS
 from .pattern_analytics import ErrorPatternAnalytics, ErrorTrend
 from .telling import Asked, Attempt, EventSink, Listener
@@ -33,7 +33,6 @@ THROTTLE_S_MAX = 300.0
 ROTATE_EVERY_S = 300.0
 HOLDER = "analytics"
 LATENCY, WEIGHT = "latency_ms", "used_share"
-LIMITED = frozenset({Cause.RATE_LIMITED, Cause.ORDER_RATE, Cause.BANNED})
 #: Events that are told as errors of their own already, or are nobody's errors.
 NOT_ERRORS = frozenset({"bot.error", "pattern.found", "pattern.grew", "loop.stopped"})
 NOT_ERRORS_OF = ("error.", "alert.", "audit.", "telling.", "operator.")
@@ -59,7 +58,6 @@ class PatternWatch(Listener):
         self.analytics.jobs_at_once = JOBS_PER_BEAT
         self._weights_at = 0.0
         self._rotated_at: dict[str, float] = {}
-        self._led: dict[str, int] = {}  # precursor -> how often a limit was hit while it stood
         self.acted = dict.fromkeys(("throttled", "rotated"), 0)
 
     # ---- hearing
@@ -78,8 +76,6 @@ class PatternWatch(Listener):
             analytics.measure(asked.host, LATENCY, latency_ms, at=at)
         if verdict.outcome is not Outcome.OK:
             self._error(venue, str(verdict.cause), str(verdict.severity), at)
-            if verdict.cause in LIMITED:
-                self._limit_hit(asked.host)
         if asked.own or asked.kind in ("query", "order_query", "other") or verdict.outcome not in _ANSWERS:
             return
         reason = None if verdict.outcome is Outcome.OK else f"{verdict.code or verdict.cause}"
@@ -146,13 +142,6 @@ class PatternWatch(Listener):
             self.acted["rotated"] += drained
             facts = {"id": finding.id, "act": "rotate_connections", "host": finding.component, "connections": drained}
             self._on_event("pattern.acted", facts)
-
-    def _limit_hit(self, host: str) -> None:
-        """A precursor that stood when the venue said "too much" is worth more the next time: remembered, and shown."""
-        for finding in self.analytics.findings.all():
-            if finding.kind == "precursor" and finding.component == host and not finding.ended:
-                self._led[finding.id] = self._led.get(finding.id, 0) + 1
-                finding.evidence["led_to_limit"] = self._led[finding.id]
 
     # ---- control.sock
 
@@ -239,11 +228,11 @@ def _trend(trend: ErrorTrend) -> dict[str, Any]:
 
 
 def _order_of(asked: Asked) -> tuple[str, ...]:
-    """Equal for equal orders: the fields without ids, clocks and signatures; of a cancel, what it names."""
+    """Equal for equal orders: the fields without ids, clocks and signatures; of anything else, what it names too."""
     if asked.orders:
         return tuple(
             f"{each.symbol} {each.side} {each.type} {each.quantity or each.quote_quantity} @ {each.price or 'market'}"
             for each in asked.orders
         )
-    hidden = ("timestamp", "recvwindow", "nonce", "signature", "exptime")
+    hidden = NOT_PART_OF_AN_ORDER if asked.kind == "place" else CHANGES_WITH_EVERY_REQUEST
     return (asked.path, *sorted(f"{k}={v}" for k, v in asked.given.items() if k.lower() not in hidden))

@@ -14,12 +14,13 @@ from typing import Any
 
 import msgspec
 
-from jackstay_protocols.errors import Outcome, Reason, ValidationError
+from jackstay_protocols.errors import Lane, Outcome, Reason, ValidationError
 from jackstay_protocols.messages import Post, Refusal, Request, Response
 
 from .admission import Admission, CallLater, Leave
 from .core.classify import Cause, Verdict, classify_answer, classify_failure
 from .core.intent import State
+from .core.nonce import LeftNonces, nonce_of
 from .core.retry import RetryAt, RetryPolicy, RetryState, Would, may_retry, would_retry
 from .dispatch import Carried, Mark
 from .flight import Flight, Reply
@@ -27,6 +28,7 @@ from .gateway.bot_door import Call
 from .intents import Begun, Intents, wire_refusal
 from .judgement import Door, Judgement
 from .news import OUTCOMES
+from .nonce_turns import NonceTurns
 from .outbox import Intent
 from .outbox import Refusal as OutboxRefusal
 from .outbox import Wait as StandBehind
@@ -38,15 +40,16 @@ from .upstreams import Upstreams, Way
 from .venue_access import VenueAccess
 from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest
+from .venues.signing import NONCE_SCHEMES
 from .witness import Witness
 
 EventSink = Callable[[str, dict[str, Any]], None]
 _loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster than the standard library's
 
-# "Not now" is obeyed, not retried (Envoy's rule for overload and rate limits): the gate and the bot decide.
-ANSWER_SHARE = 0.6  # of the bot's deadline, where the rest can be used to ask (issue: the outbox)
+ANSWER_SHARE = 0.6  # of the bot's deadline, where the rest can be used to ask
 ANSWER_MARGIN_S = 0.02  # the answer has to travel back
 
+# "Not now" is obeyed, not retried (Envoy's rule for overload and rate limits): the gate and the bot decide.
 OBEYED = frozenset({Cause.RATE_LIMITED, Cause.ORDER_RATE, Cause.BANNED, Cause.OVERLOAD, Cause.WAF, Cause.MAINTENANCE})
 
 
@@ -84,9 +87,7 @@ class Pipeline:
         accept: Callable[[Call, Way], Awaitable[None]],
         on_event: EventSink,
         telling: Telling,
-        on_trouble: Callable[[str, str, str, Verdict], None],
     ) -> None:
-        """``on_trouble``: (upstream, operation, bot, verdict) of each exchange that was no success."""
         """``accept`` takes what is to be queued (dispatch.py), which comes back through `carry`."""
         self._upstreams = upstreams
         self._clock = clock
@@ -101,10 +102,11 @@ class Pipeline:
         self._accept = accept
         self._on_event = on_event
         self._telling = telling
-        self._on_trouble = on_trouble
         self.counters = dict.fromkeys(
             ("requests", "ok", "rejected", "failed", "unknown", "refused", "retries", "waited", "broken"), 0
         )
+        self._left = LeftNonces()
+        self._turns = NonceTurns(call_later)
         self._admission = Admission(clock=clock, call_later=call_later, intents=intents, counters=self.counters)
 
     def take(self, call: Call) -> None:
@@ -254,6 +256,10 @@ class Pipeline:
         leave = await self._admission.admit(own, way, judgement, door, (intent,), loop_key)
         if isinstance(leave, Refusal):
             return leave
+        if signer is None and (number := _nonce(way, request)) is not None and self._left.overtaken(key, number):
+            judgement.give_back(door, leave.permit, leave.room)
+            words = f"{way.upstream.host}: never sent: a request of the same key with a later nonce left before it"
+            return Refusal(Reason.OVERTAKEN, words)
         begun = await mark()
         if not isinstance(begun, Begun):
             judgement.give_back(door, leave.permit, leave.room)
@@ -289,6 +295,8 @@ class Pipeline:
         if isinstance(leave, Refusal):
             return None
         started_at = self._clock()
+        # where numbers rise it is signed again as it leaves: what was signed meanwhile may have left before it
+        signer = self._access.signing(way.upstream.profile.name) if _nonce(way, message) is not None else None
         own.asked = self._telling.asked(
             message,
             way,
@@ -299,7 +307,7 @@ class Pipeline:
             operations=self._access.reading(way.upstream.profile.name),
             own=True,
         )
-        result = await self._send(own, way, deadline_at)
+        result = await self._send(own, way, deadline_at, signer)
         self._record(judgement, door, leave, way, own, key, self._classify(way, result), started_at, result)
         return result
 
@@ -334,10 +342,26 @@ class Pipeline:
     async def _send(
         self, call: Call | Own, way: Way, deadline_at: float, signer: Operations | None = None
     ) -> HttpAnswer | HttpFailure:
+        if signer is None or not signer.needs_nonce:
+            return await self._sent(call, way, deadline_at, signer)
+        venue = way.upstream.profile.name
+        await self._turns.mine(venue, derisk=way.route.lane is Lane.DERISK)
+        try:
+            return await self._sent(call, way, deadline_at, signer)
+        finally:
+            self._turns.over(venue)
+
+    async def _sent(
+        self, call: Call | Own, way: Way, deadline_at: float, signer: Operations | None
+    ) -> HttpAnswer | HttpFailure:
         request = call.message
         reply: Reply[HttpAnswer | HttpFailure] = Reply()
         changes = way.route.changes
         target, headers, body = way.target, request.headers, request.body
+        number = None if signer is not None else _nonce(way, request)
+        if number is not None:
+            key = way.upstream.judgement.key_alias(headers)
+            before = self._left.leaves(key, number)
         try:
             if signer is not None:  # now and not before: its timestamp should be young
                 signed = signer.sign(_outgoing(way, request))
@@ -356,7 +380,10 @@ class Pipeline:
         if not changes:
             # A question nobody waits for is dropped; what may have an effect is seen through for the record.
             call.cancel = lambda: _drop(ticket, reply)
-        return await reply
+        result = await reply
+        if number is not None and isinstance(result, HttpFailure) and not result.sent:
+            self._left.returned(key, number, before)
+        return result
 
     # ---- 9
 
@@ -416,9 +443,6 @@ class Pipeline:
             sent=answered or (isinstance(result, HttpFailure) and result.sent),
         )
         self._telling.attempted(call.asked, verdict, result, started_at, ended_at)
-        if verdict.outcome is not Outcome.OK and verdict.cause != Cause.CANCELLED:
-            bot_id = "" if isinstance(call, Own) else call.peer.session.bot_id
-            self._on_trouble(judgement.name, f"{call.message.method} {way.path}", bot_id, verdict)
 
     def _witnessed(self, way: Way, request: Request | Post, result: HttpAnswer | HttpFailure, asked_at: float) -> None:
         """A bot's own question about orders is asked of the venue too: what it proves is believed."""
@@ -481,6 +505,13 @@ def _lane_by_evidence(way: Way, intents: tuple[Intent, ...]) -> Way:
     if intents and intents[0].lane is not way.route.lane:
         return way._replace(route=msgspec.structs.replace(way.route, lane=intents[0].lane))
     return way
+
+
+def _nonce(way: Way, request: Request | Post) -> int | None:
+    """The number in what a bot signed, where its venue counts them per key."""
+    if way.upstream.profile.data.signing.scheme not in NONCE_SCHEMES or not request.body:
+        return None
+    return nonce_of(request.body)
 
 
 def _outgoing(way: Way, request: Request | Post) -> OutgoingRequest:

@@ -83,10 +83,11 @@ class Recording:
             on_event=self._event,
             webhook=webhook.put if webhook is not None else None,
         )
+        folder, key_path = settings.places(state_folder)
         self.audit = AuditLog(
             settings,
-            folder=Path(settings.folder) if settings.folder else state_folder / "audit",
-            key_path=Path(settings.key_file) if settings.key_file else state_folder / "audit.key",
+            folder=folder,
+            key_path=key_path,
             agent=self._agent,
             version=self._version,
             boot_id=self._ports.boot_id,

@@ -77,9 +77,9 @@ def redact(value: Any, depth: int = DEPTH_MAX) -> Any:
     """
     if isinstance(value, str):
         return redact_text(value)
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, (bool, int, float)):
         return value
-    if isinstance(value, bytes | bytearray):
+    if isinstance(value, (bytes, bytearray)):
         return redact_text(bytes(value[:TEXT_MAX]).decode("utf-8", "replace"))
     if isinstance(value, BaseException):
         return redact_text(f"{type(value).__name__}: {value}")
@@ -90,9 +90,9 @@ def redact(value: Any, depth: int = DEPTH_MAX) -> Any:
             redact_text(key) if isinstance(key, str) else key: _under(key, each, depth - 1)
             for key, each in list(value.items())[:ITEMS_MAX]
         }
-    if isinstance(value, list | tuple) and len(value) == 2 and _is_telling(value[0]):  # a header, a query parameter
+    if isinstance(value, (list, tuple)) and len(value) == 2 and _is_telling(value[0]):  # a header, a query parameter
         return [redact(value[0], depth - 1), _under(value[0], value[1], depth - 1)]
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, (list, tuple, set, frozenset)):
         return [redact(each, depth - 1) for each in list(value)[:ITEMS_MAX]]
     return value
 

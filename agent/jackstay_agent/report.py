@@ -25,7 +25,15 @@ BANDS = (
     ("patterns", ("pattern.",)),
     ("operators", ("operator.",)),
 )
-ENDS = ("released", "ended", "expired", "closed", "up", "back", "healed", "opened", "recovered", "gate_opened")
+#: Events after which a state is over, by their whole name.
+ENDS = frozenset(
+    {
+        *("mode.released", "mode.expired", "state.cleared", "barrier.passed", "deadman.disarmed"),
+        *("bot.back", "bot.hello", "bot.goodbye", "bot.hold_over", "breaker.closed", "limit.gate_opened"),
+        *("pool.up", "feed.connected", "feed.resumed", "feed.rotated", "user_stream.connected"),
+        *("user_stream.replaced", "pattern.ended"),
+    }
+)
 
 
 def gathered(folder: Path, agent: str, since_us: int, until_us: int) -> dict[str, Any]:
@@ -81,13 +89,8 @@ class _Report:
 
     def _order(self, record: dict[str, Any]) -> None:
         """One row per order, its story in a few words."""
-        items = record.get("orders") or [record]
-        for item in items:
-            intents = record.get("intent", [])
-            intents = intents if isinstance(intents, list) else [intents]
-            key = str(
-                item.get("client_id") or item.get("venue_id") or (intents[0] if intents else record.get("request", ""))
-            )
+        for item in _items_of(record):
+            key = _key_of(item, record)
             row = self.orders.get(key)
             if row is None:
                 if len(self.orders) >= ORDERS_MAX:
@@ -95,9 +98,9 @@ class _Report:
                     return
                 row = self.orders[key] = {"order": key, "first_us": record["at_us"], "story": []}
             for name in ("bot", "venue", "symbol", "side", "type", "price", "quantity", "venue_id"):
-                if item.get(name, record.get(name)) not in (None, "", []):
-                    row.setdefault(name, item.get(name, record.get(name)))
-            row["last_us"] = record["at_us"]
+                value = item.get(name, record.get(name))
+                if value not in (None, "", []):
+                    row.setdefault(name, value)
             if len(row["story"]) < 20:
                 row["story"].append(_words(record))
 
@@ -129,6 +132,24 @@ class _Report:
         }
 
 
+def _items_of(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """One per order: a batch's decision holds them whole, its outcome only their ids."""
+    orders: list[dict[str, Any]] = record.get("orders") or []
+    ids = record.get("client_id")
+    if orders or not isinstance(ids, list):
+        return orders or [record]
+    places = record.get("venue_id")
+    places = places if isinstance(places, list) and len(places) == len(ids) else [""] * len(ids)
+    return [{"client_id": each, "venue_id": place} for each, place in zip(ids, places, strict=True)]
+
+
+def _key_of(item: dict[str, Any], record: dict[str, Any]) -> str:
+    """What an order is called in the report: its own id, the venue's, the outbox's number, the request's."""
+    intents = record.get("intent", [])
+    first = intents[0] if isinstance(intents, list) and intents else intents or record.get("request", "")
+    return str(item.get("client_id") or item.get("venue_id") or first)
+
+
 def spans(events: Iterable[dict[str, Any]], until_us: int) -> dict[str, list[tuple[int, int, str]]]:
     """Subject -> (from, to, state): a state lasts until the next event of its subject, or until it is ended."""
     found: dict[str, list[tuple[int, int, str]]] = {}
@@ -150,7 +171,7 @@ def spans(events: Iterable[dict[str, Any]], until_us: int) -> dict[str, list[tup
         before = open_.pop(subject, None)
         if before is not None:
             found.setdefault(subject, []).append((before[0], each["at_us"], before[1]))
-        if word.endswith(ENDS):
+        if each["name"] in ENDS:
             found.setdefault(subject, []).append((each["at_us"], each["at_us"], word))
         else:
             open_[subject] = (each["at_us"], state)

@@ -124,10 +124,6 @@ class Resolver:
             self._asking.add(unknown.seq)
             Flight(self._question(unknown, operations, lookup), partial(self._broken, unknown.seq)).step()
 
-    def seconds_to_next(self) -> float | None:
-        """For status: when the next question is due."""
-        return min((at for at, _pause in self._next.values()), default=None)
-
     async def _question(self, unknown: Unknown, operations: Operations, lookup: Lookup) -> None:
         try:
             if by_id(unknown.intent, lookup):

@@ -4,8 +4,9 @@ One journey is told in this order: ``decided`` (admitted, or refused and why), `
 venue, ``answered`` with what the bot was told, and perhaps ``settled`` much later, when an unknown order is proved.
 States, modes and operators' actions are events: ``happened`` (the agent's own event sink).
 
-While nobody listens each of these costs one look at an empty tuple. Secrets do not get here: headers are not handed on,
-and what a request carried is read through `Asked`, which cuts signatures, keys and tokens out (core/wire_secrets).
+The agent itself always listens (state evidence, errors), so each of these is on the hot path of every request; a hook
+that a listener does not override costs nothing. Secrets do not get here: headers are not handed on, and what a request
+carried is read through `Asked`, which cuts signatures, keys and tokens out (core/wire_secrets).
 A listener that fails is counted and told of; it never breaks the journey it was told about.
 """
 
@@ -162,24 +163,32 @@ class Listener:
         """An event: a state, a mode, an operator's action, a finding."""
 
 
+HOOKS = ("decided", "attempted", "answered", "settled", "happened")
+Hears = tuple[Callable[..., None], ...]
+
+
 class Telling:
     """The one hook. ``listen`` adds a listener; `on_broken` is told of one that failed, at most once a minute each."""
 
     def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
-        self.listeners: tuple[Listener, ...] = ()
+        self.anybody = False  # listens
+        self._hear: dict[str, Hears] = dict.fromkeys(HOOKS, ())
         self.broken = 0
         self._clock = clock
         self._told_at: dict[str, float] = {}
         self.on_broken: EventSink = lambda _name, _fields: None
 
     def listen(self, listener: Listener) -> None:
-        self.listeners = (*self.listeners, listener)
+        self.anybody = True
+        for hook in HOOKS:
+            if getattr(type(listener), hook) is not getattr(Listener, hook):
+                self._hear[hook] = (*self._hear[hook], getattr(listener, hook))
 
     def asked(
         self, request: Request | Post, way: Way | None, bot: str, request_id: int, arrived_at: float, **more: Any
     ) -> Asked | None:
         """The request as it will be told; None while nobody listens, and then nothing is told of it."""
-        if not self.listeners:
+        if not self.anybody:
             return None
         return Asked(request, way, bot=bot, request_id=request_id, arrived_at=arrived_at, **more)
 
@@ -189,13 +198,13 @@ class Telling:
             return
         asked.admitted, asked.seqs = True, seqs
         asked.classes = tuple(each.order_class for each in intents)
-        for each in self.listeners:
-            self._tell(each.decided, asked, None)
+        for each in self._hear["decided"]:
+            self._tell(each, asked, None)
 
     def refused(self, asked: Asked | None, refusal: Refusal) -> None:
         if asked is not None:
-            for each in self.listeners:
-                self._tell(each.decided, asked, refusal)
+            for each in self._hear["decided"]:
+                self._tell(each, asked, refusal)
 
     def attempted(
         self,
@@ -213,8 +222,8 @@ class Telling:
         else:
             attempt = Attempt(verdict, 0, b"", result.sent, started_at, ended_at)
         asked.attempt = attempt
-        for each in self.listeners:
-            self._tell(each.attempted, asked, attempt)
+        for each in self._hear["attempted"]:
+            self._tell(each, asked, attempt)
 
     def replied(self, asked: Asked, reply: Response | Refusal | Accepted, now: float) -> None:
         """The end of a call: a refusal is a decision, anything else an answer."""
@@ -235,16 +244,16 @@ class Telling:
                 reply.intent,
                 reply.detail,
             )
-        for each in self.listeners:
-            self._tell(each.answered, asked, answer)
+        for each in self._hear["answered"]:
+            self._tell(each, asked, answer)
 
     def settled(self, intent: Intent | None, settled: Settled) -> None:
-        for each in self.listeners:
-            self._tell(each.settled, intent, settled)
+        for each in self._hear["settled"]:
+            self._tell(each, intent, settled)
 
     def happened(self, name: str, fields: dict[str, Any], wall_us: int) -> None:
-        for each in self.listeners:
-            self._tell(each.happened, name, fields, wall_us)
+        for each in self._hear["happened"]:
+            self._tell(each, name, fields, wall_us)
 
     def _tell(self, hear: Callable[..., None], *facts: Any) -> None:
         try:

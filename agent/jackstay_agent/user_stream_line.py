@@ -16,7 +16,7 @@ from .feed_socket import WsDial, WsLike
 from .redact import redact_text
 from .transport.http import HttpAnswer, HttpFailure
 from .transport.websocket import WsClosed, WsSettings
-from .venues.answers import Broken, as_text, compiled, decode, find
+from .venues.answers import Broken, as_text, compiled, decode
 from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest
 from .venues.user_stream_data import TokenData, UserStreamData
@@ -102,7 +102,7 @@ class StreamLine:
     async def _fetch(self, token: TokenData) -> str:
         answer = await self._request(token, token.method)
         try:
-            found = as_text("the token", find(compiled(token.at), decode(answer)))
+            found = as_text("the token", compiled(token.at).search(decode(answer)))
         except Broken as error:
             raise ExchangeError(
                 f"{self.label}: no token in the venue's answer: {error}", reason=Reason.PROTOCOL

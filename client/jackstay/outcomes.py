@@ -26,16 +26,19 @@ class OutcomeBox:
         self._waiting: OrderedDict[str, OutcomeNews] = OrderedDict()
         self._fills: OrderedDict[str, OutcomeNews] = OrderedDict()
         self._handed_over: OrderedDict[str, None] = OrderedDict()
+        # apart: a day of many fills must not push out what is known of outcomes
+        self._handed_over_fills: OrderedDict[str, None] = OrderedDict()
         self._kept: OrderedDict[str, OutcomeNews] = OrderedDict()
         self.acks: OrderedDict[str, None] = OrderedDict()
 
     def arrived(self, news: OutcomeNews) -> bool:
         """True when this is news; a repetition of one handed over is only acknowledged again."""
         with self._lock:
-            if news.intent in self._handed_over:
+            is_fill = news.cause == FILL_CAUSE
+            if news.intent in (self._handed_over_fills if is_fill else self._handed_over):
                 self.acks[news.intent] = None
                 return False
-            kept = self._fills if news.cause == FILL_CAUSE else self._waiting
+            kept = self._fills if is_fill else self._waiting
             if news.intent in kept:
                 return False
             kept[news.intent] = news
@@ -49,10 +52,7 @@ class OutcomeBox:
             return
         with self._lock:
             self._waiting.pop(answer.intent, None)
-            self._handed_over[answer.intent] = None
-            self.acks[answer.intent] = None
-            if len(self._handed_over) > REMEMBERED_MAX:
-                self._handed_over.popitem(last=False)
+            self._told(self._handed_over, answer.intent)
 
     @property
     def waiting(self) -> int:
@@ -91,8 +91,8 @@ class OutcomeBox:
         with self._lock:
             if not self._fills:
                 return None
-            _, news = self._fills.popitem(last=False)
-            self._hand_over(news)
+            intent, news = self._fills.popitem(last=False)
+            self._told(self._handed_over_fills, intent)
             return news
 
     def acks_due(self) -> list[str]:
@@ -104,10 +104,13 @@ class OutcomeBox:
             return due
 
     def _hand_over(self, news: OutcomeNews) -> None:
-        self._handed_over[news.intent] = None
+        self._told(self._handed_over, news.intent)
         self._kept[news.intent] = news
-        self.acks[news.intent] = None
-        if len(self._handed_over) > REMEMBERED_MAX:
-            self._handed_over.popitem(last=False)
         if len(self._kept) > KEPT_MAX:
             self._kept.popitem(last=False)
+
+    def _told(self, memory: OrderedDict[str, None], intent: str) -> None:
+        memory[intent] = None
+        self.acks[intent] = None
+        if len(memory) > REMEMBERED_MAX:
+            memory.popitem(last=False)

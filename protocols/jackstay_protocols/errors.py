@@ -83,6 +83,7 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     EQUAL_PENDING = "equal_pending"
     LOOP_STOPPED = "loop_stopped"
+    OVERTAKEN = "overtaken"  # a later number of the same key has left: the venue would take this one for a replay
     RETRIES_EXHAUSTED = "retries_exhausted"
     RETRY_BUDGET = "retry_budget"
     # the way to the venue

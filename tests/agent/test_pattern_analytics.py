@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-import resource
+import threading
 import time
 import tracemalloc
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,9 +101,9 @@ def test_bursts_on_seasonal_load_are_found() -> None:
 # ---------------------------------------------------------------- ramps
 
 
-def ramps(seeds: range) -> tuple[int, int, int]:
-    """(announced before the crossing, ramps, intervals that held) over slopes, levels and beginnings."""
-    announced = held = 0
+def ramps(seeds: range) -> tuple[int, int, int, int]:
+    """(announced before the crossing, ramps, intervals that held, false) over slopes, levels and beginnings."""
+    announced = held = false = 0
     for seed in seeds:
         rng = random.Random(1000 + seed)
         base, slope, begins = rng.choice([1, 3, 8]), rng.choice([20, 40, 80]), rng.uniform(20, 60) * 60
@@ -111,30 +112,35 @@ def ramps(seeds: range) -> tuple[int, int, int]:
         rates = {("c", "e"): ramp(base, begins, slope), ("c", "noise"): constant(2)}
         bench.run(crosses + 60, rates, step_s=5)
         told_of = [each for each in bench.heard if each.finding.kind == "prediction" and each.finding.error_type == "e"]
-        assert all(each.finding.error_type == "e" for each in bench.found("prediction"))
+        early = BEGIN_S + begins - 60  # before the ramp began nothing was coming
+        false += sum(each.finding.error_type != "e" or each.at < early for each in bench.found("prediction"))
         if told_of and told_of[0].at - BEGIN_S < crosses:
             announced += 1
             left = crosses - (told_of[0].at - BEGIN_S)
             held += told_of[0].evidence["low_s"] <= left <= told_of[0].evidence["high_s"]
-    return announced, len(seeds), held
+    return announced, len(seeds), held, false
 
 
 def test_ramps_are_announced_before_they_cross_with_honest_intervals() -> None:
-    """Nine in ten are announced ahead, and nine in ten of the 90 % intervals hold what then happens."""
-    announced, wanted, held = ramps(range(20))
-    told("ramps announced before the crossing", announced, wanted, 0)
+    """Nine in ten are announced ahead and nothing else is; of twenty intervals that hold nine times in ten, at least
+    sixteen hold (fewer would come once in 25 times; the soak has the numbers to be closer).
+    """
+    announced, wanted, held, false = ramps(range(20))
+    told("ramps announced before the crossing", announced, wanted, false)
     print(f"coverage of the 90 % intervals: {held / announced:.3f} ({held}/{announced})")
     assert announced >= 0.9 * wanted
+    assert false == 0
     assert held >= 0.8 * announced
 
 
 @pytest.mark.soak
 def test_many_ramps() -> None:
-    """Two hundred of them."""
-    announced, wanted, held = ramps(range(200))
-    told("ramps announced before the crossing", announced, wanted, 0)
+    """Two hundred of them: with so many, at least 85 in 100 must hold (fewer would come once in a hundred times)."""
+    announced, wanted, held, false = ramps(range(200))
+    told("ramps announced before the crossing", announced, wanted, false)
     print(f"coverage of the 90 % intervals: {held / announced:.3f} ({held}/{announced})")
     assert announced >= 0.9 * wanted
+    assert false == 0
     assert held >= 0.85 * announced
 
 
@@ -144,6 +150,8 @@ def test_a_daily_swing_is_no_trend_once_a_day_was_seen() -> None:
     bench.run(2 * DAY, {("c", "e"): daily(10, 0.9)}, step_s=10)
     second = [each for each in bench.found("trend") if each.at - BEGIN_S > DAY + 4 * HOUR]
     assert not second, [each.evidence for each in second]
+    shown = {each.time_period for each in bench.analytics.get_trend_summary()["trends"]}
+    assert not shown, "a trend that turned out to be the season is none now"
 
 
 # ---------------------------------------------------------------- incidents
@@ -236,6 +244,31 @@ def test_loops_are_named_and_a_success_ends_them() -> None:
     assert len(bench.heard) == 4
 
 
+def test_a_finding_may_be_answered_with_an_error() -> None:
+    """Whoever is told of one may count another, from the same thread and from others; nobody waits for ever."""
+    heard: list[str] = []
+
+    def on_finding(what: str, finding: Any) -> None:
+        heard.append(what)
+        analytics.add_error_event({"component": "alert", "error_type": finding.kind})
+
+    analytics = ErrorPatternAnalytics(Config(), on_finding=on_finding)
+
+    def refuse(owner: str) -> None:
+        for n in range(400):
+            analytics.order_answered(owner, "v", ("BTC buy",), "-2010" if n % 20 else None)
+            analytics.get_correlation_summary()
+
+    threads = [threading.Thread(target=refuse, args=(f"b{n}",), daemon=True) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+    assert heard.count("found") == 4
+    assert analytics.get_pattern_summary()["events"] == len(heard)
+
+
 def test_a_precursor_is_a_measured_value_that_creeps_towards_its_limit() -> None:
     """Used weight, latency: rising, and when it would be reached."""
     bench, rng = Bench(4), random.Random(4)
@@ -259,8 +292,17 @@ def test_retention_deletes() -> None:
     bench = Bench(8, AnalyticsSettings(retention_days=1.0, series_max=3))
     bench.run(3000, {("c", "e"): pulse(0.5, 2400, 20, 10)})
     assert bench.analytics.get_pattern_summary()["patterns"]
-    bench.run(DAY + 2 * HOUR, {}, step_s=60)
+    bench.run(DAY - HOUR, {}, step_s=60)
+    kept = bench.analytics.get_pattern_summary()
+    assert all(each.evidence["ended"] for each in kept["patterns"].values())
+    assert kept["patterns"], "not before its time"
+    assert kept["series"] == 1
+    bench.run(2 * HOUR, {}, step_s=60)
     assert bench.analytics.get_pattern_summary()["patterns"] == {}
+    rates = {("c", f"other{n}"): constant(1) for n in range(3)}
+    bench.run(HOUR, rates, step_s=60)
+    shown = bench.analytics.get_pattern_summary()
+    assert shown["series"] == 3, "the quiet kind made room"
 
 
 def test_kinds_beyond_the_bound_are_counted_as_one() -> None:
@@ -316,6 +358,12 @@ def test_settings_are_checked_and_have_an_effect() -> None:
     assert loop_settings(off.analytics).rejects_max == 1_000_000
 
 
+def resident_kb() -> int:
+    """What this process holds now; a peak would hide what was given back, and what an earlier test took."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
 @pytest.mark.serial
 def test_a_million_errors_cost_two_microseconds_each_and_no_memory() -> None:
     """A storm of a thousand a second in 35 kinds: amortised cost with all looking at them, memory flat."""
@@ -338,13 +386,13 @@ def test_a_million_errors_cost_two_microseconds_each_and_no_memory() -> None:
     storm(BEGIN_S + 150, 50_000)
     after, _peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rss = resident_kb()
     spent = float("inf")
     for each in range(5):  # the best of some: a machine has other work too
         spent = min(spent, storm(BEGIN_S + 200 + 1000 * each, 1_000_000))
         if spent <= 2.0:
             break
-    grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - rss
+    grown_kb = resident_kb() - rss
     print(f"1,000,000 errors: {spent:.2f} us each; {after - before} bytes more per 50,000; RSS +{grown_kb} kB")
     assert spent <= 2.0
     assert after - before < 64 * 1024

@@ -47,7 +47,7 @@ def journey(telling: Telling) -> Callable[[], None]:
         asked = telling.asked(REQUEST, there, "bot", 1, 0.0, account="key1", operations=None)
         telling.admitted(asked, (1,))
         telling.attempted(asked, OK, ANSWER, 0.0, 0.001)
-        if telling.listeners:
+        if telling.anybody:
             assert asked is not None
             telling.replied(asked, RESPONSE, 0.001)
 

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import ccxt
 import ccxt.async_support
+import httpx
 import pytest
 import requests
 
@@ -345,6 +346,50 @@ def test_without_a_client_one_per_process_is_made(
     assert asyncio.run(run()) == asyncio.run(run()) == 123
     assert defaults._sync is not None
     defaults._sync[1].close()
+
+
+@pytest.mark.parametrize("way", ["transport", "attach"])
+def test_an_httpx_client_closes_the_default_client_with_itself(
+    agent: FakeAgent, runtime: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The last one of a loop says goodbye; an httpx client whose transport was given a client leaves it open."""
+    from jackstay.adapters import defaults
+    from jackstay.adapters.httpx import AsyncAgentTransport
+
+    monkeypatch.setenv("JACKSTAY_RUNTIME_DIR", str(runtime))
+    agent.script = venue(ok(b"{}"))
+
+    def made() -> httpx.AsyncClient:
+        if way == "attach":
+            return jackstay.attach(httpx.AsyncClient())
+        return httpx.AsyncClient(transport=AsyncAgentTransport())
+
+    async def run() -> None:
+        async with made() as one, made() as two:
+            for each in (one, two):
+                await each.get("https://api.binance.com/api/v3/time")
+            client = defaults.default_async_client()
+            await one.aclose()
+            assert not client.closed
+        assert client.closed
+        mine = jackstay.AsyncClient("fake", runtime_dir=runtime, bot_id="mine")
+        async with httpx.AsyncClient(transport=AsyncAgentTransport(mine)) as third:
+            await third.get("https://api.binance.com/api/v3/time")
+        assert not mine.closed
+        await mine.close()
+
+    asyncio.run(run())
+
+
+def test_detaching_gives_httpx_its_own_transport_back() -> None:
+    """Sync and async alike."""
+    for target in (httpx.Client(), httpx.AsyncClient()):
+        before = target._transport
+        jackstay.attach(target)
+        jackstay.attach(target)
+        jackstay.detach(target)
+        assert target._transport is before
+        assert "_transport_for_url" not in target.__dict__
 
 
 def test_websockets_are_not_dialled_behind_the_agents_back(runtime: Path) -> None:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ccxt.async_support.base.ws.cache import ArrayCacheBySymbolById, ArrayCacheBySymbolBySide
 
 from jackstay.adapters import ccxt_view
 from jackstay_protocols.errors import ValidationError
@@ -78,6 +79,56 @@ def test_what_a_pro_object_has_cached_is_reported_and_never_called_complete() ->
     assert set(ccxt_view.report(client, exchange, "binance", sequence=3)) == {"orders", "balances", "positions"}
     assert client.told["orders"]["complete"] is False
     assert all(each["venue"] == "binance" and each["sequence"] == 3 for each in client.told.values())
+
+
+def kept(cache: Any, *items: dict[str, Any]) -> Any:
+    for each in items:
+        cache.append(each)
+    return cache
+
+
+SHORT = {"id": "", "symbol": "BTC/USDT", "contracts": 0.5, "side": "short"}
+LONG = {"id": "", "symbol": "ETH/USDT", "contracts": 2, "side": "long"}
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        kept(ArrayCacheBySymbolBySide(), SHORT, LONG),
+        {"future": kept(ArrayCacheBySymbolBySide(), SHORT, LONG), "delivery": ArrayCacheBySymbolBySide()},
+        {"future": kept(ArrayCacheBySymbolBySide(), SHORT), "delivery": kept(ArrayCacheBySymbolBySide(), LONG)},
+    ],
+    ids=["one cache (okx, bybit)", "by type (binance)", "of two types"],
+)
+def test_positions_of_every_shape_of_cache(positions: Any) -> None:
+    """ccxt.pro keeps one cache on some venues and one for each account type on others."""
+    exchange = SimpleNamespace(id="x", markets=EXCHANGE.markets, positions=positions)
+    client = Client()
+    ccxt_view.report(client, exchange, "binance")
+    told = [(each["symbol"], each["quantity"]) for each in client.told["positions"]["positions"]]
+    assert told == [("BTCUSDT", "-0.5"), ("ETHUSDT", "2")]
+
+
+def test_orders_of_ccxts_own_cache() -> None:
+    """A list whose items live elsewhere than in the list."""
+    orders = kept(ArrayCacheBySymbolById(10), {"id": "1", "symbol": "BTC/USDT"}, {"id": "2", "symbol": "BTC/USDT"})
+    client = Client()
+    ccxt_view.report(client, SimpleNamespace(id="x", markets={}, orders=orders), "binance")
+    assert [each["order_id"] for each in client.told["orders"]["orders"]] == ["1", "2"]
+
+
+def test_a_cached_balance_of_one_account_type() -> None:
+    """binance, bybit and kraken keep it under the type's name; of two types neither is the account's."""
+    spot = {"info": {}, "BTC": {"free": 0.5, "used": 0.5, "total": 1.0}, "free": {"BTC": 0.5}, "total": {"BTC": 1.0}}
+    future = {"info": {}, "USDT": {"free": 7.0, "used": 0.0, "total": 7.0}, "total": {"USDT": 7.0}}
+    client = Client()
+    ccxt_view.report(client, SimpleNamespace(id="x", balance={"spot": spot}), "binance")
+    assert client.told["balances"]["balances"] == {"BTC": {"total": "1.0", "free": "0.5"}}
+    both = SimpleNamespace(id="x", balance={"spot": spot, "future": future})
+    with pytest.raises(ValidationError, match="several account types"):
+        ccxt_view.report(client, both, "binance")
+    ccxt_view.report(client, both, "binance", balance=future)
+    assert set(client.told["balances"]["balances"]) == {"USDT"}
 
 
 def test_nothing_to_report_is_said() -> None:

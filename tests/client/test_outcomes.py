@@ -7,7 +7,7 @@ import pytest
 from jackstay import outcomes
 from jackstay.outcomes import OutcomeBox
 from jackstay_protocols.errors import Outcome
-from jackstay_protocols.messages import OutcomeNews
+from jackstay_protocols.messages import FILL_CAUSE, OutcomeNews
 
 
 def news(intent: str) -> OutcomeNews:
@@ -75,3 +75,23 @@ def test_everything_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert box.take("c")
     assert not box.has("a")
     assert box.acks_due() == ["a", "c"]
+
+
+def test_fills_push_out_nothing_of_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many trades come: an outcome waits, can be asked for again, and is not told a second time."""
+    for bound in ("WAITING_MAX", "KEPT_MAX", "REMEMBERED_MAX"):
+        monkeypatch.setattr(outcomes, bound, 2)
+    box = OutcomeBox()
+    box.arrived(news("old"))
+    assert box.take("old") is not None
+    box.arrived(news("new"))
+    for number in range(5):
+        assert box.arrived(OutcomeNews(f"f{number}", "", Outcome.OK, cause=FILL_CAUSE))
+        if number:
+            assert box.take_fill() is not None
+    assert box.waiting == 1
+    assert box.take("old") == news("old")
+    assert not box.arrived(news("old"))
+    assert not box.arrived(OutcomeNews("f3", "", Outcome.OK, cause=FILL_CAUSE))
+    assert box.take_next() == news("new")
+    assert box.take_next() is None

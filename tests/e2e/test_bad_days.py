@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
 import jackstay
+from disks import small_disk
 from e2e_bot import HOST, RESOLVING, client_for, order_params, order_request, place, quick_profiles, routed
 from harness import AgentProcess
 from jackstay_agent.sandbox import SandboxProcess
@@ -23,20 +21,6 @@ from jackstay_protocols.errors import Outcome, Refused
 
 ORDER = "/api/v3/order"
 FORM = [("Content-Type", "application/x-www-form-urlencoded")]
-needs_root = pytest.mark.skipif(
-    shutil.which("mount") is None or os.geteuid() != 0, reason="mounting a small file system needs root"
-)
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    folder.parent.mkdir(mode=0o700)
-    folder.mkdir(mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=768k,mode=700", "none", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def cancel(client: jackstay.Client, client_id: str) -> jackstay.Response:
@@ -63,7 +47,8 @@ def small(sandbox: SandboxProcess) -> Iterator[AgentProcess]:
     limits = RESOLVING.replace("live = false", "live = false\nlimits = { orders_10s = 0, weight_1m = 0 }")
     with tempfile.TemporaryDirectory(prefix="js-") as folder:
         agent = AgentProcess(routed(sandbox.url, limits), runtime_dir=Path(folder))
-        with small_disk(Path(folder) / agent.name / "state"), agent:
+        (Path(folder) / agent.name).mkdir(mode=0o700)
+        with small_disk(Path(folder) / agent.name / "state", "768k"), agent:
             yield agent
 
 
@@ -79,7 +64,6 @@ def assert_only_cancels_pass(client: jackstay.Client, sandbox: SandboxProcess) -
     assert cancel(client, "before").status == 200
 
 
-@needs_root
 def test_a_full_disk_refuses_orders_and_passes_cancels(sandbox: SandboxProcess, small: AgentProcess) -> None:
     """Direct and posted orders are refused with `disk`, none reaches the venue, cancels do; then it heals by itself."""
     with client_for(small) as client:
@@ -99,7 +83,6 @@ def test_a_full_disk_refuses_orders_and_passes_cancels(sandbox: SandboxProcess, 
     assert sent.isdisjoint({"while", "posted"})
 
 
-@needs_root
 def test_a_read_only_disk_refuses_orders_and_passes_cancels(sandbox: SandboxProcess, small: AgentProcess) -> None:
     """The agent starts on it, degraded and saying so; it heals when the disk can be written again."""
     disk = str(small.runtime_dir / small.name / "state")

@@ -19,6 +19,7 @@ import jackstay
 from harness import AgentProcess
 from intended import FULL, sized
 from jackstay_agent.sandbox import SandboxProcess
+from jackstay_protocols.errors import Reason
 from venue_shapes import AGENTS_KEY, LOGIN, SHAPES, Shape, config_of
 
 
@@ -38,12 +39,20 @@ async def bot(shape: Shape, runtime_dir: Path, prices: list[float], told: Counte
                 except ccxt.NetworkError as error:
                     told[type(error).__name__] += 1
                     continue
+                except ccxt.InvalidOrder as error:
+                    # "an equal one is unknown, do not place it again": this bot does, a little later
+                    if getattr(error.__cause__, "reason", "") != Reason.EQUAL_PENDING:
+                        raise
+                    told["equal is unknown"] += 1
+                    await asyncio.sleep(0.1)
+                    continue
                 placed[price] = order["id"]
 
     async with jackstay.AsyncClient("t", runtime_dir=runtime_dir, bot_id="retry") as client:
         jackstay.attach(exchange, client)
         try:
             await exchange.load_markets()
+            exchange.timeout = shape.timeout_ms
             await asyncio.gather(*(worker() for _ in range(shape.at_once)))
         finally:
             await exchange.close()

@@ -247,6 +247,37 @@ def test_secrets_in_a_reported_error_are_not_logged(own_agent: AgentProcess) -> 
     assert "0123456789abcdef" not in own_agent.log()
 
 
+def test_an_order_whose_caller_left_while_it_waited_is_not_sent(
+    sandbox: SandboxProcess, own_agent: AgentProcess
+) -> None:
+    """It stood behind an unknown order of its side; when that one is settled, nobody wants it any more."""
+    sandbox.admin.fault("drop_reply", route="POST /api/v3/order", count=1)
+
+    def body(client_id: str, **changes: Any) -> bytes:
+        return signed(order_params(client_id) | changes).encode()
+
+    async def leave() -> None:
+        url = f"{HOST}/api/v3/order"
+        async with jackstay.AsyncClient(own_agent.name, runtime_dir=own_agent.runtime_dir, bot_id="leaver") as client:
+            with pytest.raises(jackstay.DeadlineExceeded):
+                await client.request("POST", url, headers=HEADERS, body=body("first"), deadline_s=0.5)
+            left = client.request("POST", url, headers=HEADERS, body=body("left", quantity="0.02"), deadline_s=30)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(left, 0.3)
+            waits = asyncio.create_task(
+                client.request("POST", url, headers=HEADERS, body=body("stays", quantity="0.03"), deadline_s=30)
+            )
+            query = signed({"symbol": "BTCUSDT", "origClientOrderId": "first"})
+            while not waits.done():  # the bot's own question settles the first one, once its delay is over
+                await client.request("GET", f"{url}?{query}", headers=HEADERS)
+                await asyncio.wait({waits}, timeout=0.1)
+            assert (await waits).status == 200
+
+    asyncio.run(leave())
+    placed = [row["client_order_id"] for row in sandbox.admin.ledger(method="POST") if row["client_order_id"]]
+    assert placed == ["first", "stays"]
+
+
 def test_calls_nobody_waits_for_trip_no_breaker(sandbox: SandboxProcess, own_agent: AgentProcess) -> None:
     """Cancellation is neither success nor failure: ten abandoned questions in a row change nothing."""
     sandbox.admin.fault("stall", route="GET /api/v3/time")

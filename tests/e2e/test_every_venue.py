@@ -15,6 +15,7 @@ import jackstay
 from e2e.http_clients import routed_all
 from e2e_bot import KEY, SECRET, client_for, release
 from harness import AgentProcess
+from jackstay_agent.control import ask
 from jackstay_agent.sandbox import SandboxProcess
 from jackstay_protocols.errors import Outcome
 from kraken_client import SECRET as KRAKEN_SECRET
@@ -202,6 +203,30 @@ def test_okx_batches_have_an_intent_per_order(
     assert venue.admin.checks()["sent_twice"] == []
 
 
+@pytest.mark.parametrize("name", ["bybit", "kraken"])
+def test_every_order_of_a_batch_has_a_name(
+    venue: SandboxProcess, agent: AgentProcess, client: jackstay.Client, name: str
+) -> None:
+    """Where ccxt makes no client order ids each order of a batch gets one too, but for the one that the bot named; a
+    batch whose answer is lost is settled by them."""
+    exchange, symbol = bot(name, client)
+    orders = [{"symbol": symbol, "type": "limit", "side": "buy", "amount": 0.01, "price": 40_000 + n} for n in (0, 1)]
+    mine: list[dict[str, Any]] = [orders[0], orders[1] | {"params": {"clientOrderId": "mine"}}]
+    told = exchange.create_orders(mine)
+    assert all(each["id"] for each in told)
+    assert "params" not in mine[0]
+    made, given = (row["client_order_id"] for row in orders_sent(venue))
+    assert (made[:2], len(made), given) == ("js", 18, "mine")
+    route = {"bybit": "POST /v5/order/create-batch", "kraken": "POST /0/private/AddOrderBatch"}[name]
+    venue.admin.fault("reset_after", route=route, count=1)
+    with pytest.raises(ccxt.NetworkError):
+        exchange.create_orders([each | {"price": each["price"] + 500} for each in orders])
+    settled(agent)
+    assert len(exchange.fetch_open_orders(symbol)) == 4
+    assert len({row["client_order_id"] for row in orders_sent(venue)}) == 4
+    assert not any(venue.admin.checks().values())
+
+
 QUEUED = 50
 
 
@@ -234,9 +259,48 @@ def test_krakens_nonces_rise_however_requests_overtake(
     told = [client.outcome(each, 30) for each in posted]
     assert [each.outcome for each in told] == [Outcome.OK] * QUEUED
     rows = [row for row in venue.admin.ledger() if row["path"].startswith("/0/private/")]
-    assert not any("refused" in row["notes"] for row in rows)
+    assert [(row["path"], row["connection"]) for row in rows if "refused" in row["notes"]] == []
     overtaken = [row["path"] for row in rows].index("/0/private/CancelOrder")
     assert overtaken < QUEUED, "the cancel waited for the queue"
     names = [row["client_order_id"] for row in rows if row["path"].endswith("AddOrder")]
     assert names == ["queued-99", *(f"queued-{n:02d}" for n in range(QUEUED))]
     settled(agent)
+
+
+def test_krakens_overtaken_requests_of_a_bots_own_key_are_dropped(
+    venue: SandboxProcess, agent: AgentProcess, client: jackstay.Client
+) -> None:
+    """The bot signed fifty orders that wait, and a cancel that leaves before them with a later nonce: what it overtook
+    is never sent, and reported as dropped, since the venue would take it for a replay."""
+    kraken = ccxt.kraken({"apiKey": KEY, "secret": KRAKEN_SECRET})
+
+    def signed(path: str, **params: str) -> dict[str, Any]:
+        made = kraken.sign(path, ["private"], "POST", params)
+        return {"method": "POST", "url": made["url"], "headers": made["headers"], "body": made["body"]}
+
+    def order(number: int) -> dict[str, str]:
+        return {"pair": "XBTUSD", "type": "buy", "ordertype": "limit", "volume": "0.001",
+                "price": str(30_000 + number), "cl_ord_id": f"own-{number:02d}"}  # fmt: skip
+
+    first = client.request(**signed("AddOrder", **order(99)), deadline_s=5)
+    txid = first.json()["result"]["txid"][0]
+    venue.admin.fault("drip", route="POST /0/private/AddOrder", delay_ms=1, count=6)  # so that the queue stays full
+    posted = [client.post(**signed("AddOrder", **order(n)), ttl_s=60) for n in range(QUEUED)]
+    cancelled = client.request(**signed("CancelOrder", txid=txid), deadline_s=5)
+    assert cancelled.json() == {"error": [], "result": {"count": 1}}
+    told = [client.outcome(each, 30) for each in posted]
+    rows = [row for row in venue.admin.ledger() if row["path"].startswith("/0/private/")]
+    assert not any("refused" in row["notes"] for row in rows), "a nonce was invalid"
+    sent = {row["client_order_id"] for row in rows if row["path"].endswith("AddOrder")}
+    expected = {f"own-{n:02d}": Outcome.OK if f"own-{n:02d}" in sent else Outcome.FAILED for n in range(QUEUED)}
+    assert [each.outcome for each in told] == list(expected.values())
+    dropped = [each for each in told if each.outcome is Outcome.FAILED]
+    assert len(dropped) > QUEUED / 2, "the cancel overtook nothing"
+    assert {(each.cause, each.detail.partition(": ")[2][:10]) for each in dropped} == {("overtaken", "never sent")}
+    assert [row["path"] for row in rows][-1] == "/0/private/CancelOrder", "something left after it was overtaken"
+    story = ask(agent.runtime_dir / agent.name / "control.sock", "why", {"id": dropped[-1].id})["intents"][0]
+    assert story["state"] == "dropped"
+    settled(agent)
+    # the bot goes on: what it signs from now on is later than the cancel
+    again = client.outcome(client.post(**signed("AddOrder", **order(98)), ttl_s=60), 30)
+    assert again.outcome is Outcome.OK

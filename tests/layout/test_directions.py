@@ -18,6 +18,7 @@ LAYERS: list[tuple[str, set[str]]] = [
         "gateway, pipeline, managers",
         {
             "pipeline",
+            "nonce_turns",
             "admission",
             "venue_modes",
             "decision_desk",
@@ -133,6 +134,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "instance_lock",
             "kept",
             "account_lock",
+            "lean_structlog",
             "log",
             "logs",
             "notify",

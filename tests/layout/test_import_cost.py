@@ -77,3 +77,9 @@ def test_the_client_is_small() -> None:
     """The blocking client with its libraries stays within its megabytes."""
     grown_mb = min(cost("import jackstay; jackstay.Client")[1] for _ in range(3))
     assert 1.0 < grown_mb <= CLIENT_MB_MAX  # below one it measured nothing
+
+
+def test_an_agent_loads_nothing_it_does_not_need() -> None:
+    """Neither what draws tables for people, nor what talks to processes or reads mail: its memory is the host's."""
+    _took_ms, _grown_mb, modules = cost("import jackstay_agent.app, jackstay_agent.cli.run")
+    assert not modules & {"rich", "pygments", "aiohttp", "requests", "jmespath", "ccxt", "hypothesis"}

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shutil
 import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from random import SystemRandom
 
@@ -42,15 +44,33 @@ def _some(seeds: list[str]) -> tuple[list[Result], Counter[str], float, int]:
     """A worker's share: failures, what was seen, virtual seconds, steps."""
     warnings.simplefilter("ignore", RuntimeWarning)  # coroutines of processes that died before their first step
     bad, seen, virtual_s, steps = [], Counter[str](), 0.0, 0
-    for seed in seeds:
-        result = run(seed)
-        seen.update(result.seen)
-        virtual_s += result.virtual_s
-        steps += result.steps
-        if not result.ok:
-            result.trace = []
-            bad.append(result)
+    with strays() as found:
+        for seed in seeds:
+            result = run(seed)
+            seen.update(result.seen)
+            virtual_s += result.virtual_s
+            steps += result.steps
+            if not result.ok:
+                result.trace = []
+                bad.append(result)
+    if found:
+        bad.append(
+            Result(seeds[0], [f"in {seeds[0]} or one of the {len(seeds) - 1} after it: {found[0]}"], Counter(), 0.0, 0)
+        )
     return bad, seen, virtual_s, steps
+
+
+@contextmanager
+def strays() -> Iterator[list[str]]:
+    """Errors that nobody was there to get, and that Python only prints ("Exception ignored in ..."): failures too."""
+    found: list[str] = []
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda stray: found.append(f"ignored in {stray.object!r}: {stray.exc_value!r}")
+    try:
+        yield found
+        gc.collect()  # what dead processes left behind is closed here at the latest
+    finally:
+        sys.unraisablehook = before
 
 
 def campaign(seeds: list[str], jobs: int) -> tuple[list[Result], Counter[str], float]:

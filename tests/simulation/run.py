@@ -273,9 +273,13 @@ class Simulation:
         agent, process = self.host.agent, self.host.agent_process
         if agent is None or process is None or process.dead or agent._pulse is None:
             return "the agent is not up"
+        if process.frozen_until > self.world.now:
+            return "the agent is frozen"
         for bot in self.bots:
             if bot.process is None or bot.process.dead or bot.client is None:
                 return f"{bot.name} is down"
+            if bot.process.frozen_until > self.world.now:
+                return f"{bot.name} is frozen"
             if not bot.idle or bot.placing:
                 return f"{bot.name} still trades"
             if bot.client is None or not bot.client.greeted:

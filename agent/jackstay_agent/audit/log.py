@@ -33,6 +33,7 @@ SLICE_LINES = 8  # made per turn of the loop: about 0.3 ms
 RETRY_S = 2.0
 RETENTION_EVERY_S = 3600.0
 EVENTS_PER_S_MAX = 50  # of one name; more of them become one line with their count
+NAMES_MAX = 1000  # whose repeats are counted at a time
 OFFSET_FRESH_S = 5.0
 
 Make = Callable[..., Record]
@@ -140,23 +141,27 @@ class AuditLog(Listener):
             if end.mend:
                 self._chunk().data += end.mend
             if end.torn_bytes:
-                self._line(
-                    at_us, {"kind": "audit.recovered", "torn_bytes": end.torn_bytes, "torn_sha256": end.torn_sha256}
-                )
+                self._recovered(at_us, end.torn_bytes, end.torn_sha256)
             if not end.sealed_by_us:
                 self._on_event("audit.other_key", {"key": str(self.key_path), "last": end.seq})
+        for each in end.aside:
+            self._recovered(at_us, each.bytes, each.sha256, file=each.name)
         self._line(at_us, {"kind": "audit.started", **self._who})
+
+    def _recovered(self, at_us: int, torn_bytes: int, sha256: str, **more: str) -> None:
+        self._line(at_us, {"kind": "audit.recovered", "torn_bytes": torn_bytes, "torn_sha256": sha256, **more})
 
     def close(self) -> None:
         """Everything heard is on the disk when this returns, or the loss is counted."""
         if self._closed:
             return
+        self._tell_all_collapsed()
         self._closed = True
         for timer in self._timers.values():
             timer.cancel()
         self._executor.submit(lambda: None).result()  # what is being written is written
         if self._key:
-            self._make(len(self._heard) + len(self._names))
+            self._make(len(self._heard))
             self._chunks_done()
             try:
                 self._write_chunks(sync=self.settings.fsync != "never")
@@ -191,18 +196,26 @@ class AuditLog(Listener):
         seen = self._names.get(name)
         if seen is None or seen[0] != second:
             self._tell_collapsed(name, seen)
-            if len(self._names) > 1000:
-                self._names.clear()
+            if len(self._names) >= NAMES_MAX:
+                self._tell_all_collapsed()
             seen = self._names[name] = [second, 0]
         seen[1] += 1
         if seen[1] <= EVENTS_PER_S_MAX:
             self._take(records.event, name, fields)
+        elif "collapsed" not in self._timers:
+            self._later("collapsed", 1.0, self._tell_all_collapsed)
 
     def _tell_collapsed(self, name: str, seen: list[int] | None) -> None:
         if seen is not None and seen[1] > EVENTS_PER_S_MAX:
             more = seen[1] - EVENTS_PER_S_MAX
             self.counters["collapsed"] += more
             self._take(_collapsed, name, more, seen[0])
+
+    def _tell_all_collapsed(self) -> None:
+        """Every name's count, before it is forgotten."""
+        names, self._names = self._names, {}
+        for name, seen in names.items():
+            self._tell_collapsed(name, seen)
 
     def _take(self, make: Make, *facts: Any) -> None:
         if len(self._heard) + self._waiting >= self.settings.waiting_lines_max:
@@ -405,7 +418,7 @@ class AuditLog(Listener):
                 },
             )
         self._chunk().after.append(lambda: self._shelf.remove(found))
-        self._on_event("audit.retired", {"files": len(found), "up_to": found[-1].last})
+        self._on_event("audit.retired", {"files": len(found), "up_to": max(each.last for each in found)})
         self._write()
 
     # ---- what others ask

@@ -15,7 +15,7 @@ from jackstay_protocols.errors import ValidationError
 
 from ..core.audit_chain import Anchor, taken
 from ..core.audit_verify import Report, Verifier
-from .shelf import files_of, lines_of
+from .shelf import files_of, first_of, lines_of
 
 
 def verify(folder: Path, key: bytes | None, anchors: Sequence[Anchor] = ()) -> Report:
@@ -28,9 +28,7 @@ def verify(folder: Path, key: bytes | None, anchors: Sequence[Anchor] = ()) -> R
     open_end = b""
     for path in files:
         for line, number, whole in lines_of(path):
-            if whole:
-                verifier.line(line, f"{path.name}:{number}")
-            elif path is files[-1]:
+            if not whole and path is files[-1]:
                 open_end = line
             else:
                 verifier.line(line, f"{path.name}:{number}")
@@ -41,7 +39,7 @@ def records_of(folder: Path, since_us: int = 0, until_us: int | None = None) -> 
     """Every readable line's values in their order, without hash and seal; damaged lines are passed over."""
     files = files_of(folder)
     for at, path in enumerate(files):
-        if at + 1 < len(files) and since_us and _begins_us(files[at + 1]) <= since_us:
+        if at + 1 < len(files) and since_us and (following := first_of(files[at + 1])) and following[2] <= since_us:
             continue  # all of it is older
         for line, _number, whole in lines_of(path):
             parts = taken(line) if whole else None
@@ -54,9 +52,3 @@ def records_of(folder: Path, since_us: int = 0, until_us: int | None = None) -> 
             at_us = record.get("at_us", 0)
             if at_us >= since_us and (until_us is None or at_us < until_us):
                 yield record
-
-
-def _begins_us(path: Path) -> int:
-    with path.open("rb") as file:
-        parts = taken(file.readline().rstrip(b"\n"))
-    return int(msgspec.json.decode(parts.body).get("at_us", 0)) if parts is not None else 0

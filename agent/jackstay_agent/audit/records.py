@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,6 @@ from ..venues.profile import Profile
 
 Record = dict[str, Any]
 CHANGES_NOTHING = frozenset({"query", "order_query"})
-TIME_IN_FORCE = ("timeInForce", "time_in_force", "timeinforce", "tif")
 NAMED = ("client_id", "venue_id", "symbol")
 DEPTH_MAX = 4
 IDS_MAX = 50
@@ -138,26 +137,25 @@ def _order_facts(asked: Asked) -> Record:
                 "quote_quantity": each.quote_quantity,
                 "stop_price": each.stop_price,
                 "reduce_only": each.reduce_only,
+                "time_in_force": each.time_in_force,
             }
         )
         for each in asked.orders
     ]
     if not orders:
         return _ids_of(asked)
-    in_force = next((asked.given[name] for name in TIME_IN_FORCE if name in asked.given), "")
-    if len(orders) > 1:
-        return {"orders": orders} | ({"time_in_force": in_force} if in_force else {})
-    return orders[0] | ({"time_in_force": in_force} if in_force else {})
+    return {"orders": orders} if len(orders) > 1 else orders[0]
 
 
 def _ids_of(asked: Asked) -> Record:
     """Which order it is about, by whichever ids the request names."""
     if asked.orders:
-        return _without_empty({"client_id": ",".join(each.client_id for each in asked.orders if each.client_id)})
+        ids = [each.client_id for each in asked.orders if each.client_id]
+        return {"client_id": ids[0] if len(ids) == 1 else ids} if ids else {}
     if asked.profile is None:
         return {}
     found: Record = {}
-    for name, meaning in _id_parameters(asked.profile).items():
+    for name, meaning in _names_of(asked.profile).parameters.items():
         if name in asked.given:
             found.setdefault(meaning, asked.given[name])
     return _without_empty(found)
@@ -184,53 +182,57 @@ def _placed_as(asked: Asked) -> Record:
 
 def venue_ids(profile: Profile, body: bytes) -> list[str]:
     """The venue's order ids in an answer, by the names under which the profile's readers find them."""
-    names = {
-        path
-        for reader in profile.data.readers.values()
-        if (path := reader.fields.get("venue_id", "")).isidentifier() and "status" in reader.fields
-    }
     try:
         document = msgspec.json.decode(body)
     except msgspec.DecodeError:
         return []
     found: list[str] = []
-    _collect(document, names, found, DEPTH_MAX)
+    _collect(document, _names_of(profile).venue_ids, found, DEPTH_MAX)
     return [each for each in dict.fromkeys(found) if each not in ("", "-1")][:IDS_MAX]  # -1: of no list (Binance)
 
 
-def _collect(value: Any, names: set[str], found: list[str], depth: int) -> None:
+def _collect(value: Any, names: frozenset[str], found: list[str], depth: int) -> None:
     if depth == 0 or len(found) >= IDS_MAX:
         return
     if isinstance(value, dict):
         for key, each in value.items():
             if key in names:
                 found.extend(
-                    str(one) for one in (each if isinstance(each, list) else [each]) if isinstance(one, str | int)
+                    str(one) for one in (each if isinstance(each, list) else [each]) if isinstance(one, (str, int))
                 )
-            elif isinstance(each, dict | list):
+            elif isinstance(each, (dict, list)):
                 _collect(each, names, found, depth - 1)
     elif isinstance(value, list):
         for each in value[:IDS_MAX]:
             _collect(each, names, found, depth - 1)
 
 
-_parameters: dict[int, tuple[Profile, dict[str, str]]] = {}
+class _Names(NamedTuple):
+    """What one profile calls ids. ``parameters``: name -> client_id, venue_id or symbol; ``venue_ids``: in answers."""
+
+    profile: Profile
+    parameters: dict[str, str]
+    venue_ids: frozenset[str]
 
 
-def _id_parameters(profile: Profile) -> dict[str, str]:
-    """Parameter name -> client_id, venue_id or symbol, as the profile's templates use them. Read once per profile."""
-    known = _parameters.get(id(profile))
-    if known is not None and known[0] is profile:
-        return known[1]
-    found: dict[str, str] = {}
+_names: dict[int, _Names] = {}
+
+
+def _names_of(profile: Profile) -> _Names:
+    """As the profile's templates use them and its readers find them. Read once per profile."""
+    known = _names.get(id(profile))
+    if known is not None and known.profile is profile:
+        return known
+    parameters: dict[str, str] = {}
     tables = [profile.data.operations, *(family.operations for family in profile.data.families.values())]
     for operations in tables:
         for operation in operations.values():
             for name, value in operation.params.items():
                 at = PLACEHOLDER.fullmatch(str(value))
                 if at is not None and at.group(1) in NAMED:
-                    found.setdefault(name, at.group(1))
-    _parameters[id(profile)] = (profile, found)
+                    parameters.setdefault(name, at.group(1))
+    paths = [each.fields.get("venue_id", "") for each in profile.data.readers.values() if "status" in each.fields]
+    found = _names[id(profile)] = _Names(profile, parameters, frozenset(each for each in paths if each.isidentifier()))
     return found
 
 
@@ -245,10 +247,10 @@ def _without_empty(record: Record) -> Record:
 
 def _plain(value: Any) -> Any:
     """What JSON can hold; anything else as its text."""
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(each) for each in value]
     return redact_text(str(value), TEXT_MAX)

@@ -1,7 +1,8 @@
 """The audit log's files: append, sync, rotate, find the end again, remove what retention lets go. Blocks; no loop here.
 
 One log is a row of files, each named after its first line's number, so that names sort as the log goes. Nothing is ever
-cut or rewritten: what a death left torn stays where it is, and the next line says so.
+cut or rewritten: what a death left torn stays where it is, and the next line says so. A file that holds nothing but a
+torn first line (a death right after a rotation) is no part of the row: it is put aside under another name.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +21,23 @@ from ..core.audit_chain import GENESIS, seal_of, taken
 
 TAIL_BYTES = 4 * 1024 * 1024  # a line is far shorter; the end of a file is looked for in so many bytes
 LINE_BYTES_MAX = 1024 * 1024
+TORN = ".torn"  # the ending of a file that was put aside
+
+
+class Aside(NamedTuple):
+    """A file that held only a torn first line, by the name it has now."""
+
+    name: str
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Where a log ends. ``mend``: bytes that must come first (a newline); ``torn_sha256``: of an unfinished line."""
+    """Where a log ends. ``mend``: bytes that must come first (a newline); ``torn_sha256``: of an unfinished line.
+
+    ``aside``: files behind it that held no whole line.
+    """
 
     path: Path | None
     seq: int = 0
@@ -36,10 +49,11 @@ class End:
     torn_sha256: str = ""
     torn_bytes: int = 0
     sealed_by_us: bool = True
+    aside: tuple[Aside, ...] = ()
 
 
 class Retired(NamedTuple):
-    """A file that retention removes: its numbers, and the hash its last line left."""
+    """A file that retention removes: its numbers (0: it cannot be read), and the hash its last line left."""
 
     path: Path
     first: int
@@ -87,17 +101,31 @@ class Shelf:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def end(self, key: bytes) -> End:
-        """The last whole line of the log, and what stands behind it."""
-        torn = b""
+        """The last whole line of the log, and what stands behind it. Puts aside what is behind it and is no line."""
+        aside: list[Aside] = []
         for path in reversed(files_of(self.folder)):
             found = _end_of(path, key)
             if found.seq:
-                if torn and not found.torn_bytes:
-                    # the newest file holds nothing but a torn first line
-                    found = End(path=None, seq=found.seq, hash=found.hash, log=found.log)
-                return found
-            torn = b"torn"
-        return End(None)
+                return replace(found, aside=tuple(aside))
+            aside += self._put_aside(path)
+        return End(None, aside=tuple(aside))
+
+    def _put_aside(self, path: Path) -> list[Aside]:
+        """A file without a whole line leaves the row; damage of more than one line stays, for `verify` to tell."""
+        data = path.read_bytes() if path.stat().st_size <= LINE_BYTES_MAX else b"\n"
+        if not data:
+            path.unlink()
+            return []
+        if b"\n" in data:
+            return []
+        target = path.with_name(path.name + TORN)
+        path.rename(target)
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return [Aside(target.name, len(data), hashlib.sha256(data).hexdigest())]
 
     def append(self, path: Path, data: bytes) -> int:
         """How many bytes were written; less than all only when the disk took no more. Raises OSError if none was."""
@@ -126,25 +154,35 @@ class Shelf:
         self._descriptor = self._path = None
 
     def overdue(self, now_us: int, days: float, bytes_max: int) -> list[Retired]:
-        """The oldest files that are older than ``days`` or too much in bytes; never the newest."""
+        """The oldest files that are older than ``days`` or too much in bytes; never the newest that can be read.
+
+        What cannot be read goes with its neighbours: one damaged file must not keep all that follow it for ever.
+        """
         paths = files_of(self.folder)
         sizes = [path.stat().st_size for path in paths]
+        firsts = [first_of(path) for path in paths]
         total = sum(sizes)
         found: list[Retired] = []
-        for path, following, size in zip(paths, paths[1:], sizes, strict=False):
-            here, after = first_of(path), first_of(following)
-            if here is None or after is None:
+        for at, (path, here, size) in enumerate(zip(paths, firsts, sizes, strict=True)):
+            after = next((each for each in firsts[at + 1 :] if each is not None), None)
+            if after is None:
                 break
             too_old = now_us - after[2] > days * 86_400e6  # its last line is older than this
             if not too_old and total <= bytes_max:
                 break
-            found.append(Retired(path, here[0], after[0] - 1, after[1], size))
+            found.append(
+                Retired(path, here[0], after[0] - 1, after[1], size) if here else Retired(path, 0, 0, "", size)
+            )
             total -= size
         return found
 
     def remove(self, retired: list[Retired]) -> None:
+        """Those, and what was put aside before the last of them."""
         for each in retired:
             each.path.unlink(missing_ok=True)
+        for torn in self.folder.glob(f"audit-*.jsonl{TORN}"):
+            if retired and torn.name < retired[-1].path.name:
+                torn.unlink(missing_ok=True)
 
 
 def _end_of(path: Path, key: bytes) -> End:
@@ -152,7 +190,7 @@ def _end_of(path: Path, key: bytes) -> End:
     with path.open("rb") as file:
         file.seek(max(0, size - TAIL_BYTES))
         data = file.read()
-    whole, newline, rest = data.rpartition(b"\n")
+    whole, _newline, rest = data.rpartition(b"\n")
     if rest and (parts := taken(rest)) is not None and seal_of(key, parts.hash) == parts.seal:
         return _ended(path, rest, size, key, mend=b"\n")  # whole but for its newline
     for line in reversed(whole.split(b"\n")):
@@ -161,7 +199,6 @@ def _end_of(path: Path, key: bytes) -> End:
                 return _ended(path, line, size, key)
             digest = hashlib.sha256(rest).hexdigest()
             return _ended(path, line, size, key, mend=b"\n", torn_sha256=digest, torn_bytes=len(rest))
-    del newline
     return End(path)
 
 

@@ -26,9 +26,8 @@ from ..audit.key import read_key
 from ..audit.reading import records_of, verify
 from ..core.audit_chain import Anchor
 from ..core.audit_verify import Report
+from .duration import UNITS_S
 from .target import config_option, load_config, own_paths, runtime_dir_option
-
-UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def instant_us(text: str | None, now_s: float) -> int:
@@ -53,8 +52,8 @@ def places(name: str, config_path: Path | None, runtime_dir: Path | None, folder
     """The log's folder and the key's file, as the agent of that name uses them."""
     config, _origin = load_config(name, config_path)
     state = state_folder(own_paths(name, runtime_dir), os.environ)
-    where = folder or (Path(config.audit.folder) if config.audit.folder else state / "audit")
-    return where, Path(config.audit.key_file) if config.audit.key_file else state / "audit.key"
+    where, key = config.audit.places(state)
+    return folder or where, key
 
 
 def agent_option(function: Any) -> Any:

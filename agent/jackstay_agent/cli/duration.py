@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -21,7 +21,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd]?)", str(value).strip().lower())
         if found is None or float(found[1]) <= 0:
             self.fail(f"{value!r} is no duration; 90s, 30m, 2h or 1d is expected", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        return float(found[1]) * UNITS_S[found[2] or "s"]
 
 
 def shown(seconds: float | None) -> str:

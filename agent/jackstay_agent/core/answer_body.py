@@ -67,7 +67,7 @@ def parse(answer: Answer) -> Any:
         doc = answer.loads(answer.body)
     except (ValueError, RecursionError):  # every JSON and Unicode error is a ValueError
         return None
-    return doc if isinstance(doc, dict | list) else None
+    return doc if isinstance(doc, (dict, list)) else None
 
 
 def is_markup(body: bytes) -> bool:
@@ -102,9 +102,9 @@ def told_by(doc: Any, table: OutcomeTable) -> Told:
         return Told(errors[0][:DETAIL_MAX], errors[0]) if errors else NOTHING
     if isinstance(code, dict) and code:
         number = code.get("code", code.get("name"))
-        named = isinstance(number, str | int) and not isinstance(number, bool)
+        named = isinstance(number, (str, int)) and not isinstance(number, bool)
         return Told(str(number)[:DETAIL_MAX] if named else "error", str(code.get("message", "")))
-    if not isinstance(code, str | int) or isinstance(code, bool):
+    if not isinstance(code, (str, int)) or isinstance(code, bool):
         return NOTHING
     return Told(str(code)[:DETAIL_MAX], str(doc.get(table.message_key, "")))
 

@@ -134,6 +134,8 @@ class Verifier:
         kind = record.get("kind")
         if kind == "audit.opened":
             self.report.log = str(record.get("log", ""))
+        elif kind == "audit.recovered" and record.get("file"):
+            self.report.notes.append(f"{record['file']} holds a first line torn by the agent's death: put aside, noted")
         elif kind == "audit.retired":
             self._retired[int(record.get("last", 0))] = str(record.get("last_hash", ""))
 

@@ -126,6 +126,6 @@ def check_fields(fields: Mapping[str, object]) -> None:
     for value in fields.values():
         if type(value) is str:  # nearly all, nearly always
             continue
-        if not isinstance(value, str | int | Decimal | None):
+        if not isinstance(value, (str, int, Decimal, type(None))):
             fingerprint(fields)
             return

@@ -65,16 +65,6 @@ class Findings:
         self.suppressed += 1
         return ""
 
-    def touch(self, finding_id: str, now: float) -> None:
-        """It goes on."""
-        known = self._kept.get(finding_id)
-        if known is not None and not known.ended:
-            known.last_at = max(known.last_at, now)
-
-    def is_open(self, finding_id: str) -> bool:
-        known = self._kept.get(finding_id)
-        return known is not None and not known.ended
-
     def get(self, finding_id: str) -> Finding | None:
         return self._kept.get(finding_id)
 

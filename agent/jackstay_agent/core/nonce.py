@@ -7,12 +7,56 @@ may have been used. Persisting is an argument; it is called seldom (once per ``a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from jackstay_protocols.errors import ValidationError
 
 NONCE_MAX = 2**63 - 1  # venues keep 64 bits
 AHEAD = 10_000  # ten seconds of a millisecond clock
+
+
+KEYS_MAX = 1_024  # keys whose highest number is remembered; a bot has a few
+
+
+def nonce_of(body: bytes) -> int | None:
+    """The number that a signed form or JSON body carries; None where there is none that can be read."""
+    if body[:1] == b"{":
+        try:
+            document = json.loads(body)
+        except ValueError:
+            return None
+        text = str(document.get("nonce", ""))
+    else:
+        text = next((part[6:] for part in body.split(b"&") if part.startswith(b"nonce=")), b"").decode("latin-1")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+
+
+class LeftNonces:
+    """The highest number that has left for each key, whoever signed it.
+
+    A queued request that its bot signed keeps its number while it waits. Once a higher one of its key has left, the
+    venue would refuse it as a replay: it is overtaken, and need not leave at all.
+    """
+
+    def __init__(self) -> None:
+        self._highest: dict[str, int] = {}
+
+    def leaves(self, key: str, nonce: int) -> int:
+        """This one is on its way; returns what `returned` needs."""
+        before = self._highest.pop(key, 0)
+        self._highest[key] = max(before, nonce)
+        if len(self._highest) > KEYS_MAX:
+            del self._highest[next(iter(self._highest))]
+        return before
+
+    def returned(self, key: str, nonce: int, before: int) -> None:
+        """Provably no byte of it left: it overtook nothing."""
+        if self._highest.get(key) == nonce:
+            self._highest[key] = before
+
+    def overtaken(self, key: str, nonce: int) -> bool:
+        return nonce < self._highest.get(key, 0)
 
 
 class Nonces:

@@ -58,7 +58,7 @@ class Ring:
 class Series:
     """The counts of one kind of errors. ``hit`` is the hot one: it only counts within the current second."""
 
-    __slots__ = ("coarse", "fine", "last_at", "pending", "second", "seconds", "total")
+    __slots__ = ("coarse", "fine", "last_at", "pending", "second", "seconds")
 
     def __init__(self) -> None:
         self.seconds = Ring(1, SECONDS)
@@ -66,7 +66,6 @@ class Series:
         self.coarse = Ring(COARSE_S, COARSE_BINS)
         self.second = -1
         self.pending = 0
-        self.total = 0
         self.last_at = 0.0
 
     def hit(self, second: int, count: int = 1) -> None:
@@ -81,7 +80,6 @@ class Series:
         if self.pending:
             count, second = self.pending, self.second
             self.pending = 0
-            self.total += count
             self.last_at = max(self.last_at, float(second))
             self.seconds.add(second, count)
             self.fine.add(second, count)

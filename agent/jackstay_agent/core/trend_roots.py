@@ -12,7 +12,6 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
 from .trend_stats import adjusted, binomial_tail, median, normal_tail
@@ -146,7 +145,3 @@ class Incidents:
         since = min(mine[0], theirs[0], self._since or now)
         share = 1.0 - math.exp(-len(theirs) * (GROUP_S + TIMING_S) / max(now - since, GROUP_S))
         return median(lags), len(lags), len(mine), binomial_tail(len(lags), len(mine), share)
-
-    def gaps(self, key: Key) -> list[float]:
-        """Seconds between a kind's onsets, for showing."""
-        return [b - a for a, b in pairwise(self._onsets.get(key, ()))]

@@ -14,8 +14,6 @@ from typing import NamedTuple
 from .trend_stats import normal_tail, rank_trend, student_quantile
 
 BINS = 30
-#: (fine bins per bin, width in seconds): a quarter of an hour, an hour, four hours.
-WINDOWS = ((3, 30), (12, 120), (48, 480))
 CHANGE_MIN = 0.5  # over the window, of its middle level
 KNOT_BINS_MIN = 8  # a line through fewer is a guess
 KNOT_TOLERANCE = 4.0

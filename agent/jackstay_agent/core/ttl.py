@@ -45,6 +45,13 @@ def age(then: Stamp, now: Stamp, clock_jump_max_s: float = CLOCK_JUMP_MAX_S) -> 
     return Age(max(wall_s, boot_s, 0.0), in_doubt=boot_s < 0 or abs(wall_s - boot_s) > clock_jump_max_s)
 
 
+def age_at_least_s(then: Stamp, now: Stamp) -> float:
+    """Seconds since ``then`` that certainly passed, for what is kept in doubt: one boot's own clock does not step."""
+    if now.boot_id == then.boot_id:
+        return max(now.boot_s - then.boot_s, 0.0)
+    return max(now.wall_s - then.wall_s, 0.0)
+
+
 def ttl_refusal(ttl_s: float | None, ttl_max_s: float) -> tuple[Reason, str] | None:
     """Why a message with this time to live cannot be queued; None if it can. None as TTL means: has none of its own."""
     if ttl_s is None:

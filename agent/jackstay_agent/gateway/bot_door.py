@@ -51,6 +51,7 @@ from ..telling import Telling
 from .call import Call as Call
 from .call import Peer as Peer
 from .door import DoorLike, PeerCredentials, Sent
+from .in_flight import InFlight
 
 WAITING_BYTES_PER_PEER_MAX = 8 * 1024 * 1024  # replies kept for a peer that does not read
 RETRY_SLOW_S = 0.005
@@ -75,7 +76,7 @@ class BotDoorSettings:
     preset: Callable[[], str] = lambda: "observe"
 
 
-class BotDoor:
+class BotDoor(InFlight):
     """bot.sock: sessions and calls."""
 
     def __init__(
@@ -115,8 +116,7 @@ class BotDoor:
         self._primaries: dict[str, BotSession] = {}
         self._slow: dict[bytes, Peer] = {}
         self._slow_timer = False
-        self._airborne = 0
-        self._when_idle: Callable[[], None] | None = None
+        super().__init__()
         self.draining = False
         self.counters = dict.fromkeys(
             ("refused_frames", "refused_expired", "replies_undeliverable", "replies_dropped_slow", "takeovers"), 0
@@ -311,7 +311,7 @@ class BotDoor:
         left_s = (header.when - now_us) / 1e6 if header.when else DEADLINE_S_DEFAULT
         call = Call(self, peer, header.id, message, now, now + min(left_s, DEADLINE_S_MAX))
         peer.in_flight[header.id] = call
-        self._airborne += 1
+        self.took_off()
         self._take(call)
 
     def _turn_away(
@@ -528,13 +528,6 @@ class BotDoor:
                 return identity in self._peers
         return False
 
-    def broadcast(self, message: Message) -> None:
-        """To every primary socket: late news that belongs on bot.sock."""
-        frame = encode(message)
-        for peer in list(self._peers.values()):
-            if peer.session.kind == "primary":
-                self.send(peer, frame)
-
     def excuse(self, seconds: float) -> None:
         """Time in which the agent itself did not run is never held against a bot (DESIGN §3 rule 13)."""
         now = self._clock()
@@ -561,20 +554,5 @@ class BotDoor:
             for session in self._primaries.values()
         ]
 
-    def in_flight(self) -> int:
-        """Calls not answered yet, those of vanished peers included: an order of theirs is still seen through."""
-        return self._airborne
-
     def now(self) -> float:
         return self._clock()
-
-    def landed(self) -> None:
-        self._airborne -= 1
-        if self._airborne == 0 and self._when_idle is not None:
-            self._when_idle()
-
-    def when_idle(self, callback: Callable[[], None]) -> None:
-        """Call back once nothing is in flight; at once when nothing is."""
-        self._when_idle = callback
-        if self._airborne == 0:
-            callback()

@@ -87,7 +87,7 @@ class Call:
         if not self.abandoned:
             self.deliver(answer)
         telling = self.door.telling
-        if telling.listeners:
+        if telling.anybody:
             asked = self.asked or Asked(
                 self.message, None, bot=self.peer.session.bot_id, request_id=self.id, arrived_at=self.arrived_at
             )

@@ -38,6 +38,7 @@ from .call import Call, Peer
 from .http_answers import json_bytes, own_bytes, refusal_bytes, response_bytes
 from .http_peer import HttpPeer, HttpRequest
 from .http_relay import Guard, Relay
+from .in_flight import InFlight
 
 PEERS_MAX = 512
 RELAYS_MAX = 256
@@ -94,7 +95,7 @@ class HttpDoorSettings(msgspec.Struct, frozen=True, kw_only=True):
     token: bytes = b""  # of the TCP port
 
 
-class HttpDoor:
+class HttpDoor(InFlight):
     """http.sock, and the TCP port if there is one."""
 
     def __init__(
@@ -128,8 +129,7 @@ class HttpDoor:
         self._peers: set[HttpPeer] = set()
         self._relays: set[Relay] = set()
         self._bots: dict[str, BotSession] = {}
-        self._airborne = 0
-        self._when_idle: Callable[[], None] | None = None
+        super().__init__()
         self.draining = False
         self.counters = dict.fromkeys(("requests", "refused", "upgrades", "broken", "relays_ended"), 0)
 
@@ -197,17 +197,18 @@ class HttpDoor:
         peer.heard_at = now
         self.counters["requests"] += 1
         try:
-            url = self._url(peer, request)
+            given = _ours(request)
+            url = self._url(peer, request, given)
             if url is None:
-                self._own_page(peer, request)
+                self._own_page(peer, request, given)
                 return
-            bot = self._bot(peer, request, now)
+            bot = self._bot(peer, given, now)
             if self.draining:
                 self._answer(peer, request, Refusal(Reason.DRAINING, "the agent is stopping", 2.0))
             elif request.upgrade:
                 self._upgrade(peer, request, bot, url)
             else:
-                self._request(peer, request, bot, url, now)
+                self._request(peer, request, given, bot, url, now)
         except ValidationError as error:
             self._answer(peer, request, Refusal(str(error.reason or Reason.BAD_REQUEST), str(error), None))
         except Exception as error:  # a fault of ours must not look like a dead line
@@ -217,8 +218,9 @@ class HttpDoor:
 
     # ------------------------------------------------------------ requests
 
-    def _request(self, peer: HttpPeer, request: HttpRequest, bot: BotSession, url: str, now: float) -> None:
-        given = _ours(request)
+    def _request(
+        self, peer: HttpPeer, request: HttpRequest, given: dict[str, str], bot: BotSession, url: str, now: float
+    ) -> None:
         seconds = _seconds(given.get("deadline"))
         message = Request(
             request.method,
@@ -231,19 +233,8 @@ class HttpDoor:
         )
         call = HttpCall(self, peer, request, bot, message, now, now + seconds)
         peer.busy = call
-        self._airborne += 1
+        self.took_off()
         self._take(call)
-
-    def landed(self) -> None:
-        self._airborne -= 1
-        if self._airborne == 0 and self._when_idle is not None:
-            self._when_idle()
-
-    def when_idle(self, callback: Callable[[], None]) -> None:
-        """Call back once nothing is in flight; at once when nothing is."""
-        self._when_idle = callback
-        if self._airborne == 0:
-            callback()
 
     def now(self) -> float:
         return self._clock()
@@ -256,17 +247,14 @@ class HttpDoor:
         if answer.intent and answer.outcome is not Outcome.UNKNOWN:
             self._ack(call.peer.session.bot_id, [answer.intent])
 
-    def in_flight(self) -> int:
-        return self._airborne
-
     def _answer(self, peer: HttpPeer, request: HttpRequest, refusal: Refusal) -> None:
         self.counters["refused"] += 1
         keep_alive = request.keep_alive and not request.upgrade and request.method != "CONNECT"
         peer.answered(refusal_bytes(refusal, keep_alive=keep_alive, head=request.method == "HEAD"), keep_alive)
 
-    def _url(self, peer: HttpPeer, request: HttpRequest) -> str | None:
+    def _url(self, peer: HttpPeer, request: HttpRequest, given: dict[str, str]) -> str | None:
         """The upstream's URL; None for the agent's own pages. Raises ValidationError."""
-        target, given = request.target, _ours(request)
+        target = request.target
         token = given.get("token", "").encode()
         if request.method == "CONNECT":
             raise ValidationError(
@@ -310,12 +298,12 @@ class HttpDoor:
             reason=Reason.UPSTREAM_NOT_ALLOWED,
         )
 
-    def _own_page(self, peer: HttpPeer, request: HttpRequest) -> None:
+    def _own_page(self, peer: HttpPeer, request: HttpRequest, given: dict[str, str]) -> None:
         """What the agent itself answers: a life sign, and the outcomes that no answer told."""
         page, _, query = request.target.partition("?")
-        bot = self._bot(peer, request, self._clock())
+        bot = self._bot(peer, given, self._clock())
         if (request.method, page) == ("POST", "/beat"):
-            bot.lease.heard(self._clock(), _seconds(_ours(request).get("within"), 0.0))
+            bot.lease.heard(self._clock(), _seconds(given.get("within"), 0.0))
             self._say(peer, request, {"bot": bot.bot_id, "lease_s": _finite(bot.lease.within_s)})
         elif (request.method, page) == ("POST", "/goodbye"):
             session_end = Goodbye("said over http.sock", dict(parse_qsl(query)).get("orders", "keep"))
@@ -357,16 +345,12 @@ class HttpDoor:
         self.counters["relays_ended"] += 1
         self._on_event("http.websocket_ended", {"url": relay.place, "why": why})
 
-    def took_off(self) -> None:
-        """A guard's order is under way: a stop waits for it."""
-        self._airborne += 1
-
     # ------------------------------------------------------------ bots
 
-    def _bot(self, peer: HttpPeer, request: HttpRequest, now: float) -> BotSession:
+    def _bot(self, peer: HttpPeer, given: dict[str, str], now: float) -> BotSession:
         who = peer.credentials
         pid = who.pid if who else 0
-        name = _ours(request).get("bot", "") or "http"
+        name = given.get("bot", "") or "http"
         if len(name.encode()) > BOT_ID_BYTES_MAX or not name.isprintable() or "/" in name:
             raise ValidationError("X-Jackstay-Bot: a short name without '/' is expected", reason=Reason.BAD_REQUEST)
         session = self._bots.get(name)
@@ -426,7 +410,7 @@ class HttpDoor:
                 }
                 for session in self._bots.values()
             ],
-            "in_flight": self._airborne,
+            "in_flight": self.in_flight(),
             **self.counters,
         }
 

@@ -97,7 +97,7 @@ class Outbox(Sending):
     def begin(self, intent: Intent, on_durable: Done | None = None) -> Admitted | Refusal | Wait:
         """Write down that this is about to be sent; after `Admitted` (and ``on_durable``, if not durable) send it."""
         admitted = self.begin_batch((intent,), on_durable)
-        return admitted if isinstance(admitted, Refusal | Wait) else admitted[0]
+        return admitted if isinstance(admitted, (Refusal, Wait)) else admitted[0]
 
     def begin_batch(
         self, intents: Sequence[Intent], on_durable: Done | None = None
@@ -395,6 +395,8 @@ class Outbox(Sending):
         self, venue: str, symbol: str, side: str, fields: Mapping[str, Any], *, is_entry: bool = True
     ) -> Refusal | Wait | None:
         """Rule 1 without recording anything: refused as equal, to wait behind others, or free (None)."""
+        if not self._shelf.is_side_unknown(venue, symbol, side):  # the usual case: no fingerprint is needed
+            return None
         return self._admission.stand(venue, symbol, side, fingerprint(fields), is_entry=is_entry)
 
     def uncollected(self, bot_id: str, limit: int = 100) -> list[Uncollected]:

@@ -17,6 +17,7 @@ from jackstay_agent.core.intent import TERMINAL
 from jackstay_agent.core.ttl import Stamp
 
 from . import schema
+from .aging import LowestLead
 from .recovery import Recovered, recover
 from .rows import CODES, Row
 from .schema import Connect, Fault, StoreFault
@@ -66,6 +67,8 @@ class Journal:
         self._flush_at: float | None = None
         self._checkpoint_at: float | None = None
         self._compacted_to = 0
+        self._in_window = LowestLead(settings.idempotency_window_s)
+        self._retained = LowestLead(settings.retention_s)
         self._retired: list[int] = []
         self._side = SideLog(path.with_name(f"{path.name}-side"))
 
@@ -88,6 +91,8 @@ class Journal:
             on_fault=self._degrade,
             side=self._side,
         )
+        for lead in (self._in_window, self._retained):
+            lead.see(now, found.lead_s)
         self._store.batch, self._unattached = self._unattached.above(found.seq_max), Batch()
         return found
 
@@ -257,6 +262,8 @@ class Journal:
 
     def tick(self, now: Stamp) -> Recovered | None:
         """What is due: flush, checkpoint, the sick disk. What a file opened late held is returned."""
+        self._in_window.see(now)
+        self._retained.see(now)
         found = self._heal(now) if self.fault is not None else None
         if self._flush_at is not None and now.boot_s >= self._flush_at:
             self.flush()
@@ -299,13 +306,14 @@ class Journal:
         if store is None or self.fault is not None:
             return False
         self._checkpoint_at = now.boot_s + self._settings.checkpoint_idle_s
-        return store.checkpoint(lambda conn: self._compact(conn, now.wall_s, floor))
+        out, old = self._in_window.over_before(now), self._retained.over_before(now)
+        return store.checkpoint(lambda conn: self._compact(conn, out, old, floor))
 
-    def _compact(self, conn: sqlite3.Connection, wall_s: float, floor: int) -> None:
+    def _compact(self, conn: sqlite3.Connection, out: float, old: float, floor: int) -> None:
         """Look at the next stretch of rows and delete what nobody needs. Runs on the worker.
 
-        That is what was collected and whose key is forgotten (``floor``: below it all are), and what is past the
-        retention.
+        That is what was collected and whose key is forgotten (``floor``: below it all are; ended before ``out``: its
+        window is over), and what is past the retention (ended before ``old``).
         """
         s = self._settings
         rows = conn.execute(
@@ -316,11 +324,7 @@ class Journal:
         gone = [
             (seq,)
             for seq, state, collected, finished in rows
-            if state in _TERMINAL_CODES
-            and (
-                (collected and (seq < floor or finished < wall_s - s.idempotency_window_s))
-                or finished < wall_s - s.retention_s
-            )
+            if state in _TERMINAL_CODES and ((collected and (seq < floor or finished < out)) or finished < old)
         ]
         if gone:
             conn.execute("BEGIN IMMEDIATE")

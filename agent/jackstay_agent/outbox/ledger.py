@@ -13,7 +13,7 @@ from zlib import crc32
 from jackstay_agent.core.equality import fingerprint
 from jackstay_agent.core.evidence import Search
 from jackstay_agent.core.intent import OPEN, Event, State, contradicts, move
-from jackstay_agent.core.ttl import Stamp, late_until_at
+from jackstay_agent.core.ttl import Stamp, age_at_least_s, late_until_at
 from jackstay_protocols.errors import Reason
 
 from .admission import UNJOURNALED_LANES, Admission
@@ -78,14 +78,13 @@ class Ledger:
                 self._shelf.remember(past.entry)
             if not past.collected:
                 self._retain(past.seq, past.bot_id, queued=past.queued)
-        keys = [(p.seq, p.bot_id, p.key, p.digest, p.recorded_wall) for p in found.settled if p.digest]
+        keys = [(p.seq, p.bot_id, p.key, p.digest, p.age_s) for p in found.settled if p.digest]
         keys += [
-            (e.seq, e.intent.bot_id, e.intent.key, body_digest(e.intent), e.recorded.wall_s)
+            (e.seq, e.intent.bot_id, e.intent.key, body_digest(e.intent), age_at_least_s(e.recorded, now))
             for e in found.entries
             if e.intent.key
         ]
-        for seq, bot_id, key, digest, recorded_wall in sorted(keys):
-            since_s = max(0.0, now.wall_s - recorded_wall)
+        for seq, bot_id, key, digest, since_s in sorted(keys):
             if since_s < self._settings.idempotency_window_s:
                 self._keys.add(bot_id, key, KeyRecord(seq, digest, now.boot_s - since_s))
         for seq, why in found.damaged:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from jackstay_agent.core.evidence import Search
 from jackstay_agent.core.intent import OPEN, Event, State, move
-from jackstay_agent.core.ttl import Stamp, is_stale, sendable_s
+from jackstay_agent.core.ttl import Stamp, age_at_least_s, is_stale, sendable_s
 
 from .keys import body_digest
 from .records import Ending, Entry, Signed
@@ -32,7 +32,7 @@ class Past:
     bot_id: str
     key: str
     digest: bytes  # empty if its key's window is over
-    recorded_wall: float
+    age_s: float  # since it was recorded, at the least
     queued: bool
     collected: bool
     entry: Entry | None  # only where late news is thinkable
@@ -45,6 +45,9 @@ class Recovered:
     changed: list[Entry] = field(default_factory=list)
     damaged: list[tuple[int, str]] = field(default_factory=list)
     seq_max: int = 0
+    lead_s: float | None = (
+        None  # the least the wall clock was ahead of this boot's clock when a row was recorded or ended
+    )
 
 
 def recover(conn: sqlite3.Connection, now: Stamp, clock_jump_max_s: float, window_s: float) -> Recovered:
@@ -59,10 +62,11 @@ def recover(conn: sqlite3.Connection, now: Stamp, clock_jump_max_s: float, windo
             except DamagedRow as damage:
                 result.damaged.append((row[0], str(damage)))
                 continue
+            result.lead_s = _lowest(result.lead_s, entry, row, now.boot_id)
             if entry.state in OPEN:
                 _bring_up_to_date(result, entry, now, clock_jump_max_s)
             if entry.state not in OPEN:
-                result.settled.append(_past(entry, collected, now.wall_s - window_s))
+                result.settled.append(_past(entry, collected, now, window_s))
         _move_damaged(conn, result.damaged, now.wall_s)
     except sqlite3.Error as error:
         raise fault_of(error) from error
@@ -88,11 +92,20 @@ def _move_damaged(conn: sqlite3.Connection, damaged: list[tuple[int, str]], wall
     conn.execute("COMMIT")
 
 
-def _past(entry: Entry, collected: bool, since_wall: float) -> Past:
-    i, wall = entry.intent, entry.recorded.wall_s
-    digest = body_digest(i) if i.key and wall > since_wall else b""
+def _lowest(lead_s: float | None, entry: Entry, row: Row, boot_id: str) -> float | None:
+    recorded = entry.recorded
+    if recorded.boot_id != boot_id:
+        return lead_s
+    ended_wall = row[4] or recorded.wall_s
+    here_s = min(ended_wall, recorded.wall_s) - recorded.boot_s
+    return here_s if lead_s is None else min(lead_s, here_s)
+
+
+def _past(entry: Entry, collected: bool, now: Stamp, window_s: float) -> Past:
+    i, age_s = entry.intent, age_at_least_s(entry.recorded, now)
+    digest = body_digest(i) if i.key and age_s < window_s else b""
     late = entry if entry.state in (State.ABSENT, State.FAILED) else None
-    return Past(entry.seq, i.bot_id, i.key, digest, wall, entry.queued, collected, late)
+    return Past(entry.seq, i.bot_id, i.key, digest, age_s, entry.queued, collected, late)
 
 
 def _bring_up_to_date(result: Recovered, entry: Entry, now: Stamp, clock_jump_max_s: float) -> None:

@@ -154,12 +154,12 @@ class Sending(Ledger):
         self._journal.change(to_update(entry))
         return True
 
-    def drop(self, seq: int, *, who: str, why: str) -> Settled | None:
+    def drop(self, seq: int, *, who: str, why: str, cause: str = "") -> Settled | None:
         """Take a queued intent out for good. None: it is not queued (any more)."""
         entry = self._shelf.get(seq)
         if entry is None or entry.state is not State.RECORDED:
             return None
-        ending = Ending("", source="agent", said_by=who, why=why, finished_wall=self._wall())
+        ending = Ending("", cause=cause, source="agent", said_by=who, why=why, finished_wall=self._wall())
         settled = self._apply(entry, Event.DROP, ending, why)
         self._on_settled(settled)
         return settled

@@ -21,6 +21,7 @@ from .wire import RawAnswer, head
 
 if TYPE_CHECKING:
     from .server import SandboxServer
+    from .venue import Venue
 
 
 class BadRequest(Exception):
@@ -107,10 +108,7 @@ class Admin:
     def _hours(self, asked: dict[str, Any]) -> dict[str, Any]:
         """A symbol's opening hours; none of them when `hours` is empty."""
         symbol, text = str(asked.get("symbol") or ""), str(asked.get("hours") or "")
-        venues = [each for each in self._server.incidents.venues(str(asked.get("market") or ""))
-                  if symbol in each.exchange.markets]  # fmt: skip
-        if not venues:
-            raise BadRequest(f"unknown symbol {symbol!r}")
+        venues = self._trading(symbol, str(asked.get("market") or ""))
         hours = hours_of(text, str(asked.get("days") or "")) if text else None
         for venue in venues:
             if hours is None:
@@ -118,6 +116,13 @@ class Admin:
             else:
                 venue.hours[symbol] = hours
         return {"symbol": symbol, "open": venues[0].exchange.trading.is_open(symbol, venues[0].clock())}
+
+    def _trading(self, symbol: str, market: str = "") -> list[Venue]:
+        """The markets (one by name, or all) that trade a symbol."""
+        there = [each for each in self._server.incidents.venues(market) if symbol in each.exchange.markets]
+        if not there:
+            raise BadRequest(f"unknown symbol {symbol!r}")
+        return there
 
     def _sockets(self, asked: dict[str, Any]) -> dict[str, Any]:
         """How long connections and listen keys live: `door` is spot, api or usdm, all of them when absent."""
@@ -220,11 +225,7 @@ class Admin:
     def _market(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Move a symbol's price: the background market quotes around it from its next step, which is taken now."""
         symbol, text = str(asked.get("symbol")), str(asked.get("price"))
-        venues = [self._server.venue, self._server.usdm, *(face.venue for face in self._server.markets)]
-        if not any(symbol in venue.exchange.markets for venue in venues):
-            raise BadRequest(f"unknown symbol {symbol!r}")
-        price = _decimal(text, "price")
-        there = [venue for venue in venues if symbol in venue.exchange.markets]
+        there, price = self._trading(symbol), _decimal(text, "price")
         for venue in there:
             venue.background.follow(symbol, price)
             venue.tick()

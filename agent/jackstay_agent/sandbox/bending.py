@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
 from .engine.exchange import Exchange
 from .engine.futures import FuturesExchange
@@ -96,7 +96,6 @@ def _thin(exchanges: list[Exchange], fraction: Decimal) -> Iterator[None]:
             order = each.orders.get(order_id)
             if order is None or order.account == MARKET_ACCOUNT or not (order.is_open and order.working):
                 continue
-            step = each.market(order.symbol).symbol.step
-            part = (order.quantity * fraction / step).quantize(Decimal(1), ROUND_DOWN) * step
+            part = each.market(order.symbol).symbol.in_steps(order.quantity * fraction)
             if part > order.filled:
                 each.fill(order, part - order.filled)

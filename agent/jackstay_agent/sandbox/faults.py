@@ -62,7 +62,7 @@ STREAM_KINDS = frozenset({"stream_silence", "stream_drop", "stream_duplicate", "
 EVENT_KINDS = frozenset({"late_fills", "missing_end"})
 IMMEDIATE_KINDS = frozenset({"stream_reset", "stream_half_open", "server_shutdown", "switches_fire"})
 NO_REQUEST_KINDS = STREAM_KINDS | EVENT_KINDS | IMMEDIATE_KINDS | {"latency", "stream_mute"}
-# the engine's reasons, which every face puts into its own words
+# the engine's reasons, which a face puts into its venue's own words where the venue knows such a refusal
 REASONS = (
     "insufficient_balance", "insufficient_margin", "would_match", "would_trigger", "duplicate_client_id",
     "market_closed", "cancel_only", "reduce_only",

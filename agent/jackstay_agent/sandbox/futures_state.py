@@ -11,6 +11,7 @@ from .engine.algos import Algo
 from .engine.futures import Countdown, FuturesExchange
 from .engine.model import OrderRequest
 from .engine.positions import Position
+from .state import decimals, plain
 
 ENDED_ALGOS_KEPT_MAX = 500
 _DECIMALS = {each.name for each in fields(OrderRequest) if each.type == "Decimal"}
@@ -25,7 +26,7 @@ class FuturesNotes:
 
     def __call__(self, futures: FuturesExchange) -> dict[str, Any]:
         switches = {"|".join(name): [each.duration_ms, each.fires_at] for name, each in futures.countdowns.items()}
-        of = (futures, futures.positions.version, futures.algos.version, tuple(switches.values()), len(switches))
+        of = (futures, futures.positions.version, futures.algos.version, tuple(switches.items()))
         if of != self._of:
             self._of, self._made = of, _notes(futures) | {"switches": switches}
         return self._made
@@ -48,11 +49,7 @@ def _notes(futures: FuturesExchange) -> dict[str, Any]:
 
 
 def _algo_json(algo: Algo) -> dict[str, Any]:
-    plain = asdict(algo)
-    plain["request"] = {
-        name: str(value) if isinstance(value, Decimal) else value for name, value in plain["request"].items()
-    }
-    return plain
+    return asdict(algo) | {"request": plain(algo.request)}
 
 
 def restore(futures: FuturesExchange, noted: dict[str, Any]) -> None:
@@ -68,10 +65,8 @@ def restore(futures: FuturesExchange, noted: dict[str, Any]) -> None:
         if order.is_open:
             positions.hold(order.account, order.locked)
     for each in noted.get("algos", ()):
-        asked: dict[str, Any] = {
-            name: Decimal(value) if name in _DECIMALS else value for name, value in each["request"].items()
-        }
-        futures.algos.algos[each["id"]] = Algo(**each | {"request": OrderRequest(**asked)})
+        asked = OrderRequest(**decimals(each["request"], _DECIMALS))
+        futures.algos.algos[each["id"]] = Algo(**each | {"request": asked})
     futures.algos.next_id = noted.get("next_algo_id", futures.algos.next_id)
     for name, (duration_ms, fires_at) in noted.get("switches", {}).items():
         account, _, symbol = name.rpartition("|")

@@ -25,6 +25,7 @@ class Incidents:
 
     def __init__(self, server: SandboxServer) -> None:
         self._server = server
+        self._resets = 0
         self._now: dict[str, Callable[[Fault], int]] = {
             "stream_reset": self._reset_streams,
             "stream_half_open": self._half_open,
@@ -82,12 +83,17 @@ class Incidents:
         self._server.note_fault(fault.kind, str(event.order.client_id), event.order.symbol)
         if fault.kind == "late_fills":
             loop = asyncio.get_running_loop()
-            loop.call_later(fault.params["ms"] / 1000, partial(self._tell_late, venue, event))
+            loop.call_later(fault.params["ms"] / 1000, partial(self._tell_late, self._resets, venue, event))
         return True
 
-    def _tell_late(self, venue: Venue, event: Event) -> None:
-        venue.tell(event)
-        self._server.saved()
+    def forget(self) -> None:
+        """The venue begins anew: what is still to be told is told to nobody."""
+        self._resets += 1
+
+    def _tell_late(self, resets: int, venue: Venue, event: Event) -> None:
+        if resets == self._resets:
+            venue.tell(event)
+            self._server.saved()
 
     # modes ---------------------------------------------------------------------------------------------------------
 

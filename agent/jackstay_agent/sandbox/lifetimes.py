@@ -81,7 +81,9 @@ class Doorkeeper:
 
     def heard(self, listener: Listener, now: float) -> bool:
         """One message (or ping or pong) of the client; False, and the connection ends, when it is one too many."""
-        watch = self._watches[listener]
+        watch = self._watches.get(listener)
+        if watch is None:
+            return False  # it was ended a moment ago, and this was on its way
         most = self.rules[watch.door].messages_per_s
         if now - watch.window_at >= 1.0:
             watch.window_at, watch.window_count = now, 0
@@ -93,8 +95,8 @@ class Doorkeeper:
 
     def ponged(self, listener: Listener, payload: bytes) -> None:
         """Only a pong that carries the ping's payload counts."""
-        watch = self._watches[listener]
-        if payload == watch.payload:
+        watch = self._watches.get(listener)
+        if watch is not None and payload == watch.payload:
             watch.unanswered_since = 0.0
 
     def turn(self, now: float) -> None:
@@ -126,9 +128,4 @@ class Doorkeeper:
 
     def _end(self, listener: Listener, code: int, reason: str) -> None:
         self._watches.pop(listener, None)
-        if isinstance(listener, LineListener):
-            listener.send(b"0\r\n\r\n")
-        else:
-            listener.send(close_frame(code, reason))
-        if not listener.half_open:
-            listener.transport.close()
+        listener.end(close_frame(code, reason))

@@ -214,6 +214,9 @@ class SandboxServer:
         """As on the first day; connections stay, faults go."""
         self.faults.clear()
         self.log.clear()
+        for hub in self.hubs:
+            hub.forget()
+        self.incidents.forget()
         self._abort_half_open()
         self.venue.reset()
         self.usdm.reset()
@@ -385,11 +388,14 @@ class SandboxServer:
             raise
 
     def _rate_limited(self, fault: Fault, call: Call, row: Row) -> RawAnswer:
-        answer = self.faults.limited(fault, self.venue.limits, self.venue.clock())
-        if (face := self.face_of(call.path)) is not None:
-            answer = face.limited(int(dict(answer.headers)["Retry-After"]))
+        answer = self.limited(fault, self.face_of(call.path))
         self.decide(row, answer.status, answer)
         return RawAnswer(answer_bytes(answer))
+
+    def limited(self, fault: Fault, face: Face | None) -> Answer:
+        """A rate limit in the words of this face, or of Binance."""
+        answer = self.faults.limited(fault, self.venue.limits, self.venue.clock())
+        return answer if face is None else face.limited(int(dict(answer.headers)["Retry-After"]))
 
     def _venue_error(self, fault: Fault, call: Call, row: Row) -> RawAnswer:
         """One of the venue's own troubled answers; the ones that mean "unknown" sometimes execute the request."""

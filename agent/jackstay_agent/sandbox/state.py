@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from .engine.model import MARKET_ACCOUNT, Fill, Order
+from .engine.model import MARKET_ACCOUNT, Fill, Order, OrderRequest
 from .ledger import Row
 from .venue import Venue
 
@@ -74,11 +74,11 @@ class StateFile:
         for order_id in sorted(exchange.orders.touched):
             order = exchange.orders.get(order_id)
             if order is not None and order.account != MARKET_ACCOUNT:
-                yield _line("order", _plain(order))
+                yield _line("order", plain(order))
         for account, asset in sorted(exchange.wallets.touched):
             yield self._balance(account, asset)
         for account, fill in exchange.orders.new_fills:
-            yield _line("fill", [account, _plain(fill)])
+            yield _line("fill", [account, plain(fill)])
         for row in self._venue.ledger.touched if self._ledger else ():
             yield _line("row", asdict(row))
         if exchange.orders.new_fills or exchange.orders.touched:
@@ -93,12 +93,12 @@ class StateFile:
         yield _line("notes", self.noted)
         for order in exchange.orders.all_of():
             if order.account != MARKET_ACCOUNT:
-                yield _line("order", _plain(order))
+                yield _line("order", plain(order))
         for account in exchange.wallets.accounts():
             for asset in exchange.wallets.assets(account):
                 yield self._balance(account, asset)
         for account, fill in exchange.orders.fills:
-            yield _line("fill", [account, _plain(fill)])
+            yield _line("fill", [account, plain(fill)])
         for row in self._venue.ledger.rows() if self._ledger else ():
             yield _line("row", asdict(row))
 
@@ -123,14 +123,14 @@ class StateFile:
             except ValueError:
                 continue
             if kind == "order":
-                orders[value["id"]] = Order(**_decimals(value, _ORDER_DECIMALS))
+                orders[value["id"]] = Order(**decimals(value, _ORDER_DECIMALS))
             elif kind == "row":
                 rows[value["seq"]] = Row(**value)
             elif kind == "balance":
                 balance = exchange.wallets.of(value[0], value[1])
                 balance.free, balance.locked = Decimal(value[2]), Decimal(value[3])
             elif kind == "fill":
-                exchange.orders.fills.append((value[0], Fill(**_decimals(value[1], _FILL_DECIMALS))))
+                exchange.orders.fills.append((value[0], Fill(**decimals(value[1], _FILL_DECIMALS))))
             elif kind == "counters":
                 self._count(value)
             elif kind == "notes":
@@ -155,11 +155,13 @@ class StateFile:
             wallets.unlock(MARKET_ACCOUNT, asset, balance.locked)
 
 
-def _plain(noun: Order | Fill) -> dict[str, Any]:
+def plain(noun: Order | Fill | OrderRequest) -> dict[str, Any]:
+    """A noun as JSON takes it: money as text."""
     return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(noun).items()}
 
 
-def _decimals(value: dict[str, Any], names: set[str]) -> dict[str, Any]:
+def decimals(value: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """`plain` the other way: these fields are money."""
     return {name: Decimal(each) if name in names else each for name, each in value.items()}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -82,6 +83,12 @@ class Listener:
             return text_frame(b'{"subscriptionId":%d,"event":%s}' % (number, data))
         return text_frame(data)
 
+    def end(self, last: bytes) -> None:
+        """Say the last word and close; a half-open connection stands, since nothing passes it."""
+        if not self.half_open:
+            self.send(last)
+            self.transport.close()
+
     def fall_silent(self) -> None:
         """From now on half-open: nothing is read, nothing is written, nothing is closed."""
         self.half_open = True
@@ -96,6 +103,10 @@ class LineListener(Listener):
     def frame(self, stream: str, data: bytes) -> bytes:
         return chunk(b'{"stream":"%s","data":%s}\n' % (stream.encode(), data))
 
+    def end(self, last: bytes) -> None:
+        """Whatever a WebSocket would hear, this ends with the last chunk."""
+        super().end(b"0\r\n\r\n")
+
 
 def chunk(data: bytes) -> bytes:
     """One chunk of a chunked body (RFC 9112, section 7.1)."""
@@ -108,7 +119,9 @@ class StreamHub:
     def __init__(self, faults: FaultBox, log: StreamLog | None = None) -> None:
         self._faults = faults
         self.log = log if log is not None else StreamLog()
-        self._held: dict[str, dict[str, Any]] = {}
+        # by stream and the one connection that waits for it (0: all): a message to be told after the next one
+        self._held: dict[tuple[str, int], dict[str, Any]] = {}
+        self._resets = 0
         self._by_stream: dict[str, dict[Listener, None]] = defaultdict(dict)
         self._connections: dict[str, tuple[int, ...]] = {}
         self.listeners: set[Listener] = set()
@@ -163,12 +176,21 @@ class StreamHub:
             if fault is not None:
                 if fault.connection:
                     self._deliver(stream, message, skip=fault.connection)
+                    self._release([each for each in self._held if each[0] == stream and each[1] != fault.connection])
                 self._trouble(fault, stream, message)
                 return
         self._deliver(stream, message)
-        held = self._held.pop(stream, None)
-        if held is not None:
-            self._deliver(stream, held, fault="stream_reorder")
+        if self._held:
+            self._release([each for each in self._held if each[0] == stream])
+
+    def forget(self) -> None:
+        """What was kept back is told to nobody any more: the venue begins anew."""
+        self._held.clear()
+        self._resets += 1
+
+    def _release(self, held: list[tuple[str, int]]) -> None:
+        for stream, only in held:
+            self._deliver(stream, self._held.pop((stream, only)), only=only, fault="stream_reorder")
 
     def fields_of(self, message: dict[str, Any]) -> dict[str, Any]:
         """What a fault's `match` is compared with."""
@@ -180,16 +202,17 @@ class StreamHub:
             self._deliver(stream, message, only=only)
             self._deliver(stream, message, only=only, fault=kind)
         elif kind == "stream_reorder":
-            held = self._held.pop(stream, None)
-            self._held[stream] = message
-            if held is not None:
-                self._deliver(stream, held, only=only, fault=kind)
+            self._release([each for each in self._held if each == (stream, only)])
+            self._held[stream, only] = message
         elif kind == "stream_delay":
-            asyncio.get_running_loop().call_later(
-                fault.params["ms"] / 1000, lambda: self._deliver(stream, message, only=only, fault=kind)
-            )
+            late = partial(self._deliver_late, self._resets, stream, message, only)
+            asyncio.get_running_loop().call_later(fault.params["ms"] / 1000, late)
         else:  # dropped or silenced
             self.log.note(stream, orjson.dumps(message), (), kind)
+
+    def _deliver_late(self, resets: int, stream: str, message: dict[str, Any], only: int) -> None:
+        if resets == self._resets:
+            self._deliver(stream, message, only=only, fault="stream_delay")
 
     def _deliver(self, stream: str, message: dict[str, Any], *, only: int = 0, skip: int = 0, fault: str = "") -> None:
         """To every listener, or to one connection `only`, or to all but one (`skip`)."""

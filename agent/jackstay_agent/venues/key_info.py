@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from .answers import Broken, compiled, decode, find
+from .answers import Broken, compiled, decode
 
 
 class KeyInfoData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,5 +53,5 @@ def read_permissions(data: KeyInfoData, status: int, body: bytes) -> Permissions
 
 
 def _truth(path: str, document: Any) -> bool | None:
-    found = find(compiled(path), document)
+    found = compiled(path).search(document)
     return found if isinstance(found, bool) else None

@@ -67,7 +67,20 @@ FIELDS: Final = {
     "status": frozenset({"status"}),
     "rule": frozenset({"symbol", "tick_size", "step_size", "quantity_min", "quantity_max", "notional_min"}),
     "place": frozenset(
-        {"client_id", "symbol", "side", "type", "price", "quantity", "quote_quantity", "stop_price", "reduce_only"}
+        {
+            *(
+                "client_id",
+                "symbol",
+                "side",
+                "type",
+                "price",
+                "quantity",
+                "quote_quantity",
+                "stop_price",
+                "reduce_only",
+            ),
+            "time_in_force",
+        }
     ),
 }
 ORDER_STATUSES: Final = ("open", "filled", "cancelled", "rejected", "expired")

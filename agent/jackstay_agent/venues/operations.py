@@ -33,7 +33,6 @@ from .answers import (
     as_text,
     compiled,
     decode,
-    find,
 )
 from .credentials import Credentials
 from .operation_data import OPERATIONS, PLACEHOLDER, READS, FamilyData, OperationData, nearest
@@ -287,7 +286,7 @@ class Operations:
         operation = self._operation(name, family, given)
         if not operation.next:
             return None
-        start = as_text("the next page", find(self._path(operation.next), decode(body)))
+        start = as_text("the next page", self._path(operation.next).search(decode(body)))
         if not start or start == str(given.get("from_id", "")):
             return None
         kept = {key: value for key, value in given.items() if key not in operation.next_without}
@@ -317,7 +316,7 @@ class Operations:
         self, operation: OperationData, name: str, family: str, document: Any, asked: Mapping[str, str | int]
     ) -> Answer:
         gives = OPERATIONS[name]
-        found = find(self._path(operation.at), document)
+        found = self._path(operation.at).search(document)
         if operation.keyed:
             found = _listed(found, operation.keyed)
         if gives in ("done", "any"):

@@ -31,7 +31,8 @@ class PlacedOrder:
 
     ``late_s``: how long after its signing the venue may still take it, by its own word or the profile's.
     ``context`` are the request's own values that questions about this order need (a category, an instrument type).
-    ``marks``: what else it shows of its purpose (core/order_class.MARKS).
+    ``marks``: what else it shows of its purpose (core/order_class.MARKS). ``time_in_force``: the venue's word, "" where
+    the request has none; a record of what was asked, and no part of what makes two orders equal.
     """
 
     family: str
@@ -47,6 +48,7 @@ class PlacedOrder:
     late_s: float | None = None
     context: Mapping[str, str] = field(default_factory=dict)
     marks: frozenset[str] = frozenset()
+    time_in_force: str = ""
 
 
 class PlacingRoute:
@@ -69,7 +71,7 @@ class PlacingRoute:
         try:
             document = _document(request)
             late_s = self._late_s(request, document)
-            return [replace(self._order(each, document), late_s=late_s) for each in self._items(document)]
+            return [self._order(each, document, late_s) for each in self._items(document)]
         except (Broken, ValidationError) as error:
             return Unreadable(str(error))
 
@@ -124,7 +126,7 @@ class PlacingRoute:
             raise Broken(f"{where} holds no order, or not 1 to {ORDERS_MAX} of them")
         return items
 
-    def _order(self, item: dict[str, Any], document: Any) -> PlacedOrder:
+    def _order(self, item: dict[str, Any], document: Any, late_s: float | None) -> PlacedOrder:
         names = self._data.fields
 
         def text(name: str) -> str:
@@ -154,7 +156,9 @@ class PlacingRoute:
             stop_price=money("stop_price") or None,
             client_id=text("client_id"),
             reduce_only={"true": True, "false": False}.get(reduce_only),
+            late_s=late_s,
             context={name: value for name, value in context.items() if value},
+            time_in_force=str(item.get(names.get("time_in_force", ""), "")),
             marks=self._always | {mark for mark, shown in self._marks if _shows(shown, item, shared)},
         )
 
@@ -194,7 +198,7 @@ def given_by(request: OutgoingRequest) -> dict[str, str] | None:
         document = document[0]
     if not isinstance(document, dict):
         return None
-    return {name: str(value) for name, value in document.items() if isinstance(value, str | int)}
+    return {name: str(value) for name, value in document.items() if isinstance(value, (str, int))}
 
 
 def _written(

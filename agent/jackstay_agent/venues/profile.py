@@ -416,6 +416,8 @@ def path_problems(profile: Profile) -> list[Problem]:
         at = ("user_events", str(number))
         paths += [((*at, "when"), path) for path in event.when]
         paths.append(((*at, "items"), event.items))
+    if data.user_stream is not None and data.user_stream.token is not None:
+        paths.append((("user_stream", "token", "at"), data.user_stream.token.at))
     tables: list[tuple[tuple[str, ...], dict[str, OperationData]]] = [(("operations",), data.operations)]
     tables += [(("families", name, "operations"), each.operations) for name, each in data.families.items()]
     for where, operations in tables:

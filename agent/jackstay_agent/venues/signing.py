@@ -227,3 +227,5 @@ SIGNERS: Final[Mapping[str, Signer]] = {
     "okx_v5": OkxV5(),
     "kraken_spot": KrakenSpot(),
 }
+#: Schemes whose venues want rising numbers of a key.
+NONCE_SCHEMES: Final = frozenset(name for name, signer in SIGNERS.items() if signer.needs_nonce)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .answers import Balance, Broken, Fill, OrderState, Position, Reader, Unreadable, as_text, compiled, decode, find
+from .answers import Balance, Broken, Fill, OrderState, Position, Reader, Unreadable, as_text, compiled, decode
 from .operation_data import UserEventData
 from .profile import Profile
 
@@ -60,9 +60,9 @@ class UserEvents:
         found: list[UserEvent] = []
         try:
             for rule in self._rules:
-                if not all(_stands(find(path, document), text) for path, text in rule.when):
+                if not all(_stands(path.search(document), text) for path, text in rule.when):
                     continue
-                items = find(rule.items, document)
+                items = rule.items.search(document)
                 listed = items if isinstance(items, list) else [] if items is None else [items]
                 if len(listed) > ITEMS_MAX:
                     return Unreadable(f"{len(listed)} items; at most {ITEMS_MAX} are expected")

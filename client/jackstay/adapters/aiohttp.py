@@ -28,7 +28,7 @@ from jackstay.answer import Response
 from jackstay_protocols.errors import TradingBotError
 
 from .defaults import bot_name, http_socket
-from .translation import Kind, deadline_s, decoded, end_to_end, kind_of, proves_nothing
+from .translation import Kind, deadline_s, decoded, end_to_end, kind_of, proves_nothing, unproven
 
 REDIRECTS_MAX = 10  # aiohttp's own default
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -256,9 +256,7 @@ class AgentSession:
         except TradingBotError as error:
             raise self._told(kind_of(error), error) or _translated(error) from error
         if proves_nothing(answer):
-            raise TimeoutError(
-                f"HTTP {answer.status} without the answer that the venue promises; whether the order exists is unknown"
-            )
+            raise TimeoutError(unproven(answer))
         return AgentResponse(method, url, answer, decoded(answer))
 
 

@@ -26,7 +26,6 @@ from .translation import Kind
 if TYPE_CHECKING:
     from jackstay.aio import AsyncClient
 
-_BASE_MODULE = "ccxt.base.exchange"
 _MARK = "_jackstay_undo"
 
 # The agent dials, so a proxy of the bot's would be ignored in silence: say it instead.
@@ -54,11 +53,7 @@ _TOLD = {
 # ccxt makes client order ids itself for binance and okx (adapters.md 2.3); these venues take one and get none.
 _UNNAMED = {"bybit": ("clientOrderId", "orderLinkId"), "kraken": ("clientOrderId", "cl_ord_id", "userref")}
 _PLACING = ("create_order", "createOrder", "create_order_ws", "createOrderWs")
-
-
-def knows(target: object) -> bool:
-    """True for a ccxt exchange object of any flavour."""
-    return any(each.__module__ == _BASE_MODULE for each in type(target).__mro__)
+_PLACING_SEVERAL = ("create_orders", "createOrders", "create_orders_ws", "createOrdersWs")
 
 
 def attach(exchange: Any, client: Client | AsyncClient | None = None) -> None:
@@ -181,22 +176,35 @@ def _name_orders(exchange: Any) -> None:
     names = _UNNAMED.get(exchange.id)
     if names is None:
         return
-    originals = {verb: exchange.__dict__.get(verb) for verb in _PLACING if hasattr(exchange, verb)}
+    verbs = [verb for verb in (*_PLACING, *_PLACING_SEVERAL) if hasattr(exchange, verb)]
+    originals = {verb: exchange.__dict__.get(verb) for verb in verbs}
+
+    def with_name(params: Any) -> dict[str, Any]:
+        given = dict(params or {})
+        if not any(given.get(name) for name in names):
+            given["clientOrderId"] = f"js{secrets.token_hex(8)}"  # 18 characters are what Kraken takes
+        return given
 
     def named(place: Any) -> Any:
         @functools.wraps(place)
         def placing(
             symbol: Any, type: Any, side: Any, amount: Any, price: Any = None, params: Any = None, **more: Any
         ) -> Any:
-            given = dict(params or {})
-            if not any(given.get(name) for name in names):
-                given["clientOrderId"] = f"js{secrets.token_hex(8)}"  # 18 characters are what Kraken takes
-            return place(symbol, type, side, amount, price, given, **more)
+            return place(symbol, type, side, amount, price, with_name(params), **more)
+
+        return placing
+
+    def all_named(place: Any) -> Any:
+        @functools.wraps(place)
+        def placing(orders: Any, *more: Any, **options: Any) -> Any:
+            # the bot's own list and dictionaries stay as they are
+            return place([{**each, "params": with_name(each.get("params"))} for each in orders], *more, **options)
 
         return placing
 
     for verb in originals:
-        setattr(exchange, verb, named(getattr(exchange, verb)))
+        wrap = all_named if verb in _PLACING_SEVERAL else named
+        setattr(exchange, verb, wrap(getattr(exchange, verb)))
     undo = exchange.__dict__[_MARK]
 
     def undo_all() -> None:

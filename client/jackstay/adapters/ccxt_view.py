@@ -78,42 +78,61 @@ def report(
 ) -> dict[str, Any]:
     """Report what is given, or what the exchange object has cached (ccxt.pro's orders, balance and positions).
 
+    A cached balance is reported when it is one account's: several (spot and futures, say) hold the same asset twice.
     ``sequence`` rises with each report of a component, so that one that was overtaken is not taken. Returns the
     agent's answers by component (awaitables of an `AsyncClient`). Raises ValidationError where there is nothing.
     """
     views: dict[str, dict[str, Any]] = {}
-    orders, complete = (orders, True) if orders is not None else (_cached_orders(exchange), False)
+    orders, complete = (orders, True) if orders is not None else (_cached(exchange, "orders"), False)
     if orders is not None:
         views["orders"] = orders_view(exchange, orders, complete=complete)
-    balance = balance if balance is not None else getattr(exchange, "balance", None)
+    balance = balance if balance is not None else _cached_balance(exchange)
     if balance:
         views["balances"] = balances_view(balance)
-    positions = positions if positions is not None else _cached_positions(exchange)
+    positions = positions if positions is not None else _cached(exchange, "positions")
     if positions is not None:
         views["positions"] = positions_view(exchange, positions)
     if not views:
         raise ValidationError(
-            f"{getattr(exchange, 'id', 'the exchange object')} has cached nothing and nothing was given: give orders=,"
-            " balance= or positions=",
+            f"{getattr(exchange, 'id', 'the exchange object')} has cached nothing that can be reported (a balance of"
+            " several account types cannot) and nothing was given: give orders=, balance= or positions=",
             reason=Reason.BAD_REQUEST,
         )
     more = {"venue": venue} if sequence is None else {"venue": venue, "sequence": sequence}
     return {component: client.report_state(component, {**view, **more}) for component, view in views.items()}
 
 
-def _cached_orders(exchange: Any) -> list[Mapping[str, Any]] | None:
-    """ccxt.pro's cache holds ended ones too; it is a window, so it is never complete."""
-    cached = getattr(exchange, "orders", None)
+def _cached(exchange: Any, name: str) -> list[Mapping[str, Any]] | None:
+    """A ccxt.pro cache as one list: some venues keep one cache, some one for each account type, some items by id.
+
+    Orders are a window that holds ended ones too, so they are never complete.
+    """
+    cached = getattr(exchange, name, None)
     if not cached:
         return None
-    return list(cached.values()) if isinstance(cached, Mapping) else list(cached)
+    items: list[Mapping[str, Any]] = []
+    for each in cached.values() if isinstance(cached, Mapping) else cached:
+        if isinstance(each, Mapping):
+            items.append(each)
+        else:
+            items.extend(each)
+    return items or None
 
 
-def _cached_positions(exchange: Any) -> list[Mapping[str, Any]] | None:
-    cached = getattr(exchange, "positions", None)
+def _cached_balance(exchange: Any) -> Mapping[str, Any] | None:
+    """By asset, as okx keeps it, or by account type first, as binance, bybit and kraken do."""
+    cached = getattr(exchange, "balance", None)
     if not cached:
         return None
-    return list(cached.values()) if isinstance(cached, Mapping) else list(cached)
+    types = [each for name, each in cached.items() if name not in FLAT and _is_account(each)]
+    if not types:
+        return cached  # type: ignore[no-any-return]
+    return types[0] if len(types) == 1 else None
+
+
+def _is_account(entry: object) -> bool:
+    """An account's balance says its totals by asset; an asset's says one amount."""
+    return isinstance(entry, Mapping) and (isinstance(entry.get("total"), Mapping) or "info" in entry)
 
 
 def _symbol(exchange: Any, item: Mapping[str, Any]) -> str:

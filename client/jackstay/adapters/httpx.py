@@ -18,8 +18,8 @@ from jackstay.answer import Response
 from jackstay.client import Client
 from jackstay_protocols.errors import TradingBotError
 
-from .defaults import default_async_client, default_client
-from .translation import Kind, deadline_s, decoded, end_to_end, kind_of, proves_nothing
+from .defaults import default_async_client, default_client, let_go
+from .translation import Kind, deadline_s, decoded, end_to_end, kind_of, proves_nothing, unproven
 
 _ERRORS: dict[Kind, type[httpx.TransportError]] = {
     Kind.TIMEOUT: httpx.ReadTimeout,
@@ -58,16 +58,19 @@ class AgentTransport(httpx.BaseTransport):
 
 
 class AsyncAgentTransport(httpx.AsyncBaseTransport):
-    """Carries an `httpx.AsyncClient`'s requests. ``client`` defaults to one `AsyncClient` per running loop."""
+    """Carries an `httpx.AsyncClient`'s requests. ``client`` defaults to one `AsyncClient` per running loop, which the
+    last transport that used it closes.
+    """
 
     def __init__(self, client: AsyncClient | None = None) -> None:
         self._client = client
+        self._beneath: httpx.AsyncBaseTransport | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """One hop. Raises httpx's own errors, with jackstay's as their cause."""
         body = await request.aread()
         try:
-            answer = await (self._client or default_async_client()).request(
+            answer = await (self._client or default_async_client(self)).request(
                 request.method,
                 str(request.url),
                 headers=end_to_end(_pairs(request)),
@@ -78,17 +81,32 @@ class AsyncAgentTransport(httpx.AsyncBaseTransport):
             _raise(error, request)
         return _response(answer, request)
 
+    async def aclose(self) -> None:
+        """The default client is let go; one that was given is its owner's to close."""
+        try:
+            if self._beneath is not None:
+                await self._beneath.aclose()
+        finally:
+            await let_go(self)
+
 
 def attach(target: Any, client: Any = None) -> None:
     """Route an `httpx.Client` or `httpx.AsyncClient` through the agent, its proxies' routes included."""
     detach(target)
-    kind = AsyncAgentTransport if isinstance(target, httpx.AsyncClient) else AgentTransport
-    transport = kind(client)
+    if isinstance(target, httpx.AsyncClient):
+        transport: Any = AsyncAgentTransport(client)
+        transport._beneath = target._transport  # closed with it, and given back by detach
+        target._transport = transport
+    else:
+        transport = AgentTransport(client)
     target.__dict__["_transport_for_url"] = lambda url: transport
 
 
 def detach(target: Any) -> None:
     target.__dict__.pop("_transport_for_url", None)
+    beneath = getattr(target._transport, "_beneath", None)
+    if beneath is not None:
+        target._transport = beneath
 
 
 def _pairs(request: httpx.Request) -> list[tuple[str, str]]:
@@ -109,7 +127,7 @@ def _raise(error: TradingBotError, request: httpx.Request) -> NoReturn:
 def _response(answer: Response, request: httpx.Request) -> httpx.Response:
     if proves_nothing(answer):
         raise httpx.ReadTimeout(
-            f"HTTP {answer.status} without the answer that the venue promises; whether the order exists is unknown",
+            unproven(answer),
             request=request,
         )
     body = decoded(answer)

@@ -21,7 +21,7 @@ from jackstay.client import Client
 from jackstay_protocols.errors import TradingBotError
 
 from .defaults import default_client
-from .translation import Kind, deadline_s, decoded, end_to_end, kind_of, proves_nothing
+from .translation import Kind, deadline_s, decoded, end_to_end, kind_of, proves_nothing, unproven
 
 _ERRORS: dict[Kind, type[requests.RequestException]] = {
     Kind.TIMEOUT: requests.ReadTimeout,
@@ -75,7 +75,7 @@ class AgentAdapter(BaseAdapter):
             raise self._told(kind, error) or _ERRORS[kind](error, request=request) from error
         if proves_nothing(answer):
             raise requests.ReadTimeout(
-                f"HTTP {answer.status} without the answer that the venue promises; whether the order exists is unknown",
+                unproven(answer),
                 request=request,
             )
         return self._response(request, answer)

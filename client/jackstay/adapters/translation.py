@@ -88,6 +88,11 @@ def proves_nothing(response: Response) -> bool:
     return 200 <= response.status < 400 and response.verdict.outcome is Outcome.UNKNOWN
 
 
+def unproven(response: Response) -> str:
+    """What to say of such an answer."""
+    return f"HTTP {response.status} without the answer that the venue promises; whether the order exists is unknown"
+
+
 def end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """The pairs that travel on to the venue, in order and as they were written."""
     return [(name, value) for name, value in headers if name.lower() not in _HOP]

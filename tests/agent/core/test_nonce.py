@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackstay_agent.core.nonce import NONCE_MAX, Nonces
+from jackstay_agent.core.nonce import KEYS_MAX, NONCE_MAX, LeftNonces, Nonces, nonce_of
 from jackstay_protocols.errors import ValidationError
 
 CLOCKS = st.lists(st.one_of(st.integers(-(10**6), 10**6).map(lambda step: 10**12 + step), st.none()), max_size=200)
@@ -61,3 +61,49 @@ def test_a_wrong_mark_is_refused(mark: int, ahead: int) -> None:
     """Before anything is signed with it."""
     with pytest.raises(ValidationError):
         Nonces(mark, lambda stored: None, ahead=ahead)
+
+
+@pytest.mark.parametrize(
+    ("body", "nonce"),
+    [
+        (b"nonce=17&pair=XBTUSD", 17),
+        (b"pair=XBTUSD&nonce=18", 18),
+        (b'{"nonce": "19", "pair": "x"}', 19),
+        (b'{"nonce": 20}', 20),
+        (b"pair=XBTUSD", None),
+        (b"nonce=&a=1", None),
+        (b"nonce=-1", None),
+        (b'{"nonce"', None),
+        (b"nonce=" + b"9" * 30, None),
+        (b"", None),
+    ],
+)
+def test_the_number_of_a_signed_body(body: bytes, nonce: int | None) -> None:
+    """In a form wherever it stands, and in JSON; what cannot be read is none."""
+    assert nonce_of(body) == nonce
+
+
+def test_a_lower_number_is_overtaken_by_one_of_its_key_alone() -> None:
+    """The highest that left counts; one that provably did not leave overtook nothing, unless a later one did."""
+    left = LeftNonces()
+    left.leaves("a", 10)
+    assert [left.overtaken("a", nonce) for nonce in (9, 10, 11)] == [True, False, False]
+    assert not left.overtaken("b", 1)
+    before = left.leaves("a", 20)
+    left.returned("a", 20, before)
+    assert not left.overtaken("a", 15)
+    before = left.leaves("a", 20)
+    left.leaves("a", 30)
+    left.returned("a", 20, before)
+    assert left.overtaken("a", 25)
+    left.leaves("a", 5)
+    assert left.overtaken("a", 25)
+
+
+def test_keys_are_bounded() -> None:
+    """The one that was quiet longest is forgotten."""
+    left = LeftNonces()
+    for number in range(KEYS_MAX + 1):
+        left.leaves(str(number), 10)
+    assert not left.overtaken("0", 5)
+    assert left.overtaken("1", 5)

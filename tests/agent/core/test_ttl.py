@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackstay_agent.core.ttl import Stamp, age, is_stale, late_until_at, sendable_s, ttl_refusal
+from jackstay_agent.core.ttl import Stamp, age, age_at_least_s, is_stale, late_until_at, sendable_s, ttl_refusal
 from jackstay_protocols.errors import Reason
 
 THEN = Stamp("boot-1", 1_000.0, 1_700_000_000.0)
@@ -109,3 +109,19 @@ def test_nothing_older_than_its_limit_by_any_clock_is_sent(boot_s: float, wall_s
         now = later(boot_s, wall_s)
         if now.boot_s - THEN.boot_s >= ttl_s or now.wall_s - THEN.wall_s >= ttl_s:
             assert is_stale(THEN, now, ttl_s)
+
+
+@pytest.mark.parametrize(
+    ("now", "seconds"),
+    [
+        (later(5.0, 5.0), 5.0),
+        (later(5.0, 3_605.0), 5.0),  # the wall clock stepped: the boot clock of the same boot knows
+        (later(5.0, -3_595.0), 5.0),
+        (later(-990.0, 30.0, "boot-2"), 30.0),
+        (later(0.0, -30.0, "boot-2"), 0.0),
+        (later(-1.0, 0.0), 0.0),
+    ],
+)
+def test_the_least_age_is_the_boot_clocks_own(now: Stamp, seconds: float) -> None:
+    """What is kept in doubt is no older than what certainly passed."""
+    assert age_at_least_s(THEN, now) == pytest.approx(seconds)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
-import time
 from typing import Any
 
 import pytest
@@ -11,8 +9,9 @@ import pytest
 from jackstay_agent.sandbox import SandboxProcess, SandboxRefused
 from jackstay_agent.sandbox.faces.kraken_names import order_number
 from raw_websocket import RawWebSocket
-from sandbox_client import KEY, SECRET, Plain, limit_order
+from sandbox_client import Plain, limit_order, signed_request
 from sandbox_faces import FACES, FaceClient
+from v5_client import OkxClient
 
 
 @pytest.fixture(params=FACES)
@@ -70,14 +69,105 @@ def test_young_orders_are_hidden(sandbox: SandboxProcess, face: FaceClient) -> N
     assert (face.query("young")["state"], face.open()) == ("open", ["young"])
 
 
+#: What each venue says to a spot order (usdm: to a futures order); "": it takes the order and cancels it at once.
+WORDS: dict[str, dict[str, str]] = {
+    "binance": {
+        "insufficient_balance": "400 -2010 Account has insufficient balance for requested action.",
+        "would_match": "400 -2010 Order would immediately match and take.",
+        "would_trigger": "400 -2010 Stop price would trigger immediately.",
+        "duplicate_client_id": "400 -2010 Duplicate order sent.",
+        "market_closed": "400 -2010 Market is closed.",
+        "cancel_only": "400 -2010 Market is closed.",
+    },
+    "binance-usdm": {
+        "insufficient_margin": "400 -2019 Margin is insufficient.",
+        "would_match": "400 -5022 Due to the order could not be executed as maker, the Post Only order will be "
+        "rejected.",
+        "would_trigger": "400 -2021 Order would immediately trigger.",
+        "duplicate_client_id": "400 -4116 ClientOrderId is duplicated.",
+        "market_closed": "400 -4140 Invalid symbol status for opening position.",
+        "cancel_only": "400 -4140 Invalid symbol status for opening position.",
+        "reduce_only": "400 -2022 ReduceOnly Order is rejected.",
+    },
+    "okx": {
+        "insufficient_balance": "200 51008 Order failed. Insufficient USDT balance in account.",
+        "insufficient_margin": "200 51008 Order failed. Insufficient USDT margin in account.",
+        "would_match": "",
+        "duplicate_client_id": "200 51016 Client order ID already exists.",
+        "market_closed": "200 51022 Contract suspended.",
+        "cancel_only": "200 51022 Contract suspended.",
+    },
+    "bybit": {
+        "insufficient_balance": "200 170131 Insufficient balance.",
+        "would_match": "",
+        "would_trigger": "200 170130 Data sent for parameter 'triggerPrice' is not valid.",
+        "duplicate_client_id": "200 170141 Duplicate clientOrderId",
+        "market_closed": "200 170210 New order rejected.",
+        "cancel_only": "200 170210 New order rejected.",
+    },
+    "kraken": {
+        "insufficient_balance": "EOrder:Insufficient funds",
+        "would_match": "EOrder:Post only order",
+        "would_trigger": "EOrder:Invalid price",
+        "duplicate_client_id": "EOrder:Duplicate cl_ord_id",
+        "market_closed": "EService:Market in cancel_only mode",
+        "cancel_only": "EService:Market in cancel_only mode",
+        "reduce_only": "EOrder:Reduce only:No position exists",
+    },
+}
+
+
 def test_rejects(sandbox: SandboxProcess, face: FaceClient) -> None:
-    """A placement is refused in the venue's words for a reason of one's choice, once, and nothing was executed."""
-    sandbox.admin.fault("reject", route=face.route, count=1, reason="market_closed")
-    assert face.place("refused") != ""
+    """A placement is refused for a reason of one's choice, in the very words that the venue has for it, once, and
+    nothing rests of it; the next one is taken."""
+    name = next(name for name, each in FACES.items() if type(face) is each)
+    for number, (reason, words) in enumerate(WORDS[name].items()):
+        sandbox.admin.fault("reject", route=face.route, count=1, reason=reason)
+        assert face.place(f"no{number}") == words, reason
+    assert face.open() == []
     assert face.place("taken") == ""
     assert face.open() == ["taken"]
     rows = [row for row in sandbox.admin.ledger() if row["lane"] == "trade"]
-    assert [(row["fault"], row["executed"]) for row in rows] == [("reject", False), ("", True)]
+    assert [row["fault"] for row in rows] == ["reject"] * len(WORDS[name]) + [""]
+    refused = [row["executed"] for row, words in zip(rows, WORDS[name].values(), strict=False) if words]
+    assert not any(refused)
+
+
+def test_a_reason_without_words_is_refused_all_the_same(sandbox: SandboxProcess, face: FaceClient) -> None:
+    """A spot market knows no margin, yet nothing is placed: the venue's general refusal stands in."""
+    reason = "insufficient_balance" if isinstance(face, FACES["binance-usdm"]) else "reduce_only"
+    sandbox.admin.fault("reject", route=face.route, count=1, reason=reason)
+    assert face.place("general") != ""
+    assert face.open() == []
+
+
+def test_a_lagging_query_shows_the_terms_of_before(sandbox: SandboxProcess) -> None:
+    """An order amended within the lag shows its old price and quantity, a stop that was triggered still waits."""
+    okx, spot = OkxClient(sandbox), Plain(sandbox)
+    okx.place("moved", px="40000", sz="0.02")
+    stop = {"symbol": "ETHUSDT", "side": "SELL", "type": "STOP_LOSS_LIMIT", "timeInForce": "GTC", "quantity": "0.01",
+            "price": "3500", "stopPrice": "2900", "newClientOrderId": "stop"}  # fmt: skip
+    assert spot.call("POST", "/api/v3/order", stop)[0] == 200
+
+    def seen() -> tuple[str, str, bool]:
+        row = okx.order("moved")["data"][0]
+        waiting = spot.call("GET", "/api/v3/order", {"symbol": "ETHUSDT", "origClientOrderId": "stop"})[1]
+        return row["px"], row["sz"], waiting["isWorking"]
+
+    sandbox.admin.clock(4000)
+    try:
+        amended = okx.call("POST", "trade/amend-order", {"instId": "BTC-USDT", "clOrdId": "moved", "newPx": "41000",
+                                                         "newSz": "0.01"})  # fmt: skip
+        assert amended[1]["code"] == "0"
+        sandbox.admin.price("ETHUSDT", "2800")
+        sold = {"symbol": "ETHUSDT", "side": "SELL", "type": "MARKET", "quantity": "0.01"}
+        assert spot.call("POST", "/api/v3/order", sold)[1]["status"] == "FILLED"
+        lag = sandbox.admin.fault("lag", ms=3000)
+        assert seen() == ("40000", "0.02", False)
+        sandbox.admin.clear(lag)
+        assert seen() == ("41000", "0.01", True)
+    finally:
+        sandbox.admin.clock(0)
 
 
 def test_partial_fills(sandbox: SandboxProcess, face: FaceClient) -> None:
@@ -132,14 +222,6 @@ def test_wrong_parameters(sandbox: SandboxProcess, wrong: dict[str, object]) -> 
     """A reason the engine does not know and more than all of an order are refused."""
     with pytest.raises(SandboxRefused, match="expected"):
         sandbox.admin.request("POST", "/admin/faults", wrong)
-
-
-def signed_request(number: str, method: str, params: dict[str, object]) -> dict[str, object]:
-    """A request of Binance's WebSocket API."""
-    params = params | {"apiKey": KEY, "timestamp": int(time.time() * 1000)}
-    payload = "&".join(f"{name}={params[name]}" for name in sorted(params))
-    signature = hmac.digest(SECRET.encode(), payload.encode(), "sha256").hex()
-    return {"id": number, "method": method, "params": params | {"signature": signature}}
 
 
 @pytest.mark.parametrize(("path", "prefix"), [("/ws-api/v3", ""), ("/ws-fapi/v1", "usdm/")])

@@ -16,6 +16,44 @@ from redirect import redirect_async, redirect_sync
 
 KEYS = {"apiKey": "sandbox-key", "secret": "sandbox-secret", "options": {"fetchOrder": {"acknowledged": True}}}
 SPOT, SWAP = "BTC/USDT", "BTC/USDT:USDT"
+PREFIX = "/v5/"
+#: What ccxt asks the exchange for these; each test sees that it did, and that the face understood.
+CALLS: dict[str, set[str]] = {
+    "test_trading": {
+        "GET account/info",
+        "GET account/wallet-balance",
+        "GET execution/list",
+        "GET order/history",
+        "GET order/realtime",
+        "POST order/amend",
+        "POST order/cancel",
+        "POST order/cancel-all",
+        "POST order/create",
+        "POST order/create-batch",
+    },
+    "test_swaps_and_stops": {
+        "GET order/realtime",
+        "GET position/list",
+        "POST order/cancel",
+        "POST order/create",
+        "POST position/set-leverage",
+    },
+    "test_market_data": {
+        "GET market/kline",
+        "GET market/orderbook",
+        "GET market/recent-trade",
+        "GET market/tickers",
+        "GET market/time",
+        "POST order/create",
+    },
+}
+
+
+def made(sandbox: SandboxProcess) -> set[str]:
+    """The requests that ccxt made of the venue, all of which it understood."""
+    rows = [row for row in sandbox.admin.ledger() if row["method"] not in ("WS", "FAULT")]
+    assert {row["status"] for row in rows} <= {200}
+    return {f"{row['method']} {row['path'].removeprefix(PREFIX)}" for row in rows}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +91,7 @@ def test_trading(sandbox: SandboxProcess, exchange: Any) -> None:
     balance = exchange.fetch_balance()
     assert balance["BTC"]["total"] == pytest.approx(10.0999)
     assert balance["USDT"]["total"] == pytest.approx(100_000 - order["cost"])
+    assert made(sandbox) >= CALLS["test_trading"]
 
 
 def test_swaps_and_stops(sandbox: SandboxProcess, exchange: Any) -> None:
@@ -67,6 +106,7 @@ def test_swaps_and_stops(sandbox: SandboxProcess, exchange: Any) -> None:
     exchange.cancel_order(stop["id"], SWAP)
     exchange.create_order(SWAP, "market", "buy", 0.2, None, {"reduceOnly": True})
     assert [each["contracts"] for each in exchange.fetch_positions([SWAP]) if each["contracts"]] == []
+    assert made(sandbox) >= CALLS["test_swaps_and_stops"]
 
 
 def test_market_data(sandbox: SandboxProcess, exchange: Any) -> None:
@@ -77,6 +117,7 @@ def test_market_data(sandbox: SandboxProcess, exchange: Any) -> None:
     assert exchange.fetch_time() > 1_600_000_000_000
     assert exchange.fetch_ticker(SPOT)["last"] == exchange.fetch_trades(SPOT)[-1]["price"]
     assert exchange.fetch_ohlcv(SPOT, "1m")[-1][5] == pytest.approx(0.1)
+    assert made(sandbox) >= CALLS["test_market_data"]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +135,28 @@ def test_each_trouble_is_raised(sandbox: SandboxProcess, exchange: Any, name: st
     """The venue's troubled answers raise the ccxt exception they should."""
     exchange.load_markets()
     sandbox.admin.fault("venue_error", name=name, route="POST /v5/order/create", count=1)
+    with pytest.raises(ccxt.BaseError) as caught:
+        exchange.create_order(SPOT, "limit", "buy", 0.01, 40000)
+    assert type(caught.value).__name__ == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"status": 200, "body": '{"retCode":10018,"retMsg":"Exceeded the IP Rate Limit."}'}, "RateLimitExceeded"),
+        (
+            {"status": 200, "body": '{"retCode":10002,"retMsg":"invalid request, please check your timestamp"}'},
+            "InvalidNonce",
+        ),
+        ({"status": 429, "body": "Too Many Requests"}, "RateLimitExceeded"),
+    ],
+)
+def test_each_further_answer_is_raised(
+    sandbox: SandboxProcess, exchange: Any, answer: dict[str, Any], expected: str
+) -> None:
+    """Answers of the venue's front, too, raise the ccxt exception they should."""
+    exchange.load_markets()
+    sandbox.admin.fault("answer", route="POST /v5/order/create", count=1, **answer)
     with pytest.raises(ccxt.BaseError) as caught:
         exchange.create_order(SPOT, "limit", "buy", 0.01, 40000)
     assert type(caught.value).__name__ == expected

@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
-from jackstay_agent.sandbox.engine.futures import FuturesExchange, futures_exchange
+from jackstay_agent.sandbox.engine.futures import Countdown, FuturesExchange, futures_exchange
 from jackstay_agent.sandbox.engine.model import Order, OrderRequest, Reject
+from jackstay_agent.sandbox.futures_state import FuturesNotes
 
 
 class Clock:
@@ -159,3 +160,12 @@ def test_random_trading_conserves_money() -> None:
                 open_locks = sum((order.locked for order in venue.orders.open_of(name)), D(0))
                 assert abs(venue.positions.order_margin(name) - open_locks) < D("0.000001")
             venue.drain()
+
+
+def test_the_notes_name_whose_switch_is_armed(venue: FuturesExchange) -> None:
+    """A switch of the same length and time that is another one's by now is written down anew."""
+    notes = FuturesNotes()
+    venue.countdowns["ann", "BTCUSDT"] = Countdown(1000, 2000)
+    assert notes(venue)["switches"] == {"ann|BTCUSDT": [1000, 2000]}
+    venue.countdowns = {("bob", "BTCUSDT"): Countdown(1000, 2000)}
+    assert notes(venue)["switches"] == {"bob|BTCUSDT": [1000, 2000]}

@@ -17,6 +17,48 @@ from redirect import redirect_async, redirect_sync
 
 # its own pacing would make each of these calls wait a second
 KEYS = {"apiKey": KEY, "secret": SECRET, "enableRateLimit": False}
+PREFIX = "/0/"
+#: What ccxt asks the exchange for these; each test sees that it did, and that the face understood.
+CALLS: dict[str, set[str]] = {
+    "test_trading": {
+        "POST private/AddOrder",
+        "POST private/AmendOrder",
+        "POST private/CancelAll",
+        "POST private/CancelOrder",
+        "POST private/ClosedOrders",
+        "POST private/OpenOrders",
+        "POST private/QueryOrders",
+    },
+    "test_trades_and_balance": {
+        "POST private/AddOrder",
+        "POST private/BalanceEx",
+        "POST private/QueryOrders",
+        "POST private/QueryTrades",
+        "POST private/TradeVolume",
+        "POST private/TradesHistory",
+    },
+    "test_market_data": {
+        "GET public/Depth",
+        "GET public/OHLC",
+        "GET public/SystemStatus",
+        "GET public/Ticker",
+        "GET public/Time",
+        "GET public/Trades",
+        "POST private/AddOrder",
+    },
+    "test_batches_and_the_switch": {
+        "POST private/AddOrderBatch",
+        "POST private/CancelAllOrdersAfter",
+        "POST private/CancelOrderBatch",
+    },
+}
+
+
+def made(sandbox: SandboxProcess) -> set[str]:
+    """The requests that ccxt made of the venue, all of which it understood."""
+    rows = [row for row in sandbox.admin.ledger() if row["method"] not in ("WS", "FAULT")]
+    assert {row["status"] for row in rows} <= {200}
+    return {f"{row['method']} {row['path'].removeprefix(PREFIX)}" for row in rows}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +84,7 @@ def test_trading(sandbox: SandboxProcess, exchange: Any) -> None:
     assert exchange.cancel_all_orders()[0]["info"]["result"] == {"count": 1}
     assert exchange.fetch_open_orders() == []
     assert [order["status"] for order in exchange.fetch_closed_orders()] == ["canceled"] * 3
+    assert made(sandbox) >= CALLS["test_trading"]
 
 
 def test_trades_and_balance(sandbox: SandboxProcess, exchange: Any) -> None:
@@ -58,6 +101,7 @@ def test_trades_and_balance(sandbox: SandboxProcess, exchange: Any) -> None:
     assert balance["USD"]["total"] == pytest.approx(100_000 - order["cost"] - trade["fee"]["cost"], abs=0.01)
     assert balance["USD"]["used"] == pytest.approx(401.04)
     assert exchange.fetch_trading_fee("BTC/USD")["taker"] == pytest.approx(0.0026)
+    assert made(sandbox) >= CALLS["test_trades_and_balance"]
 
 
 def test_market_data(sandbox: SandboxProcess, exchange: Any) -> None:
@@ -72,6 +116,7 @@ def test_market_data(sandbox: SandboxProcess, exchange: Any) -> None:
     assert exchange.fetch_ticker("BTC/USD")["last"] == exchange.fetch_trades("BTC/USD")[-1]["price"]
     assert set(exchange.fetch_tickers(["BTC/USD", "ETH/USDT"])) == {"BTC/USD", "ETH/USDT"}
     assert exchange.fetch_ohlcv("BTC/USD", "1m")[-1][5] == pytest.approx(0.1)
+    assert made(sandbox) >= CALLS["test_market_data"]
 
 
 def test_batches_and_the_switch(sandbox: SandboxProcess, exchange: Any) -> None:
@@ -85,6 +130,7 @@ def test_batches_and_the_switch(sandbox: SandboxProcess, exchange: Any) -> None:
     assert exchange.cancel_orders([order["id"] for order in placed])[0]["info"]["result"] == {"count": 2}
     assert exchange.cancel_all_orders_after(60_000)["result"]["triggerTime"]
     assert exchange.cancel_all_orders_after(0)["result"]["triggerTime"] == "0"
+    assert made(sandbox) >= CALLS["test_batches_and_the_switch"]
 
 
 WRONG: list[tuple[str, Callable[[Any], Any]]] = [
@@ -126,6 +172,25 @@ def test_troubled_answers(sandbox: SandboxProcess, exchange: Any, name: str, exp
     """Each troubled answer raises what ccxt makes of it."""
     exchange.load_markets()
     sandbox.admin.fault("venue_error", route="POST /0/private/AddOrder", name=name, count=1)
+    with pytest.raises(ccxt.BaseError) as caught:
+        exchange.create_order("BTC/USD", "limit", "buy", 0.01, 40000)
+    assert type(caught.value).__name__ == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"status": 200, "body": '{"error":["EGeneral:Too many requests"]}'}, "DDoSProtection"),
+        ({"status": 429, "body": "Too Many Requests"}, "RateLimitExceeded"),
+        ({"status": 429, "body": '{"error":["EGeneral:Too many requests"]}'}, "DDoSProtection"),
+    ],
+)
+def test_each_further_answer_is_raised(
+    sandbox: SandboxProcess, exchange: Any, answer: dict[str, Any], expected: str
+) -> None:
+    """Answers of the venue's front, too, raise the ccxt exception they should."""
+    exchange.load_markets()
+    sandbox.admin.fault("answer", route="POST /0/private/AddOrder", count=1, **answer)
     with pytest.raises(ccxt.BaseError) as caught:
         exchange.create_order("BTC/USD", "limit", "buy", 0.01, 40000)
     assert type(caught.value).__name__ == expected

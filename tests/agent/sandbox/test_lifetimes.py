@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 
 from jackstay_agent.sandbox import SandboxProcess, SandboxRefused
 from jackstay_agent.sandbox.lifetimes import Doorkeeper
+from jackstay_agent.sandbox.streams import Listener
 from raw_websocket import CLOSE, PING, PONG, RawWebSocket
 from sandbox_client import Plain
 
@@ -81,6 +82,56 @@ async def test_okx_gives_notice(sandbox: SandboxProcess) -> None:
         assert (told["event"], told["code"]) == ("notice", "64008")
         await asyncio.wait_for(line.wait_closed(), 5)
         assert line.close_code == 1001
+
+
+@pytest.mark.parametrize(
+    ("path", "later_ms"), [("/ws/v5/public", 31_000), ("/v5/public/spot", 601_000), ("/ws/btcusdt@trade", 0)]
+)
+def test_a_half_open_connection_stands(lively: SandboxProcess, path: str, later_ms: int) -> None:
+    """Idle time, an announced shutdown and pings without pongs end connections, but none that nothing passes any more:
+    its client hears no close, only silence."""
+    with RawWebSocket(lively.port, path) as line:
+        assert lively.admin.strike("stream_half_open") == 1
+        try:
+            lively.admin.clock(later_ms)
+            lively.admin.sockets(ping_every_s=0.1, pong_within_s=0.1)
+            lively.admin.strike("server_shutdown", after_s=0.0)
+            line.socket.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                line.frame()
+        finally:
+            lively.admin.clock(0)
+        lively.admin.reset()
+        line.socket.settimeout(5)
+        with pytest.raises(ConnectionError):
+            line.frame()
+
+
+def test_what_comes_after_the_end_is_not_heard() -> None:
+    """Messages and pongs that were on their way when a connection was ended are no error of the server's."""
+
+    class Line(asyncio.Transport):
+        closed = False
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            pass
+
+        def is_closing(self) -> bool:
+            return self.closed
+
+        def close(self) -> None:
+            self.closed = True
+
+        def get_write_buffer_size(self) -> int:
+            return 0
+
+    keeper, line = Doorkeeper(enforce_limits=True), Line()
+    listener = Listener(line, 1, combined=False)
+    keeper.join(listener, "spot", 0.0)
+    assert [keeper.heard(listener, 0.5) for _ in range(5)] == [True] * 5
+    assert (keeper.heard(listener, 0.5), line.closed) == (False, True)
+    keeper.ponged(listener, b"")
+    assert keeper.heard(listener, 0.6) is False
 
 
 def test_too_many_messages(lively: SandboxProcess) -> None:

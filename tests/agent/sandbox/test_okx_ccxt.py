@@ -16,6 +16,46 @@ from redirect import redirect_async, redirect_sync
 
 KEYS = {"apiKey": "sandbox-key", "secret": "sandbox-secret", "password": "sandbox-passphrase"}
 SPOT, SWAP = "BTC/USDT", "BTC/USDT:USDT"
+PREFIX = "/api/v5/"
+#: What ccxt asks the exchange for these; each test sees that it did, and that the face understood.
+CALLS: dict[str, set[str]] = {
+    "test_trading": {
+        "GET account/balance",
+        "GET trade/fills-history",
+        "GET trade/order",
+        "GET trade/orders-history",
+        "GET trade/orders-pending",
+        "POST trade/amend-order",
+        "POST trade/batch-orders",
+        "POST trade/cancel-batch-orders",
+        "POST trade/cancel-order",
+    },
+    "test_swaps_and_stops": {
+        "GET account/positions",
+        "GET trade/orders-algo-pending",
+        "GET trade/orders-pending",
+        "POST account/set-leverage",
+        "POST trade/batch-orders",
+        "POST trade/cancel-algos",
+        "POST trade/close-position",
+        "POST trade/order-algo",
+    },
+    "test_market_data": {
+        "GET market/books",
+        "GET market/candles",
+        "GET market/ticker",
+        "GET market/trades",
+        "GET public/time",
+        "POST trade/batch-orders",
+    },
+}
+
+
+def made(sandbox: SandboxProcess) -> set[str]:
+    """The requests that ccxt made of the venue, all of which it understood."""
+    rows = [row for row in sandbox.admin.ledger() if row["method"] not in ("WS", "FAULT")]
+    assert {row["status"] for row in rows} <= {200}
+    return {f"{row['method']} {row['path'].removeprefix(PREFIX)}" for row in rows}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +94,7 @@ def test_trading(sandbox: SandboxProcess, exchange: Any) -> None:
     balance = exchange.fetch_balance()
     assert balance["BTC"]["total"] == pytest.approx(10.0999)
     assert balance["USDT"]["total"] == pytest.approx(100_000 - order["cost"])
+    assert made(sandbox) >= CALLS["test_trading"]
 
 
 def test_swaps_and_stops(sandbox: SandboxProcess, exchange: Any) -> None:
@@ -69,6 +110,7 @@ def test_swaps_and_stops(sandbox: SandboxProcess, exchange: Any) -> None:
     exchange.cancel_order(stop["id"], SWAP, {"trigger": True})
     exchange.close_position(SWAP)
     assert exchange.fetch_positions([SWAP]) == []
+    assert made(sandbox) >= CALLS["test_swaps_and_stops"]
 
 
 def test_market_data(sandbox: SandboxProcess, exchange: Any) -> None:
@@ -79,6 +121,7 @@ def test_market_data(sandbox: SandboxProcess, exchange: Any) -> None:
     assert exchange.fetch_time() > 1_600_000_000_000
     assert exchange.fetch_ticker(SPOT)["last"] == exchange.fetch_trades(SPOT)[-1]["price"]
     assert exchange.fetch_ohlcv(SPOT, "1m")[-1][5] == pytest.approx(0.1)
+    assert made(sandbox) >= CALLS["test_market_data"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +142,25 @@ def test_each_trouble_is_raised(sandbox: SandboxProcess, exchange: Any, name: st
     """The venue's troubled answers raise the ccxt exception they should."""
     exchange.load_markets()
     sandbox.admin.fault("venue_error", name=name, route="POST /api/v5/trade/batch-orders", count=1)
+    with pytest.raises(ccxt.BaseError) as caught:
+        exchange.create_order(SPOT, "limit", "buy", 0.01, 40000)
+    assert type(caught.value).__name__ == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"status": 401, "body": '{"code":"50102","msg":"Timestamp request expired","data":[]}'}, "InvalidNonce"),
+        ({"status": 200, "body": '{"code":"50102","msg":"Timestamp request expired","data":[]}'}, "InvalidNonce"),
+        ({"status": 429, "body": "Too Many Requests"}, "ExchangeNotAvailable"),
+    ],
+)
+def test_each_further_answer_is_raised(
+    sandbox: SandboxProcess, exchange: Any, answer: dict[str, Any], expected: str
+) -> None:
+    """Answers of the venue's front, too, raise the ccxt exception they should."""
+    exchange.load_markets()
+    sandbox.admin.fault("answer", route="POST /api/v5/trade/batch-orders", count=1, **answer)
     with pytest.raises(ccxt.BaseError) as caught:
         exchange.create_order(SPOT, "limit", "buy", 0.01, 40000)
     assert type(caught.value).__name__ == expected

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from jackstay_agent.sandbox import SandboxProcess, SandboxRefused
-from sandbox_client import Plain
+from raw_websocket import RawWebSocket
+from sandbox_client import Plain, limit_order, signed_request
 
 
 def test_ready_line_and_clean_end() -> None:
@@ -52,6 +53,25 @@ def test_state_survives_a_kill(tmp_path: Path) -> None:
         assert plain.call("DELETE", "/api/v3/order", named)[1]["status"] == "CANCELED"
         assert sandbox.admin.balances()["main"]["USDT"]["locked"] == "0.00000000"
         assert plain.place("next")["orderId"] > gone["orderId"]
+
+
+@pytest.mark.parametrize(("path", "kind", "status"), [
+    ("/ws-api/v3", "reset_after", "reset"), ("/ws-api/v3", "drop_reply", "none"), ("/ws-api/v3", "venue_error", 504),
+])  # fmt: skip
+def test_what_a_fault_made_of_a_socket_request_survives_a_kill(
+    tmp_path: Path, path: str, kind: str, status: int | str
+) -> None:
+    """The ledger of the state file says what the client saw of it, not what it would have seen."""
+    with SandboxProcess(quiet=True, state=tmp_path / "state") as sandbox:
+        more = {"name": "-1007", "execute_probability": 1.0} if kind == "venue_error" else {}
+        sandbox.admin.fault(kind, route="WS order.place", count=1, **more)
+        with RawWebSocket(sandbox.port, path) as line:
+            line.send(signed_request("1", "order.place", limit_order("told")))
+            while not (rows := sandbox.admin.ledger(client_order_id="told")) or not rows[0]["executed"]:
+                pass
+        sandbox.restart()
+        (row,) = sandbox.admin.ledger(client_order_id="told")
+        assert (row["fault"], row["status"], row["executed"]) == (kind, status, True)
 
 
 def test_futures_outlive_a_kill(tmp_path: Path) -> None:

@@ -136,6 +136,63 @@ def test_one_connection_alone(sandbox: SandboxProcess) -> None:
         assert (sizes(struck, 1), sizes(other, 2)) == (["0.02"], ["0.01", "0.02"])
 
 
+def numbers(sandbox: SandboxProcess) -> list[int]:
+    return sorted(each["connection"] for each in sandbox.admin.request("GET", "/admin/status")["streams"])
+
+
+def test_reorder_for_one_connection_alone(sandbox: SandboxProcess) -> None:
+    """The struck connection hears two messages in the wrong order, each of the others every message once, in order."""
+    with listening(sandbox) as struck, listening(sandbox) as other:
+        sandbox.admin.fault("stream_reorder", stream=TRADE, connection=numbers(sandbox)[0], count=1)
+        for quantity in ("0.01", "0.02", "0.03"):
+            trade(sandbox, quantity)
+        assert sizes(struck, 3) == ["0.02", "0.01", "0.03"]
+        assert sizes(other, 3) == ["0.01", "0.02", "0.03"]
+    assert noted(sandbox) == [("", 1), ("", 2), ("stream_reorder", 1), ("", 2)]
+
+
+def test_two_connections_out_of_order_at_once(sandbox: SandboxProcess) -> None:
+    """What is held back for one connection is told after its next message, whatever another fault does elsewhere."""
+    with listening(sandbox) as one, listening(sandbox) as two:
+        first, second = numbers(sandbox)
+        for each in (first, second):
+            sandbox.admin.fault("stream_reorder", stream=TRADE, connection=each, count=1)
+        for quantity in ("0.01", "0.02", "0.03"):
+            trade(sandbox, quantity)
+        assert sizes(one, 3) == ["0.02", "0.01", "0.03"]
+        assert sizes(two, 3) == ["0.01", "0.03", "0.02"]
+
+
+@pytest.mark.parametrize("kind", ["stream_reorder", "stream_delay"])
+def test_messages_kept_back_do_not_outlive_a_reset(sandbox: SandboxProcess, kind: str) -> None:
+    """A reset of the venue forgets what was still to be told."""
+    with listening(sandbox) as line:
+        sandbox.admin.fault(kind, stream=TRADE, count=1, **({"ms": 200} if kind == "stream_delay" else {}))
+        trade(sandbox, "0.01")
+        sandbox.admin.reset()
+        trade(sandbox, "0.02")
+        # heard long after anything that was due before
+        sandbox.admin.fault("stream_delay", stream=TRADE, count=1, ms=500)
+        trade(sandbox, "0.03")
+        assert sizes(line, 2) == ["0.02", "0.03"]
+
+
+def test_late_fills_do_not_outlive_a_reset(sandbox: SandboxProcess) -> None:
+    """A fill of an order that a reset has forgotten is told to nobody."""
+    plain = Plain(sandbox)
+    sandbox.admin.fault("late_fills", count=1, ms=200)
+    sandbox.admin.fill(plain.place("before")["orderId"])
+    sandbox.admin.reset()
+    with reports(sandbox) as line:
+        sandbox.admin.fault("late_fills", count=1, ms=500)
+        sandbox.admin.fill(plain.place("after")["orderId"])
+        told: list[tuple[str, str]] = []
+        while ("after", "TRADE") not in told:
+            message = line.message()
+            told += [(message["c"], message["x"])] if message["e"] == "executionReport" else []
+    assert told == [("after", "NEW"), ("after", "TRADE")]
+
+
 def test_one_symbol_alone(sandbox: SandboxProcess) -> None:
     """A fault for one symbol leaves the others alone, however the venue spells it."""
     sandbox.admin.fault("stream_silence", symbol="BTC/USDT")
@@ -230,7 +287,7 @@ def test_late_fills(sandbox: SandboxProcess) -> None:
 
 
 def test_missing_end(sandbox: SandboxProcess) -> None:
-    """A filled order's last event never comes, on Binance's, Kraken's and OKX's face alike; queries know better."""
+    """A filled order's last event never comes, on Binance's and Kraken's face alike; queries know better."""
     sandbox.admin.fault("missing_end")
     plain = Plain(sandbox)
     with reports(sandbox) as line:

@@ -133,6 +133,12 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text('name = "bad"\n[readers.r]\n[readers.r.fields]\nsymbol = "a[["\n')
     with pytest.raises(ProfileError, match="line 4, readers.r.fields.symbol: 'a\\[\\[' is no JMESPath"):
         user_profiles(tmp_path)
+    (tmp_path / "bad.toml").write_text(
+        'name = "bad"\n[user_stream]\nurl = "wss://a.example/$token"\n'
+        '[user_stream.token]\nmethod = "POST"\npath = "/a"\nat = "a[["\n'
+    )
+    with pytest.raises(ProfileError, match="line 7, user_stream.token.at: 'a\\[\\[' is no JMESPath"):
+        user_profiles(tmp_path)
     (tmp_path / "bad.toml").write_bytes(b"\xff")
     with pytest.raises(ValidationError, match="cannot be read"):
         user_profiles(tmp_path)

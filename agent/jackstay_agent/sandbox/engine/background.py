@@ -6,7 +6,7 @@ market order, so that tickers, depth and trades move and a resting order near th
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from random import Random
 
 from .exchange import Exchange
@@ -54,20 +54,16 @@ class BackgroundMarket:
         gap = fair / 10_000  # one basis point between levels
         for number in range(1, levels + 1):
             for side, sign in (("BUY", -1), ("SELL", 1)):
-                price = _floor(fair + sign * gap * number, symbol.tick) + (symbol.tick if sign > 0 else 0)
-                size = _floor(Decimal(self._chance.randint(20_000, 200_000)) / fair, symbol.step)
+                price = symbol.in_ticks(fair + sign * gap * number) + (symbol.tick if sign > 0 else 0)
+                size = symbol.in_steps(Decimal(self._chance.randint(20_000, 200_000)) / fair)
                 self._place(symbol, side, "LIMIT", size, price)
 
     def _take(self, symbol: Symbol) -> None:
         side = "BUY" if self._chance.random() < 0.5 else "SELL"
-        size = _floor(Decimal(self._chance.randint(50, 50_000)) / self._fair[symbol.name], symbol.step)
+        size = symbol.in_steps(Decimal(self._chance.randint(50, 50_000)) / self._fair[symbol.name])
         self._place(symbol, side, "MARKET", max(size, symbol.quantity_min), Decimal(0))
 
     def _place(self, symbol: Symbol, side: str, kind: str, size: Decimal, price: Decimal) -> None:
         self._exchange.place(
             OrderRequest(MARKET_ACCOUNT, symbol.name, side, kind, size, price, tif="GTC", client_id="")
         )
-
-
-def _floor(value: Decimal, step: Decimal) -> Decimal:
-    return (value / step).quantize(Decimal(1), ROUND_DOWN) * step

@@ -62,7 +62,7 @@ class Exchange:
         self.clock = clock
         self.orders = OrderTable()
         self.lists = OrderLists(self.orders)
-        self.trading = TradingState()
+        self.trading = TradingState(assets={each.name: (each.base, each.quote) for each in symbols})
         self.markets = {s.name: Market(s, Book(), s.price_start, deque(maxlen=TRADES_KEPT_MAX)) for s in symbols}
         self.next_order_id = 1
         self.next_trade_id = 1
@@ -501,7 +501,7 @@ class Exchange:
     def _changed(self, kind: str, order: Order, fill: Fill | None = None) -> None:
         self.orders.touched.add(order.id)
         if order.account != MARKET_ACCOUNT:
-            self.orders.history.append((order.updated_at, order.id, order.status, order.filled, order.cost))
+            self.orders.remember(order, order.working_at if kind == "TRIGGERED" else order.updated_at)
             self._events.append(
                 OrderChange(kind, order, order.status, order.filled, order.cost, order.updated_at, fill)
             )

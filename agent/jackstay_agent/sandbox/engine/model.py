@@ -7,7 +7,7 @@ statuses) is Binance's, because it is the widest; other faces translate.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 ZERO = Decimal(0)
 MARKET_ACCOUNT = "@market"
@@ -51,6 +51,18 @@ class Symbol:
     percent_up: Decimal = Decimal(5)
     percent_down: Decimal = Decimal("0.2")
     orders_max: int = 100_000
+
+    def in_steps(self, quantity: Decimal) -> Decimal:
+        """As much of a quantity as is whole steps."""
+        return _floor(quantity, self.step)
+
+    def in_ticks(self, price: Decimal) -> Decimal:
+        """The next price of whole ticks at or below."""
+        return _floor(price, self.tick)
+
+
+def _floor(value: Decimal, step: Decimal) -> Decimal:
+    return (value / step).quantize(Decimal(1), ROUND_DOWN) * step
 
 
 @dataclass(slots=True, frozen=True)

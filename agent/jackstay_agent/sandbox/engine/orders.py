@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from decimal import Decimal
+from typing import NamedTuple
 
 from .model import MARKET_ACCOUNT, Fill, Order, Reject
 
@@ -12,6 +13,22 @@ CLOSED_KEPT_MAX = 200_000
 # how far back a lagging query can look, in changes of orders
 HISTORY_KEPT_MAX = 100_000
 FILLS_KEPT_MAX = 200_000
+
+
+class Standing(NamedTuple):
+    """How an order stood after one of its changes, at this time (ms)."""
+
+    at: int
+    id: int
+    status: str
+    filled: Decimal
+    cost: Decimal
+    price: Decimal
+    quantity: Decimal
+    stop_price: Decimal
+    prevented: Decimal
+    working: bool
+    working_at: int
 
 
 class OrderTable:
@@ -24,8 +41,8 @@ class OrderTable:
         self._closed: deque[int] = deque()
         self.fills: deque[tuple[str, Fill]] = deque(maxlen=FILLS_KEPT_MAX)
         self.touched: set[int] = set()
-        # every change of every client's order: (at, id, status, filled, cost) after it
-        self.history: deque[tuple[int, int, str, Decimal, Decimal]] = deque(maxlen=HISTORY_KEPT_MAX)
+        # every change of every client's order
+        self.history: deque[Standing] = deque(maxlen=HISTORY_KEPT_MAX)
         self.new_fills: deque[tuple[str, Fill]] = deque(maxlen=FILLS_KEPT_MAX)
 
     def require_free(self, account: str, symbol: str, client_id: str) -> None:
@@ -54,17 +71,26 @@ class OrderTable:
         self.fills.append((account, fill))
         self.new_fills.append((account, fill))
 
-    def before(self, at: int) -> dict[int, tuple[int, int, str, Decimal, Decimal]]:
+    def remember(self, order: Order, at: int) -> None:
+        """Keep how the order stands now, for queries that lag."""
+        self.history.append(
+            Standing(
+                at, order.id, order.status, order.filled, order.cost, order.price, order.quantity, order.stop_price,
+                order.prevented, order.working, order.working_at,
+            )
+        )  # fmt: skip
+
+    def before(self, at: int) -> dict[int, Standing]:
         """How each order that has changed since stood at this time."""
         changed: set[int] = set()
-        found: dict[int, tuple[int, int, str, Decimal, Decimal]] = {}
+        found: dict[int, Standing] = {}
         for row in reversed(self.history):
-            if row[0] > at:
-                changed.add(row[1])
+            if row.at > at:
+                changed.add(row.id)
             elif len(found) == len(changed):
                 break
-            elif row[1] in changed and row[1] not in found:
-                found[row[1]] = row
+            elif row.id in changed and row.id not in found:
+                found[row.id] = row
         return found
 
     def restore(self, order: Order) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .algos import AlgoTable
-from .model import ZERO
 from .orders import OrderTable
 
 
@@ -28,8 +27,12 @@ class PastOrders(OrderTable):
                 continue
             was = earlier.get(order.id)
             shown = order
-            if order.updated_at > at and was is not None:
-                shown = replace(order, status=was[2], filled=was[3], cost=was[4], updated_at=was[0], prevented=ZERO)
+            if was is not None:
+                shown = replace(
+                    order, status=was.status, filled=was.filled, cost=was.cost, updated_at=was.at, price=was.price,
+                    quantity=was.quantity, stop_price=was.stop_price, prevented=was.prevented, working=was.working,
+                    working_at=was.working_at,
+                )  # fmt: skip
             self._by_id[order.id] = shown
             self._by_client[order.account, order.symbol, order.client_id] = shown
             if shown.is_open:

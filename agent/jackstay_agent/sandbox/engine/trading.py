@@ -76,6 +76,8 @@ class TradingState:
     hours: dict[str, Hours] = field(default_factory=dict)
     # faults: a reason for which the next placement is refused; the part of an order the book has something for
     refuse: str = ""
+    # base and quote of each symbol, for the words of a refusal
+    assets: dict[str, tuple[str, str]] = field(default_factory=dict)
     thin: Decimal | None = None
 
     def set(self, mode: str, symbol: str = "", until: int = 0) -> None:
@@ -111,6 +113,10 @@ class TradingState:
         hours = self.hours.get(symbol)
         return hours is None or hours.is_open(now)
 
+    def takes_orders(self, symbol: str, now: int) -> bool:
+        """Open, and not in a mode that takes none."""
+        return self.is_open(symbol, now) and self.mode_of(symbol) not in ("cancel_only", "maintenance")
+
     def trades(self, symbol: str, now: int) -> bool:
         """May anything happen on this market by itself?"""
         return self.mode_of(symbol) != "maintenance" and self.is_open(symbol, now)
@@ -125,7 +131,9 @@ class TradingState:
         if request.account == MARKET_ACCOUNT:
             return
         if self.refuse:
-            raise Reject(self.refuse, request.symbol)
+            base, quote = self.assets.get(request.symbol, ("", ""))
+            short_of = base if request.side == "SELL" else quote
+            raise Reject(self.refuse, short_of if self.refuse == "insufficient_balance" else request.symbol)
         mode = self.mode_of(request.symbol)
         if mode in ("maintenance", "cancel_only"):
             raise Reject(mode, request.symbol)

@@ -9,8 +9,8 @@ CLIENT_IDS = ("newClientOrderId", "clientAlgoId", "listClientOrderId", "origClie
 INTENT = ("side", "positionSide", "type", "quantity", "quoteOrderQty", "price", "stopPrice", "triggerPrice",
           "reduceOnly", "closePosition")  # fmt: skip
 # WebSocket API methods by lane; the others with a signature are queries
-TRADING = frozenset({"order.place", "order.cancelReplace", "order.modify", "orderList.place.oco", "algoOrder.place"})
-CANCELLING = frozenset({"order.cancel", "openOrders.cancelAll", "orderList.cancel", "algoOrder.cancel"})
+TRADING = frozenset({"order.place", "order.cancelReplace", "order.modify", "algoOrder.place"})
+CANCELLING = frozenset({"order.cancel", "openOrders.cancelAll", "algoOrder.cancel"})
 
 
 def facts(call: Call) -> Facts:

@@ -54,7 +54,7 @@ def status_of(venue: Venue, name: str, now: int) -> str:
     trading = venue.exchange.trading
     if not trading.is_open(name, now):
         return "BREAK"
-    return "HALT" if trading.mode_of(name) in ("cancel_only", "maintenance") else "TRADING"
+    return "TRADING" if trading.takes_orders(name, now) else "HALT"
 
 
 def _names(venue: Venue, call: Call) -> list[str]:

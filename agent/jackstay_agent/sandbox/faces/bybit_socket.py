@@ -48,7 +48,7 @@ class Conversation:
     ) -> None:
         self._face = face
         self._server = server
-        self._orders = SocketOrders(server, face, request, listener)
+        self._orders = SocketOrders(server, request, listener, face)
         self._path = call.path
         self._idle_ms = idle_ms(form(call.query).get("max_active_time", ""))
         self._id = f"sandbox-{listener.connection}"
@@ -61,8 +61,7 @@ class Conversation:
 
     def close_if_idle(self, now: int) -> None:
         if now - self._heard_at > self._idle_ms:
-            self.listener.send(CLOSE_IDLE)
-            self.listener.transport.close()
+            self.listener.end(CLOSE_IDLE)
 
     def ended(self) -> None:
         self._face.protection.left(self, self._face.clock())
@@ -170,7 +169,10 @@ class Conversation:
                     "retExtInfo": told.get("retExtInfo", {}), "header": told.get("header", {}),
                     "connId": self._id}  # fmt: skip
 
-        await self._orders.run(call, lambda: wrap(self._face.operate(OPERATIONS[operation], call)), wrap)
+        def process() -> dict[str, Any]:
+            return wrap(self._face.operate(OPERATIONS[operation], call))
+
+        await self._orders.run(call, process, lambda status, told: wrap(told))
 
 
 def idle_ms(text: str) -> int:
@@ -196,7 +198,7 @@ async def converse(
     face.conversations.add(talk)
     try:
         async for message in socket:
-            if message.type is WSMsgType.TEXT:
+            if message.type is WSMsgType.TEXT and not listener.half_open:
                 await talk.hear(message.data)
     finally:
         face.conversations.discard(talk)

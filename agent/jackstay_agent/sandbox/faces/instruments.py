@@ -41,10 +41,8 @@ class Instrument:
 
     @property
     def takes_orders(self) -> bool:
-        """Open, and not in a mode that takes none."""
         exchange = self.venue.exchange
-        mode = exchange.trading.mode_of(self.name)
-        return mode not in ("cancel_only", "maintenance") and exchange.trading.is_open(self.name, exchange.clock())
+        return exchange.trading.takes_orders(self.name, exchange.clock())
 
     def size(self, quantity: Decimal) -> Decimal:
         """The engine's quantity as the face counts it."""

@@ -73,12 +73,12 @@ class KrakenSocket:
         if transport is None:
             return socket
         listener = KrakenListener(transport, connection)
-        orders = SocketOrders(self._server, self._face, request, listener)
+        orders = SocketOrders(self._server, request, listener, self._face)
         self._hub.join(listener, ())
         listener.send(_frame(self._status(connection)))
         try:
             async for message in socket:
-                if message.type is WSMsgType.TEXT:
+                if message.type is WSMsgType.TEXT and not listener.half_open:
                     await self._one(orders, listener, message.data)
         finally:
             self._hub.leave(listener)
@@ -278,7 +278,7 @@ class KrakenSocket:
             call.notes.append("refused")
             return self._refused(asked, text_of(error), since)
 
-    def _troubled(self, asked: dict[str, Any], call: Call, told: dict[str, Any]) -> dict[str, Any]:
+    def _troubled(self, asked: dict[str, Any], call: Call, status: int, told: dict[str, Any]) -> dict[str, Any]:
         """The words of a troubled venue (another venue's have none here) as the answer to this request."""
         texts = told.get("error") or ["EGeneral:Internal error"]
         return self._refused(asked, str(texts[0]), call.now)

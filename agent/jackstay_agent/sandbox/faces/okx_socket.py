@@ -45,7 +45,7 @@ class Conversation:
         self._face = face
         self._server = server
         self.listener = listener
-        self._orders = SocketOrders(server, face, request, listener)
+        self._orders = SocketOrders(server, request, listener, face)
         self.account = self.key = ""
         self._id = f"{listener.connection:08x}"
         self._heard_at = face.clock()
@@ -58,18 +58,13 @@ class Conversation:
         """The connection is about to end for an upgrade of the service."""
         self.say({"event": "notice", "code": "64008", "connId": self._id,
                   "msg": "The connection will soon be closed for a service upgrade. Please reconnect."})  # fmt: skip
-        asyncio.get_running_loop().call_later(after_s, self._end)
-
-    def _end(self) -> None:
-        self.listener.send(CLOSE_UPGRADE)
-        self.listener.transport.close()
+        asyncio.get_running_loop().call_later(after_s, self.listener.end, CLOSE_UPGRADE)
 
     def close_if_idle(self, now: int) -> None:
         if self.listener.sent != self._sent_seen:
             self._sent_seen, self._heard_at = self.listener.sent, now
         if now - self._heard_at > IDLE_MAX_MS:
-            self.listener.send(CLOSE_IDLE)
-            self.listener.transport.close()
+            self.listener.end(CLOSE_IDLE)
 
     async def hear(self, text: str) -> None:
         """One message of the client."""
@@ -144,7 +139,7 @@ class Conversation:
         def process() -> dict[str, Any]:
             return named | self._face.operate(OPERATIONS[operation], call, until)
 
-        await self._orders.run(call, process, lambda told: named | told)
+        await self._orders.run(call, process, lambda status, told: named | told)
 
 
 async def converse(face: OkxFace, server: SandboxServer, request: web.BaseRequest, call: Call, connection: int) -> Any:
@@ -159,7 +154,7 @@ async def converse(face: OkxFace, server: SandboxServer, request: web.BaseReques
     face.conversations.add(talk)
     try:
         async for message in socket:
-            if message.type is WSMsgType.TEXT:
+            if message.type is WSMsgType.TEXT and not listener.half_open:
                 await talk.hear(message.data)
     finally:
         face.conversations.discard(talk)

@@ -1,4 +1,4 @@
-"""An order request over a WebSocket connection: its ledger rows, its faults, its answer, whichever venue's it is."""
+"""A request over a WebSocket connection: its ledger rows, its faults, its answer, whichever venue's it is."""
 
 from __future__ import annotations
 
@@ -22,17 +22,29 @@ if TYPE_CHECKING:
     from ..server import SandboxServer
 
 Process = Callable[[], dict[str, Any]]
-Wrap = Callable[[dict[str, Any]], dict[str, Any]]
+Wrap = Callable[[int, dict[str, Any]], dict[str, Any]]
+StatusOf = Callable[[dict[str, Any]], int]
 
 
 class SocketOrders:
-    """Runs the order requests of one connection. `process` executes one, `wrap` makes a REST body its answer."""
+    """Runs the requests of one connection, of this face or of Binance's. `process` executes one, `wrap` makes a REST
+    status and body its answer; `status_of` reads an answer's status where the venue says one.
+    """
 
-    def __init__(self, server: SandboxServer, face: Face, request: web.BaseRequest, listener: Listener) -> None:
+    def __init__(
+        self,
+        server: SandboxServer,
+        request: web.BaseRequest,
+        listener: Listener,
+        face: Face | None = None,
+        *,
+        status_of: StatusOf = lambda told: 200,
+    ) -> None:
         self._server = server
         self._face = face
         self._request = request
         self._listener = listener
+        self._status_of = status_of
 
     async def run(self, call: Call, process: Process, wrap: Wrap) -> None:
         server = self._server
@@ -44,7 +56,7 @@ class SocketOrders:
             await asyncio.sleep(delay_ms / 1000)
         fault = server.faults.pick(*where, now=server.venue.clock()) if server.faults.armed else None
         if fault is None:
-            self._send(self._execute(call, row, process, 200))
+            self._send(self._execute(call, row, process))
             return
         row.fault = f"{row.fault}+{fault.kind}" if row.fault else fault.kind
         self._strike(fault, call, row, process, wrap)
@@ -52,11 +64,13 @@ class SocketOrders:
     def _send(self, value: dict[str, Any]) -> None:
         self._listener.send(text_frame(orjson.dumps(value)))
 
-    def _execute(self, call: Call, row: Row, process: Process, status: int | str) -> dict[str, Any]:
+    def _execute(self, call: Call, row: Row, process: Process, status: int | str = "") -> dict[str, Any]:
+        """`status`: what the client gets to see of it, where that is not its own answer."""
         call.now = self._server.venue.clock()
         with self._server.bent(call):
             told = process()
-        self._server.decide(row, status, Answer(200, b"", [], call.order_id, call.executed, call.items))
+        answer = Answer(self._status_of(told), b"", [], call.order_id, call.executed, call.items)
+        self._server.decide(row, status or answer.status, answer)
         return told
 
     def _strike(self, fault: Fault, call: Call, row: Row, process: Process, wrap: Wrap) -> None:
@@ -64,7 +78,7 @@ class SocketOrders:
         server = self._server
         if fault.kind in BENDING_KINDS:
             call.bend = Bend(fault, row.lane, call.now)
-            self._send(self._execute(call, row, process, 200))
+            self._send(self._execute(call, row, process))
         elif fault.kind == "half_open":
             server.decide(row, "none", None)
             self._listener.fall_silent()
@@ -77,7 +91,7 @@ class SocketOrders:
         elif fault.kind == "drop_reply":
             self._execute(call, row, process, "none")
         elif fault.kind == "reply_twice":
-            told = self._execute(call, row, process, 200)
+            told = self._execute(call, row, process)
             self._send(told)
             self._send(told)
         elif fault.kind == "answer":
@@ -87,16 +101,16 @@ class SocketOrders:
                 server.decide(row, fault.params["status"], None)
             self._listener.send(text_frame(fault.params["body"].encode()))
         elif fault.kind == "rate_limit":
-            limited = self._face.limited(max(1, int(fault.params["duration_s"])))
+            limited = server.limited(fault, self._face)
             server.decide(row, limited.status, None)
-            self._send(wrap(orjson.loads(limited.body)))
+            self._send(wrap(limited.status, orjson.loads(limited.body)))
         elif fault.kind == "venue_error":
             meaning = MEANINGS[fault.params["name"]]
             if server.troubled(meaning, fault, row):
                 self._execute(call, row, process, meaning.status)
             else:
                 server.decide(row, meaning.status, None)
-            self._send(wrap(_json(meaning.body)))
+            self._send(wrap(meaning.status, _json(meaning.body)))
         else:
             server.decide(row, "none", None)
 
