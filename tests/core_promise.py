@@ -142,7 +142,7 @@ class Stage:
 
     # ---- what is seen
 
-    def event(self, name: str, within_s: float = 30.0, **fields: str) -> dict[str, Any]:
+    def event(self, name: str, within_s: float = 60.0, **fields: str) -> dict[str, Any]:
         found: list[dict[str, Any]] = []
 
         def seen() -> bool:
@@ -152,7 +152,7 @@ class Stage:
         self.until(seen, f"{name} {fields}", within_s)
         return found[-1]
 
-    def until(self, condition: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
+    def until(self, condition: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
         """An agent that died meanwhile is started again, as a supervisor would."""
         limit_at = time.monotonic() + within_s
         while not condition():
@@ -347,7 +347,7 @@ def play(stage: Stage, case: Case, kills: list[tuple[str, str]]) -> None:
     if case.mend is not None:
         stage.event("recovery.step", scenario=case.name, step=case.mend_at)
         case.mend(stage)
-    stage.until(lambda: not stage.kills.read_text(encoding="utf-8").strip(), "each death was died", 60.0)
+    stage.until(lambda: not stage.kills.read_text(encoding="utf-8").strip(), "each death was died", 120.0)
     stage.event(f"recovery.{case.ends}", scenario=case.name)
     assert stage.deaths == len(kills)
     case.truth(stage)

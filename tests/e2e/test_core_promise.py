@@ -37,7 +37,7 @@ OFTEN = frozenset({"network_disconnection", "exchange_maintenance", "partial_fil
 EACH = [pytest.param(name, marks=[] if name in OFTEN else [pytest.mark.soak]) for name in CASES]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", EACH)
 def test_a_stopped_bots_trouble_is_recovered_though_the_agent_dies_in_every_step(name: str, tmp_path: Path) -> None:
     """Done and not yet journaled is the worst moment of each step; the end is the venue's truth."""
@@ -88,7 +88,7 @@ def test_a_breaker_opens_probes_and_closes_while_the_bot_is_stopped_and_orders_w
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("name", "step", "when"), ALONE)
 def test_a_death_of_the_agent_at_any_one_step_changes_nothing(name: str, step: str, when: str, tmp_path: Path) -> None:
     """One death, at each of the places in turn."""
