@@ -91,6 +91,9 @@ soak-tests: $(STAMP)  ## the tests that run for minutes
 restarts: $(STAMP)  ## a ccxt bot at RATE (500) calls/s through RESTARTS (100) restarts and KILLS (20) kill -9, real systemd
 	$(PYTEST) -m soak -s tests/systemd/test_restarts.py tests/e2e/test_upgrade.py
 
+recoveries: $(STAMP)  ## each recovery with the bot stopped, the agent killed at every step, one death a run (20 minutes)
+	$(PYTEST) -s -m 'soak or not soak' --timeout 300 tests/e2e/test_core_promise.py
+
 # seconds-long versions of these are in `make test`
 PROOFS := $(addprefix tests/e2e/test_,lost_replies.py ccxt_retries.py outcome_matrix.py kills.py outage.py)
 

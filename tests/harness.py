@@ -30,6 +30,8 @@ class AgentProcess:
         self.log_path = self.runtime_dir / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.source: Path | None = None  # another checkout whose agent is started instead of this one's
+        self.program: tuple[str, ...] = ("-m", "jackstay_agent.cli")  # what is run by Python, as `jackstay`
+        self.more_env: dict[str, str] = {}
 
     def __enter__(self) -> AgentProcess:
         self.start()
@@ -50,8 +52,7 @@ class AgentProcess:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
-                    "-m",
-                    "jackstay_agent.cli",
+                    *self.program,
                     "run",
                     self.name,
                     "--config",
@@ -63,7 +64,7 @@ class AgentProcess:
                 ],
                 pass_fds=(write_fd,),
                 stderr=log,
-                env=child_env(self.source),
+                env=child_env(self.source) | self.more_env,
             )
         os.close(write_fd)
         with os.fdopen(read_fd, "rb") as ready:

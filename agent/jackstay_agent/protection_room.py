@@ -187,8 +187,11 @@ class ProtectionRoom:
             await landing(self.deadman.disarm(venue, by="recovery", why="maintenance"), ports.loop)
             return True
 
-        def to_bots(name: str, fields: dict[str, Any]) -> bool:
+        async def to_bots(name: str, fields: dict[str, Any]) -> bool:
+            """On the disk before the step that says it is in the recoveries' journal."""
             heard = [direct(session.bot_id, Directive(name, fields)) for session in self._sessions()]
+            if self._directive_keeper is not None:
+                await self._directive_keeper.on_disk()
             return any(heard)
 
         place = venue_of(config, profiles_of(config))

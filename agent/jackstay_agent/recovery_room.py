@@ -9,7 +9,7 @@ time; what comes meanwhile is the same case. A run survives the agent: it goes o
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,9 @@ from .venue_modes import VenueModes
 EventSink = Callable[[str, dict[str, Any]], None]
 HOLDER = "recovery "
 RUNS_MAX = 32
+WAITING_MAX = 32  # rejected orders of one venue that wait for their explanation
 HISTORY_MAX = 100
-EACH_ITS_OWN = frozenset({"partial_fill"})  # one order's end says nothing about another's
+EACH_ITS_OWN = frozenset({"partial_fill", "order_rejection"})  # one order's end says nothing about another's
 AGAIN_AFTER_S = 10.0  # the same case right after it ended is the same case
 
 #: Scenarios that one answer is enough for. One reset is no disconnection, and a limit is told as a closed gate.
@@ -75,6 +76,7 @@ class RecoveryRoom(Listener):
         self._rejects: OrderedDict[tuple[str, str], tuple[tuple[Any, ...], int]] = (
             OrderedDict()
         )  # the latest, how often
+        self._waiting: dict[tuple[str, str], deque[dict[str, Any]]] = {}
         self._ended: OrderedDict[tuple[str, str], tuple[float, dict[str, Any]]] = OrderedDict()
 
     # ---- what is heard
@@ -90,7 +92,7 @@ class RecoveryRoom(Listener):
         self.detected(name, context)
 
     def _rejected(self, asked: Asked, attempt: Attempt, context: dict[str, Any]) -> bool:
-        """What of the order and the venue's words the scenario needs; False: there is no order to speak of."""
+        """What of the order and the venue's words the scenario needs; False: no order to speak of, or nothing new."""
         if not asked.orders:
             return False
         order = asked.orders[0]
@@ -108,10 +110,10 @@ class RecoveryRoom(Listener):
         self._rejects.move_to_end((asked.bot, asked.venue))
         if len(self._rejects) > HISTORY_MAX:
             self._rejects.popitem(last=False)
-        if count >= self._config.recovery.order_rejection.repeats_max:
-            context["repeats"] = count
-            self._ended.pop(("order_rejection", asked.venue), None)  # it is another case: now the bot is told to stop
-        return True
+        if count == self._config.recovery.order_rejection.repeats_max:
+            context["repeats"] = count  # now the bot is told to stop
+            return True
+        return count == 1  # the same again has its answer
 
     def happened(self, name: str, fields: dict[str, Any], wall_us: int) -> None:
         scenario = EVENTS.get(name)
@@ -133,8 +135,10 @@ class RecoveryRoom(Listener):
     def detected(self, name: str, context: dict[str, Any]) -> bool:
         """Start it, if it is enabled, the agent can ask there, and it is not under way or just over. True: begun."""
         what = what_of(context)
-        if not getattr(self._config.recovery, name).enabled or not what or (name, what) in self._runs:
+        if not getattr(self._config.recovery, name).enabled or not what:
             return False
+        if (name, what) in self._runs:
+            return name == "order_rejection" and self._after_this_one((name, what), context)
         if "feed" not in context and not self._can_ask(what):
             return False  # without a key there is no evidence to be had: the pool and the limiter do what they do
         ended = self._ended.get((name, what))
@@ -144,6 +148,15 @@ class RecoveryRoom(Listener):
             self._on_event("recovery.too_many", {"scenario": name, "what": what})
             return False
         self._ports.loop.call_soon(self._begin_quietly, name, context)
+        return True
+
+    def _after_this_one(self, key: tuple[str, str], context: dict[str, Any]) -> bool:
+        """Another order was rejected while the first is being explained: it has its turn, within a bound."""
+        waiting = self._waiting.setdefault(key, deque())
+        if len(waiting) >= WAITING_MAX:
+            self._on_event("recovery.too_many", {"scenario": key[0], "what": key[1]})
+            return False
+        waiting.append(context)
         return True
 
     def _begin_quietly(self, name: str, context: dict[str, Any]) -> None:
@@ -197,6 +210,8 @@ class RecoveryRoom(Listener):
                 self._modes.release_all(holder_of(key[0]))  # its hold is over the feed's venue
             else:
                 self._modes.release(key[1], holder_of(key[0]))
+        if waiting := self._waiting.get(key):
+            self._ports.loop.call_soon(self._begin_quietly, key[0], waiting.popleft())
         self._ended[key] = (self._ports.clock(), run.snapshot())
         self._ended.move_to_end(key)
         while len(self._ended) > HISTORY_MAX:

@@ -52,7 +52,7 @@ class VenueQuestions:
         streams: Callable[[], dict[str, Any]],
         feeds: Callable[[], dict[str, Any]],
         disarm: Callable[[str], Awaitable[bool]],
-        direct: Callable[[str, dict[str, Any]], bool],
+        direct: Callable[[str, dict[str, Any]], Awaitable[bool]],
         clock: Callable[[], float],
         wall: Callable[[], float],
         on_event: Callable[[str, dict[str, Any]], None],
@@ -170,7 +170,7 @@ class VenueQuestions:
     # ---- words
 
     async def directive(self, name: str, fields: dict[str, Any]) -> bool:
-        return self._direct(name, fields if "feed" in fields else {"venue": self._what, **fields})
+        return await self._direct(name, fields if "feed" in fields else {"venue": self._what, **fields})
 
     async def notify(self, name: str, fields: dict[str, Any]) -> None:
         self._on_event(f"recovery.told.{name}", {"venue": self._what, **fields})

@@ -180,6 +180,12 @@ class Broken(Exception):
     """A value is missing or not of its kind; the text says which."""
 
 
+def _trimmed(value: Decimal) -> Decimal:
+    """Without zeros behind the point that only fill it up: 0.01000000 is a tick of 0.01."""
+    short = value.normalize()
+    return short if int(short.as_tuple().exponent) <= 0 else value.quantize(Decimal(1))
+
+
 def decode(body: bytes) -> Any:
     """A JSON document with fractions as Decimal. Raises Broken saying what the body is instead."""
     try:
@@ -306,7 +312,7 @@ class Reader:
     def rule(self, item: Any) -> SymbolRule:
         at = _At(self._paths, item)
         names = ("tick_size", "step_size", "quantity_min", "quantity_max", "notional_min")
-        values = [at.money(name) or Decimal(0) for name in names]
+        values = [_trimmed(at.money(name) or Decimal(0)) for name in names]
         if any(each < 0 for each in values):
             raise Broken("a rule is below zero")
         return SymbolRule(self._symbol(at.need_text("symbol")), *values)
