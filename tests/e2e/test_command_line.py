@@ -246,6 +246,8 @@ def test_ready_is_told_to_a_service_manager(tmp_path: Path) -> None:
             stderr=subprocess.DEVNULL,
         )
         try:
+            first = manager.recv(4096)
+            assert first.startswith(b"EXTEND_TIMEOUT_USEC="), "a long recovery is no reason to be killed"
             assert b"READY=1" in manager.recv(4096)
             assert (tmp_path / "n" / "bot.sock").exists()
         finally:
