@@ -36,6 +36,7 @@ PAD = b"x" * 60
 BURST = 50
 AGENT = "bench"
 WAIT_S = 120.0
+TRIES = 5
 
 
 def message(symbol: int, number: int) -> bytes:
@@ -175,7 +176,7 @@ def agent(port: int, path: str, cpu: Any, batch: Any) -> None:
         feed_door.attach(router)
         while True:
             await asyncio.sleep(0.05)
-            cpu.value = time.process_time() - began[0] if began else 0.0
+            cpu.value = (time.process_time() - began[0]) / feeds.batcher.messages if began else 0.0
             batch.value = feeds.batcher.messages / max(1, feeds.batcher.batches)
 
     uvloop.run(run())
@@ -338,7 +339,7 @@ def through_agent(bot: Any, readers: int, port: int, symbols: int) -> dict[str, 
         process.join()
         if result is None:
             return None
-        return {**result, "agent_cpu_us": cpu.value / result["messages"] * 1e6, "batch": batch.value}
+        return {**result, "agent_cpu_us": cpu.value * 1e6, "batch": batch.value}
 
 
 WAYS: dict[str, Callable[[int, int, int], dict[str, float] | None]] = {
@@ -359,6 +360,15 @@ class Case:
 CASES = [Case(200, 1, 0.0), Case(200, 4, 0.0), Case(200, 1, 20_000.0), Case(200, 4, 20_000.0), Case(1, 1, 0.0)]
 
 
+def whole(way: Callable[[int, int, int], dict[str, float] | None], case: Case, port: int, messages: int) -> Any:
+    """A round in which even the slowest reader was there from nearly the beginning: on a busy machine not every one."""
+    for _ in range(TRIES):
+        result = way(case.readers, port, case.symbols)
+        if result is None or result["messages"] >= 0.9 * messages:
+            return result
+    return None
+
+
 def measure(case: Case, messages: int, rounds: int) -> list[Row]:
     """Medians per way, with the ratios to the direct ways round by round."""
     port = mp.Value("i", 0)
@@ -369,9 +379,9 @@ def measure(case: Case, messages: int, rounds: int) -> list[Row]:
     try:
         for _ in range(rounds):
             for name, way in WAYS.items():
-                result = way(case.readers, port.value, case.symbols)
+                result = whole(way, case, port.value, messages)
                 if result is None:
-                    raise SystemExit(f"{name}: no result within {WAIT_S} s")
+                    raise SystemExit(f"{name}: no reader had everything within {WAIT_S} s, in {TRIES} tries")
                 runs[name].append(result)
     finally:
         venue.kill()
