@@ -185,8 +185,10 @@ class Stage:
         assert status["queue"].get("unknown", 0) == 0, status["queue"]
         assert [each for each in status["modes"] if each["by"].startswith("recovery")] == []
         assert self.bot_is_stopped(), "the bot slept through all of it"
-        dry = json.loads(cli("cancel", "--bot", "b", "--dry-run", "--json", runtime_dir=where).stdout or "{}")
-        assert {each["id"] for each in dry.get("orders", [])} == self.open()
+        done = cli("cancel", "--bot", "b", "--dry-run", "--json", runtime_dir=where)
+        told = json.loads(done.stdout or "{}")
+        seen = {each["id"] for each in (*told.get("orders", []), *told.get("kept", []))}
+        assert seen == self.open(), f"{seen} and {self.open()}: {done.stdout}{done.stderr}"
 
     def time_line(self, scenario: str) -> list[str]:
         """What happened, by the agent's log, from the first word of it."""
@@ -254,7 +256,7 @@ def _rest_is_cancelled(stage: Stage) -> None:
     assert found["status"] == "CANCELED"
     assert float(found["executedQty"]) == 0.0004
     told = stage.verb("watchdog")["directives"]["b"]
-    assert [each["directive"] for each in told] == ["re_evaluate"], "it waits for the bot"
+    assert [each["directive"] for each in told] == ["re_evaluate"], f"it waits for the bot: {told}"
 
 
 def _crooked_waits(stage: Stage) -> None:

@@ -63,6 +63,10 @@ class Directives:
         name = f"{PREFIX}{int(self._wall() * 1e6):x}-{self._count}"
         fields = plain(directive.fields)
         waiting = self._bots.setdefault(bot_id, {})
+        for held in waiting.values():
+            if held.directive.name == directive.name and held.directive.fields == fields:
+                # the same word again, as by a step that was done and not journaled when the agent died: it is one
+                return self._say(bot_id, held)
         if directive.name in ONLY_THE_LATEST:
             for each in [key for key, held in waiting.items() if held.directive.name == directive.name]:
                 del waiting[each]

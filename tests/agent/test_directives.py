@@ -129,3 +129,16 @@ def test_it_is_bounded_in_number_and_time_and_what_is_given_up_is_told() -> None
     for number in range(BOTS_MAX + 5):
         world.room.tell(f"bot{number}", Directive("re_evaluate", {}))
     assert len(world.room.status()) == BOTS_MAX
+
+
+def test_the_same_word_while_it_waits_is_one() -> None:
+    """A step that was done and not journaled when the agent died says it again; after the acknowledgement it is new."""
+    world = World()
+    world.here.clear()
+    for _ in range(3):
+        world.room.tell("b", Directive("re_evaluate", {"order_id": "1", "filled": Decimal("0.5")}))
+    world.room.tell("b", Directive("re_evaluate", {"order_id": "1", "filled": Decimal("0.6")}))
+    assert len(world.room.status()["b"]) == 2
+    assert world.room.ack("b", [each["id"] for each in world.room.status()["b"]]) == 2
+    world.room.tell("b", Directive("re_evaluate", {"order_id": "1", "filled": Decimal("0.6")}))
+    assert len(world.room.status()["b"]) == 1

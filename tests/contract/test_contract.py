@@ -24,7 +24,6 @@ from harness import child_env
 from jackstay_protocols import errors, types
 
 SCENARIOS = "The bot stalls, the account is safe: protection, modes, dead-man switch, six recovery scenarios"
-OPERATING = "For the people at 3 a.m.: operating it"
 
 REQUIRED = inspect.Parameter.empty
 
@@ -484,24 +483,13 @@ BUILT_SECTIONS = [
     "recovery",
     "alerts",
     "analytics",
+    "metrics",
 ]
-SECTIONS_TO_COME = {
-    "metrics": OPERATING,
-}
 
 
 @pytest.mark.parametrize("section", BUILT_SECTIONS)
 def test_configuration_sections(section: str) -> None:
     """Every section is optional and has defaults."""
-    assert hasattr(public("Config")(), section)
-
-
-@pytest.mark.parametrize(
-    "section",
-    [pytest.param(name, marks=comes_with(title)) for name, title in SECTIONS_TO_COME.items()],
-)
-def test_configuration_sections_to_come(section: str) -> None:
-    """Sections of rooms that are not built yet."""
     assert hasattr(public("Config")(), section)
 
 

@@ -121,7 +121,12 @@ def test_nonsense_is_no_key(tmp_path: Path) -> None:
 def test_a_key_that_can_withdraw_is_refused(tmp_path: Path, venue: str) -> None:
     """The venue is asked what each key may do."""
     secret = "c2FuZGJveC1zZWNyZXQ=" if venue == "kraken" else "sandbox-secret"
-    accounts = ("--account", f"safe:{secret}:main:read+cancel+trade", "--account", f"rich:{secret}")
+    accounts = (
+        "--account",
+        f"safe:{secret}:main:read+cancel+trade",
+        "--account",
+        f"rich:{secret}:main:read+cancel+trade+withdraw",
+    )
     with SandboxProcess(seed=1, extra_args=accounts) as exchange:
         told = {}
         for key in ("safe", "rich"):

@@ -123,7 +123,7 @@ TABLE: dict[str, Row] = {
     "config check": local("{config}"),
     "config show": local("{agent} -c {config} --effective --origin"),
     "keys list": local("{agent} -c {keyed}"),
-    "keys check": local("{agent} -c {keyed}", 1),  # the sandbox does not tell what a key may do
+    "keys check": local("{agent} -c {keyed}"),
     "keys add": elsewhere("reads a key: tests/e2e/test_adopt_commands.py", form="json"),
     "init": local("fresh --venue binance --config-dir {folder}"),
     "completion": local("bash", form="own"),
@@ -144,6 +144,11 @@ TABLE: dict[str, Row] = {
     "sandbox price": local("--url {exchange} BTCUSDT 60000", form="own"),
     "sandbox sockets": SANDBOX,
     "sandbox reset": SANDBOX,
+    "reload": change("{agent}"),
+    "upgrade": look("{agent} --check"),
+    "handover": elsewhere("becomes another process: tests/e2e/test_upgrade.py", form="json"),
+    "rollback": elsewhere("wants a stopped agent and a schema step: tests/e2e/test_upgrade.py", form="json"),
+    "systemd install": local("fresh --root {folder}/image --program /usr/bin/env --dry-run"),
     "stop": change("{agent}"),
 }
 

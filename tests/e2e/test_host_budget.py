@@ -127,7 +127,8 @@ def test_an_agent_alone_shares_with_nobody_and_limits_says_so(sandbox: SandboxPr
         facts = json.loads(cli("limits", "--json", runtime_dir=agent.runtime_dir).stdout)
         assert facts["book"] == {"file": str(book), "degraded": None}
         (budget,) = facts["upstreams"][0]["budgets"]
-        assert (budget["shared"], budget["used"]) == (True, 20)
+        assert budget["shared"]
+        assert 20 <= budget["used"] <= 21  # the agent's own look at the venue's status is one
         assert "host's book" in cli("limits", runtime_dir=agent.runtime_dir).stdout
         assert oct(book.stat().st_mode & 0o777) == "0o600"
 

@@ -186,6 +186,8 @@ def test_the_list_of_commands_is_whole() -> None:
             "doctor",
             "logs",
             "handover",
+            "reload",
+            "rollback",
             "upgrade",
             "systemd",
             "watch",

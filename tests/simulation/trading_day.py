@@ -120,15 +120,15 @@ class Socket:
 
     latency_s = None
 
-    def __init__(self, day: TradingDay, process: Process, on_message: Any, on_close: Any) -> None:
+    def __init__(self, day: TradingDay, process: Process, on_messages: Any, on_close: Any) -> None:
         self._day, self._on_close = day, on_close
         self.heard_at = day.host.boot_s()
-        self.ear = Ear(day, process, lambda frame: self._heard(on_message, frame))
+        self.ear = Ear(day, process, lambda frame: self._heard(on_messages, frame))
         self._closed: asyncio.Future[WsClosed] = process.loop.create_future()
 
-    def _heard(self, on_message: Any, frame: bytes) -> None:
+    def _heard(self, on_messages: Any, frame: bytes) -> None:
         self.heard_at = self._day.host.boot_s()
-        on_message(1, frame)
+        on_messages([frame])
 
     @property
     def is_open(self) -> bool:
@@ -159,9 +159,9 @@ class BusyHost(Host):
     day: TradingDay
 
     def ports(self, process: Process) -> Ports:
-        async def ws_dial(_url: str, *, on_message: Any, on_close: Any, **_options: Any) -> Socket:
+        async def ws_dial(_url: str, *, on_messages: Any, on_close: Any, **_options: Any) -> Socket:
             await asyncio.sleep(2 * self.day.network.delay_s())
-            return Socket(self.day, process, on_message, on_close)
+            return Socket(self.day, process, on_messages, on_close)
 
         return replace(super().ports(process), ws_dial=ws_dial)
 

@@ -31,6 +31,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "state history": ("jackstay state history --hours 24",),
     "trends": ("jackstay trends mybot",),
     "watchdog": ("jackstay watchdog -a mybot",),
+    "upgrade": ("jackstay upgrade mybot --check",),
     "why": ("jackstay why grid1-42", "jackstay --all why 1795485382000253"),
 }
 

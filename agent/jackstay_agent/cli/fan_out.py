@@ -35,6 +35,7 @@ LOOKING = frozenset(
         *("state check", "state diff", "state history", "audit verify", "audit export", "report", "bot list"),
         *("watchdog", "barrier", "recover", "deadman status", "connections list", "connections show", "feeds list"),
         *("watch", "feeds show", "keys list", "keys check", "config show", "doctor", "logs"),
+        "upgrade",
     }
 )
 #: What names one order, or one bot: asked for at each agent, done where it is known.
@@ -58,7 +59,12 @@ ALSO_OF_THE_DEAD = frozenset(
 #: Commands that gather from all agents by themselves, with an --all of their own.
 GATHERING = frozenset({"report", "watch"})
 #: About one agent, or about none.
-ALONE = frozenset({"feeds tail", "keys add", "config check", "config init", "init", "rehearse", "run", "exec"})
+ALONE = frozenset(
+    {
+        *("feeds tail", "keys add", "config check", "config init", "init", "rehearse", "run", "exec"),
+        *("handover", "rollback"),
+    }
+)
 
 
 @dataclass

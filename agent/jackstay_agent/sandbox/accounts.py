@@ -15,6 +15,7 @@ DEFAULT_PASSPHRASE = "sandbox-passphrase"  # of every key, where a venue (OKX) w
 DEFAULT_ACCOUNT = "main"
 FUNDS = {"USDT": Decimal(100_000), "BTC": Decimal(10), "ETH": Decimal(100), "BNB": Decimal(0)}
 ALL_PERMISSIONS = frozenset({"read", "cancel", "trade", "withdraw"})
+A_BOTS_PERMISSIONS = ALL_PERMISSIONS - {"withdraw"}  # what a bot's key should have, and no more
 NONCES_KEPT_MAX = 10_000
 
 
@@ -29,7 +30,7 @@ class ApiKey:
     key: str
     secret: str
     account: str = DEFAULT_ACCOUNT
-    permissions: frozenset[str] = ALL_PERMISSIONS
+    permissions: frozenset[str] = A_BOTS_PERMISSIONS
     wants_nonces: bool = False
     nonce_window: int = 0
     passphrase: str = DEFAULT_PASSPHRASE
@@ -109,7 +110,7 @@ def parse_account(text: str) -> ApiKey:
         raise ValueError(
             f"account {text.split(':', maxsplit=1)[0]!r}: expected KEY:SECRET[:ACCOUNT[:read+trade…[:nonce[=WINDOW]]]]"
         )
-    permissions, window = ALL_PERMISSIONS, ""
+    permissions, window = A_BOTS_PERMISSIONS, ""
     if len(parts) == 5:
         word, _, window = parts[4].partition("=")
         if word != "nonce" or not (window or "0").isdigit():
