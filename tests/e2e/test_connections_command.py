@@ -22,6 +22,7 @@ def agent() -> Iterator[AgentProcess]:
             [upstreams]
             "api.binance.com" = "{sandbox.url}"
             [venues.binance]
+            maintenance = {{ watch_s = 0 }}
             [feeds.spot]
             url = "{sandbox.ws_url.removesuffix("/ws")}/stream"
             dialect = "binance"
