@@ -164,7 +164,8 @@ class Box:
         return self.run("journalctl", "--no-pager", "-o", "cat", "-u", unit)
 
     def status(self, name: str) -> dict[str, Any]:
-        return dict(json.loads(self.run(JACKSTAY, "status", name, "--json")))
+        shown = self.run(JACKSTAY, "status", name, "--json", check=False)  # 1 where something asks for attention
+        return dict(json.loads(shown))
 
     def until(self, what: Callable[[], Any], why: str, limit_s: float = WAIT_S) -> Any:
         """Look again and again until it is so."""
