@@ -123,6 +123,16 @@ class AgentProcess:
                 found.append(event)
         return found
 
+    def event(self, name: str, within_s: float = 8.0, **fields: str) -> dict[str, Any]:
+        """The latest event of this name with these fields, once there is one."""
+        until = time.monotonic() + within_s
+        while True:
+            for each in reversed(self.events(name)):
+                if fields.items() <= each.items():
+                    return each
+            assert time.monotonic() < until, f"no {name} {fields}:\n{self.log()[-6000:]}"
+            time.sleep(0.02)
+
     def status(self) -> dict[str, Any]:
         done = cli("status", self.name, "--json", runtime_dir=self.runtime_dir)
         if done.returncode not in (0, 1):  # 1: it answers, and something asks for attention

@@ -85,6 +85,27 @@ class Peer:
 Script = Callable[[Peer], Awaitable[None]]
 
 
+class Subscribers:
+    """A script: who subscribed to what, each request confirmed. ``peers``: those that are connected and asked once."""
+
+    def __init__(self) -> None:
+        self.peers: list[Peer] = []
+
+    async def __call__(self, peer: Peer) -> None:
+        try:
+            async for text in peer.texts():
+                peer.received.clear()  # nobody reads them, and an hour holds many
+                ask = json.loads(text)
+                if ask["method"] == "SUBSCRIBE":
+                    peer.topics.update(ask["params"])
+                await peer.text({"result": None, "id": ask["id"]})
+                if peer not in self.peers:
+                    self.peers.append(peer)
+        finally:
+            if peer in self.peers:
+                self.peers.remove(peer)
+
+
 class ScriptedExchange:
     """``async with ScriptedExchange(script) as exchange``: every upgraded connection runs ``script(peer)``."""
 

@@ -37,10 +37,13 @@ env = "SANDBOX"
 """
 HOST = "https://api.binance.com"
 PRICE = 20_000
-#: Quick eyes for a venue that shows everything at once.
-PROFILE = """
-name = "binance"
-extends = "binance"
+
+
+def quick_profile(name: str) -> str:
+    """Quick eyes for a venue that shows everything at once."""
+    return f"""
+name = "{name}"
+extends = "{name}"
 [families.plain]
 visibility_delay_s = 0.2
 not_founds = 2
@@ -54,7 +57,7 @@ spacing_s = 0.05
 
 def config_text(sandbox: SandboxProcess, folder: Path, *, stream: bool, state: str, account: str, usdm: bool) -> str:
     (folder / "profiles").mkdir(exist_ok=True)
-    (folder / "profiles" / "binance.toml").write_text(PROFILE, encoding="utf-8")
+    (folder / "profiles" / "binance.toml").write_text(quick_profile("binance"), encoding="utf-8")
     given = {line.partition(" =")[0] for line in state.splitlines()}
     own_state = "\n".join(line for line in QUICK if line.partition(" =")[0] not in given) + "\n" + state
     return f"""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,14 +48,6 @@ def listed(venue_id: int, world: World, **changes: Any) -> dict[str, Any]:
         "executedQty": "0", "cummulativeQuoteQty": "0", "status": "NEW", "type": "LIMIT", "side": "BUY",
         "stopPrice": "0", "time": int(world.wall * 1000), **changes,
     }  # fmt: skip
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    world.open()
-    yield world
-    world.box.close()
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from jackstay_agent.news import PAGE, REPEAT_S, News
@@ -24,14 +21,6 @@ class Bot:
         if self.here:
             self.heard.append(news.intent)
         return self.here
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    world.open()
-    yield world
-    world.box.close()
 
 
 @pytest.fixture

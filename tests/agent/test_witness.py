@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -30,14 +28,6 @@ def event(client_id: str, number: int) -> bytes:
             },
         }
     ).encode()  # fmt: skip
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    world.open()
-    yield world
-    world.box.close()
 
 
 @pytest.fixture

@@ -125,55 +125,62 @@ def exchange(port: Any, messages: int, symbols: int, rate: float) -> None:
 # ---------------------------------------------------------------- the agent
 
 
-def agent(port: int, path: str, cpu: Any, batch: Any) -> None:
-    import uvloop
+def feeds_of(port: int, publish: Callable[[Any], None]) -> Any:
+    """The agent's feed manager with one feed from that exchange."""
+    from jackstay_agent.feeds import FeedManager, FeedSettings
+    from jackstay_agent.transport.websocket import ws_connect
+    from jackstay_protocols.clock import boot_s
+
+    return FeedManager(
+        {"sim": FeedSettings(url=f"ws://127.0.0.1:{port}/stream", dialect="binance", subscribes_per_s=0)},
+        loop=asyncio.get_running_loop(),
+        clock=boot_s,
+        random=random.random,
+        ws_dial=ws_connect,
+        publish=publish,
+        on_event=lambda name, fields: None,
+    )
+
+
+def opened_door(feeds: Any, path: str) -> Any:
+    """feed.sock, with room for readers that are slow to start."""
     import zmq
 
-    from jackstay_agent.feeds import Batch, FeedManager, FeedSettings
     from jackstay_agent.gateway.door import Door
     from jackstay_agent.gateway.feed_door import FEED_SNDHWM, FeedDoor, FeedDoorSettings
-    from jackstay_agent.transport.websocket import ws_connect
     from jackstay_protocols.clock import boot_s
     from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX
 
+    loop = asyncio.get_running_loop()
+    settings = FeedDoorSettings(agent=AGENT, queue_bytes_max=256 * 1024 * 1024)
+    door = FeedDoor(settings, feeds=feeds, clock=boot_s, wall=time.time, call_later=loop.call_later)
+    router = Door(
+        zmq.Context(),
+        Path(path),
+        loop=loop,
+        on_frame=door.on_frame,
+        recv_bytes_max=TO_AGENT_FRAME_BYTES_MAX,
+        sndhwm=FEED_SNDHWM,
+    )
+    router.open()
+    door.attach(router)
+    return door
+
+
+def agent(port: int, path: str, cpu: Any, batch: Any) -> None:
+    import uvloop
+
     async def run() -> None:
-        loop = asyncio.get_running_loop()
-        context: zmq.Context[Any] = zmq.Context()
-        doors: list[FeedDoor] = []
+        doors: list[Any] = []
         began: list[float] = []
 
-        def publish(batches: list[Batch]) -> None:
+        def publish(batches: Any) -> None:
             if not began:
                 began.append(time.process_time())
             doors[0].publish(batches)
 
-        feeds = FeedManager(
-            {"sim": FeedSettings(url=f"ws://127.0.0.1:{port}/stream", dialect="binance", subscribes_per_s=0)},
-            loop=loop,
-            clock=boot_s,
-            random=random.random,
-            ws_dial=ws_connect,
-            publish=publish,
-            on_event=lambda name, fields: None,
-        )
-        feed_door = FeedDoor(
-            FeedDoorSettings(agent=AGENT, queue_bytes_max=256 * 1024 * 1024),
-            feeds=feeds,
-            clock=boot_s,
-            wall=time.time,
-            call_later=loop.call_later,
-        )
-        doors.append(feed_door)
-        router = Door(
-            context,
-            Path(path),
-            loop=loop,
-            on_frame=feed_door.on_frame,
-            recv_bytes_max=TO_AGENT_FRAME_BYTES_MAX,
-            sndhwm=FEED_SNDHWM,
-        )
-        router.open()
-        feed_door.attach(router)
+        feeds = feeds_of(port, publish)
+        doors.append(opened_door(feeds, path))
         while True:
             await asyncio.sleep(0.05)
             cpu.value = (time.process_time() - began[0]) / feeds.batcher.messages if began else 0.0

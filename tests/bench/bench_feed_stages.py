@@ -13,18 +13,16 @@ import argparse
 import asyncio
 import json
 import multiprocessing as mp
-import random
 import resource
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bench_feed import AGENT, WAIT_S, bot_client, exchange, topics_of, wait_until
+from bench_feed import AGENT, WAIT_S, bot_client, exchange, feeds_of, opened_door, topics_of, wait_until
 from figures import Row, show
 
 WARM = 20_000  # messages before it counts
@@ -80,49 +78,18 @@ async def connection(port: int, meter: Meter) -> Took:
 
 async def feed(port: int, meter: Meter, symbols: int, *, readers: int, path: str) -> Took:
     """Topics, numbers and batches (``readers`` 0); with a door and readers: encoded and sent too."""
-    import zmq
+    doors: list[Any] = []
 
-    from jackstay_agent.feeds import Batch, FeedManager, FeedSettings
-    from jackstay_agent.gateway.door import Door
-    from jackstay_agent.gateway.feed_door import FEED_SNDHWM, FeedDoor, FeedDoorSettings
-    from jackstay_agent.transport.websocket import ws_connect
-    from jackstay_protocols.clock import boot_s
-    from jackstay_protocols.limits import TO_AGENT_FRAME_BYTES_MAX
-
-    loop = asyncio.get_running_loop()
-    doors: list[FeedDoor] = []
-
-    def publish(batches: list[Batch]) -> None:
+    def publish(batches: list[tuple[str, int, list[bytes]]]) -> None:
         for door in doors:
             door.publish(batches)
         meter.add(sum(len(payloads) for _topic, _seq, payloads in batches))
 
-    feeds = FeedManager(
-        {"sim": FeedSettings(url=f"ws://127.0.0.1:{port}/stream", dialect="binance", subscribes_per_s=0)},
-        loop=loop,
-        clock=boot_s,
-        random=random.random,
-        ws_dial=ws_connect,
-        publish=publish,
-        on_event=lambda _name, _fields: None,
-    )
+    feeds = feeds_of(port, publish)
     if not readers:
         feeds.demand("sim", topics_of(symbols))
         return await meter.done
-    settings = FeedDoorSettings(agent=AGENT, queue_bytes_max=256 * 1024 * 1024)
-    door = FeedDoor(settings, feeds=feeds, clock=boot_s, wall=time.time, call_later=loop.call_later)
-    context: zmq.Context[Any] = zmq.Context()
-    router = Door(
-        context,
-        Path(path),
-        loop=loop,
-        on_frame=door.on_frame,
-        recv_bytes_max=TO_AGENT_FRAME_BYTES_MAX,
-        sndhwm=FEED_SNDHWM,
-    )
-    router.open()
-    door.attach(router)
-    doors.append(door)
+    doors.append(opened_door(feeds, path))
     return await meter.done
 
 

@@ -65,11 +65,7 @@ class Stage:
         return done
 
     def event(self, name: str, within_s: float = 8.0) -> dict[str, Any]:
-        until = time.monotonic() + within_s
-        while not (found := self.agent.events(name)):
-            assert time.monotonic() < until, f"no {name}:\n{self.agent.log()[-4000:]}"
-            time.sleep(0.02)
-        return found[-1]
+        return self.agent.event(name, within_s)
 
     def grade(self, wanted: str) -> dict[str, Any]:
         """The status, once it shows this grade."""

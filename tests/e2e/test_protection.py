@@ -148,12 +148,7 @@ class Stage:
         return time.monotonic() - began
 
     def event(self, name: str, within_s: float = 5.0) -> dict[str, Any]:
-        until = time.monotonic() + within_s
-        while not (found := self.agent.events(name)):
-            if time.monotonic() > until:
-                raise AssertionError(f"no {name}:\n{self.agent.log()[-6000:]}")
-            time.sleep(0.02)
-        return found[-1]
+        return self.agent.event(name, within_s)
 
 
 def mixed(stage: Stage, word: str = "") -> subprocess.Popen[bytes]:

@@ -85,13 +85,7 @@ class Stage:
         return list(json.loads(self.bot.stdout.readline()))
 
     def event(self, name: str, within_s: float = 20.0, **fields: str) -> dict[str, Any]:
-        until = time.monotonic() + within_s
-        while time.monotonic() < until:
-            for each in reversed(self.agent.events(name)):
-                if fields.items() <= each.items():
-                    return each
-            time.sleep(0.02)
-        raise AssertionError(f"no {name} {fields}:\n{self.agent.log()[-5000:]}")
+        return self.agent.event(name, within_s, **fields)
 
     def run(self, *words: str) -> dict[str, Any]:
         done = cli("recover", *words, "--json", runtime_dir=self.agent.runtime_dir)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from harness import AgentProcess
 from jackstay import AgentEvent, AsyncClient, FeedMessage, Lagged
-from scripted_exchange import TEXT, Peer, ScriptedExchange, frame, trade
+from scripted_exchange import TEXT, ScriptedExchange, Subscribers, frame, trade
 
 TOPICS = [f"s{n}@trade" for n in range(5)]
 PER_S = 5000
@@ -20,25 +19,12 @@ TICK_S = 0.005
 LONGER_S = 30.0  # on a machine that is busy with other things
 
 
-class Firehose:
+class Firehose(Subscribers):
     """Every subscriber gets the same numbered trades from the moment it subscribes; all topics at PER_S together."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.number = 0
-        self.peers: list[Peer] = []
-
-    async def __call__(self, peer: Peer) -> None:
-        try:
-            async for text in peer.texts():
-                ask = json.loads(text)
-                if ask["method"] == "SUBSCRIBE":
-                    peer.topics.update(ask["params"])
-                await peer.text({"result": None, "id": ask["id"]})
-                if peer not in self.peers:
-                    self.peers.append(peer)
-        finally:
-            if peer in self.peers:
-                self.peers.remove(peer)
 
     async def pour(self) -> None:
         loop = asyncio.get_running_loop()

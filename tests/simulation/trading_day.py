@@ -34,6 +34,7 @@ from jackstay_agent.sandbox.streams import Listener, StreamHub
 from jackstay_agent.transport.websocket_connection import WsClosed
 from jackstay_protocols.errors import Outcome
 from jackstay_protocols.messages import ReportState, Request
+from state_world import quick_profile
 
 from .bots import BASE, HEADERS, signed
 from .client import SimClient, Told
@@ -49,18 +50,6 @@ INSIDE = Decimal(49_500)  # between the best bid and the best ask there are: who
 LIVE_MAX = 150
 DEADLINE_S = 5.0
 REPORT_EVERY = 25
-PROFILE = """
-name = "sandbox"
-extends = "sandbox"
-[families.plain]
-visibility_delay_s = 0.2
-not_founds = 2
-spacing_s = 0.05
-[families.list]
-visibility_delay_s = 0.2
-not_founds = 2
-spacing_s = 0.05
-"""
 #: Looked at far more often, and waited for far less, than anybody would: whatever is called wrong too soon is seen.
 CONFIG = """
 [agent]
@@ -307,7 +296,7 @@ class TradingDay:
         self.network.accept = self.house.accept
         self.folder = Path(tempfile.mkdtemp(dir=base_folder()))
         (self.folder / "profiles").mkdir()
-        (self.folder / "profiles" / "sandbox.toml").write_text(PROFILE, encoding="utf-8")
+        (self.folder / "profiles" / "sandbox.toml").write_text(quick_profile("sandbox"), encoding="utf-8")
         config = Config.from_toml(CONFIG.format(profiles=self.folder / "profiles", key=base_folder() / "key"))
         self.host = BusyHost(self.world, weather, self.network, self.folder, config, seed, self.observer)
         self.host.day = self

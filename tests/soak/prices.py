@@ -10,7 +10,6 @@ the bot's code).
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import sys
@@ -20,7 +19,7 @@ from typing import Any
 
 import jackstay
 from jackstay import FeedMessage, Lagged
-from scripted_exchange import CLOSE, PING, PONG, TEXT, Peer, ScriptedExchange, frame, trade
+from scripted_exchange import TEXT, ScriptedExchange, Subscribers, frame, trade
 
 TOPICS = [f"s{n}@trade" for n in range(5)]
 TICK_S = 0.01
@@ -28,35 +27,14 @@ PACE_S = 5.0
 SENT_KEPT = 4096
 
 
-class Exchange:
+class Exchange(Subscribers):
     """Every subscriber gets the same numbered trades from the moment it subscribes."""
 
     def __init__(self, per_s: float) -> None:
+        super().__init__()
         self.per_s = per_s
         self.number = 0
         self.rounds_at: deque[tuple[int, float]] = deque(maxlen=SENT_KEPT)
-        self.peers: list[Peer] = []
-
-    async def __call__(self, peer: Peer) -> None:
-        try:
-            while True:
-                opcode, payload = await peer.read_frame()
-                peer.received.clear()
-                if opcode == PING:
-                    await peer.send(frame(PONG, payload))
-                elif opcode == CLOSE:
-                    await peer.send(frame(CLOSE, payload))
-                    return
-                elif opcode == TEXT:
-                    ask = json.loads(payload)
-                    if ask["method"] == "SUBSCRIBE":
-                        peer.topics.update(ask["params"])
-                    await peer.text({"result": None, "id": ask["id"]})
-                    if peer not in self.peers:
-                        self.peers.append(peer)
-        finally:
-            if peer in self.peers:
-                self.peers.remove(peer)
 
     async def pour(self) -> None:
         began, rounds = time.monotonic(), 0
