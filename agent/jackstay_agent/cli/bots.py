@@ -174,7 +174,8 @@ def _show(facts: dict[str, Any]) -> None:
         held = f", held for {each['hold']['left_s']} s by {each['hold']['by']}" if each["hold"] else ""
         doing = f", cancelling {', '.join(each['cancelling'])}" if each["cancelling"] else ""
         why = each["why"] or "as expected"
-        process = "" if "process" in why or " pid " in why else f" (process {each['process']})"
+        told = "process" in why or " pid " in why or each["state"] == "left"  # who left is looked at no more
+        process = "" if told else f" (process {each['process']})"
         click.echo(f"{bot_id}  {each['state']}: {why}{process}{held}{doing}")
         for line in unacknowledged(facts["directives"].get(bot_id, [])):
             click.echo(f"  {line}")
