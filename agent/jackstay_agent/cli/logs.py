@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from jackstay_protocols.errors import ValidationError
 from ..logs import LEVELS
 from .audit import instant_us
 from .fleet import Expected, expected
+from .root import EXIT_UNHEALTHY
 from .target import existing_agent, runtime_dir_option
 
 POLL_S = 0.2
@@ -58,6 +60,8 @@ def logs(
     jackstay logs mybot -f --event bot. --event protect.
     jackstay logs --file old.log --json
     """
+    if follow:  # Ctrl-C ends it wherever it is; an exception may be lost in a callback of the interpreter
+        signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(EXIT_UNHEALTHY))
     since_s = instant_us(since, time.time()) / 1e6 if since else 0.0
     source = _file(file, follow) if file else _source(_agent(name, runtime_dir), follow, since)
     wanted = Wanted(LEVELS[level], events, since_s)
