@@ -46,7 +46,8 @@ def small(sandbox: SandboxProcess) -> Iterator[AgentProcess]:
     """An agent whose journal lives on a disk of 768 kB."""
     limits = RESOLVING.replace("live = false", "live = false\nlimits = { orders_10s = 0, weight_1m = 0 }")
     with tempfile.TemporaryDirectory(prefix="js-") as folder:
-        agent = AgentProcess(routed(sandbox.url, limits), runtime_dir=Path(folder))
+        journal_first = '[audit]\non_full = "continue"\n'  # here it is the journal that must refuse
+        agent = AgentProcess(routed(sandbox.url, limits + journal_first), runtime_dir=Path(folder))
         (Path(folder) / agent.name).mkdir(mode=0o700)
         with small_disk(Path(folder) / agent.name / "state", "768k"), agent:
             yield agent
