@@ -30,7 +30,12 @@ def bot(name, sleep_s, wait_s):
     exchange = ccxt.binance({"apiKey": "sandbox-key", "secret": "sandbox-secret", "enableRateLimit": False,
         "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}})
     attach(exchange)
-    exchange.create_order("BTC/USDT", "limit", "buy", 0.001, 40000 + len(name), {"newClientOrderId": name})
+    while True:
+        try:
+            exchange.create_order("BTC/USDT", "limit", "buy", 0.001, 40000 + len(name), {"newClientOrderId": name})
+            break
+        except ccxt.NetworkError:  # four begin at once: on a busy machine the agent may not greet each within a second
+            time.sleep(0.1)
     print(os.getpid(), flush=True)
     while True:
         try:
