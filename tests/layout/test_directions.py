@@ -81,6 +81,8 @@ LAYERS: list[tuple[str, set[str]]] = [
             "user_stream_line",
             "user_streams",
             "ports",
+            "bench_config",
+            "bench_machine",
             "control",
             "connection_desk",
             "feed_tail",
