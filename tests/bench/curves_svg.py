@@ -66,7 +66,7 @@ def _panel(panel: Panel) -> str:
             'stroke-width="2"/>'
         )
         parts += [f'<circle cx="{x}" cy="{y}" r="2.5" fill="{colour}"/>' for x, y in drawn]
-        parts.append(f'<text x="{number * 105}" y="{HIGH + 46}" fill="{colour}">{escape(name)}</text>')
+        parts.append(f'<text x="{number * 150}" y="{HIGH + 46}" fill="{colour}">{escape(name)}</text>')
     if panel.note:
         parts.append(f'<text x="0" y="{HIGH + 61}" fill="#555">{escape(panel.note)}</text>')
     return "".join(parts)
