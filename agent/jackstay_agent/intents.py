@@ -60,18 +60,18 @@ class Intents:
         deliver: Callable[[str, OutcomeNews], bool],
         clock: Callable[[], float],
         equal_window_s: float,
-        venue_s: Callable[[str], float | None] = lambda _venue: None,
+        venue_at: Callable[[str, float], float | None] = lambda _venue, _boot_s: None,
         present: Callable[[], Iterable[str]] = lambda: (),
         class_rules: Callable[[str], ClassRules] = lambda _venue: ClassRules(),
         telling: Telling | None = None,
     ) -> None:
-        """``class_rules``: what an operator said of a venue's orders."""
+        """``class_rules``: what an operator said of a venue's orders. ``venue_at``: see `Outbox.venue_at`."""
         self._outbox: Outbox | None = None
         self._clock = clock
         self._equal_window_s = equal_window_s
         self._truths = LateTruths()
         self.news = News(lambda: self.outbox, deliver=deliver, clock=clock)
-        self._venue_s = venue_s
+        self._venue_at = venue_at
         self._present = present
         self._class_rules = class_rules
         self._hook = telling or Telling()
@@ -82,6 +82,7 @@ class Intents:
         """The outbox is opened at start, after the agent's lock is held; before that nothing is taken."""
         self._outbox = outbox
         outbox.on_late_file = self._file_came
+        outbox.venue_at = self._venue_at
         self._note_found(outbox)
 
     def _note_found(self, outbox: Outbox) -> None:
@@ -200,7 +201,7 @@ class Intents:
 
     async def begin(self, intents: tuple[Intent, ...]) -> Begun | Refusal | Wait:
         """In the journal, and on the disk where that was asked for, when this returns `Begun`."""
-        if (venue_s := self._venue_s(intents[0].venue)) is not None:
+        if (venue_s := self._venue_at(intents[0].venue, self._clock())) is not None:
             intents = tuple(msgspec.structs.replace(each, venue_s=venue_s) for each in intents)
         durable: Reply[BaseException | None] = Reply()
         admitted = self.outbox.begin_batch(intents, durable.set)

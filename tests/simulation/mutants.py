@@ -190,7 +190,7 @@ def strange_answer_believed(agent: Any, _sim: Any) -> None:
 
 def wall_clock_believed(agent: Any, _sim: Any) -> None:
     """Orders are compared with our wall clock, right or wrong."""
-    agent.intents._venue_s = lambda venue: None
+    agent.intents._venue_at = lambda venue, boot_s: None
 
 
 def expired_in_flight(agent: Any, _sim: Any) -> None:

@@ -26,6 +26,9 @@ KEPT = {
     "879": "the same with a cancel's refusal",
     "1312": "outcomes in a file that was opened late, because the disk was full at the start, were never told",
     "2cc7bae0-574": "what was written while the clock was an hour behind left the journal once it was right",
+    "a9e48204-695": "an order that was sent before the venue's time was known looked older than itself after a restart",
+    "04e48d24-1036": "the same without a restart",
+    "ddeb2d94-840": "the same across a loss of power: by a clock that had been ahead it was sent later than now",
     "2fb42e75-1086": "the world counted as at rest while the agent was still frozen (the simulator's own fault)",
 }
 
