@@ -293,15 +293,21 @@ class Intents:
 
     def settled(self, settled: Settled) -> None:
         """The outbox: evidence, time or a person ended it (its ``on_settled``)."""
+        intent, noted = self.outbox.intent(settled.seq), settled.seq not in self._telling
+        if noted:  # before anybody is woken: an equal order may wait for just this
+            self._note_truth(intent, settled)
         if settled.final:
             self._wake(settled)
         if settled.seq in self._telling or settled.ending is None or not settled.final:
             return
-        intent = self.outbox.intent(settled.seq)
         self._hook.settled(intent, settled)
-        if settled.state is State.DONE and intent is not None and intent.fields:
-            self._truths.note(intent, settled.seq, self._clock() + self._equal_window_s)
+        if not noted:
+            self._note_truth(intent, settled)
         self._tell(settled.bot_id, settled.seq)
+
+    def _note_truth(self, intent: Intent | None, settled: Settled) -> None:
+        if settled.final and settled.state is State.DONE and intent is not None and intent.fields:
+            self._truths.note(intent, settled.seq, self._clock() + self._equal_window_s)
 
     def when_settled(self, seqs: Sequence[int]) -> Reply[Settled]:
         """Comes when one of these is settled."""

@@ -149,11 +149,10 @@ class Pipeline:
         result: HttpAnswer | HttpFailure | None = None
         while True:
             leave = await self._admission.admit(call, way, judgement, door, intents, loop_key)  # 4
-            if isinstance(leave, Refusal):
-                if result is None:
-                    self._answer_refusal(call, leave)
-                    return
+            if result is not None and isinstance(leave, Refusal):
                 break  # a second try is not to be had: the first one's answer stands
+            if self._stays(call, way, intents, judgement, door, leave) or isinstance(leave, Refusal):
+                return
             if intents:
                 written = await self._intents.begin(intents)  # 5
                 if not isinstance(written, Begun):
@@ -220,15 +219,34 @@ class Pipeline:
         late = self._intents.late_truth(intents)
         if late is None:
             return False
-        if late.ending.reply:
+        if late.ending.reply and call.carrier is None:  # a trade socket has no words for another request's answer
             call.reply(found_response(Response(0, b"", [], b"", Outcome.OK), late.seq, late.ending))
         else:
             words = (
                 f"{way.upstream.host}: an equal order of this bot was unknown and exists (intent {late.seq}):"
                 " collect its outcome; place it again if a second one is wanted"
             )
-            self._answer_refusal(call, Refusal(Reason.EQUAL_PENDING, words, None, Outcome.FAILED))
+            self._answer_refusal(call, Refusal(Reason.DUPLICATE, words, None, Outcome.FAILED))
         return True
+
+    def _stays(
+        self,
+        call: Call,
+        way: Way,
+        intents: tuple[Intent, ...],
+        judgement: Judgement,
+        door: Door,
+        leave: Leave | Refusal,
+    ) -> bool:
+        """After its waits: an equal it waited for exists by now, or it may not leave; answered here if so."""
+        if intents and not call.abandoned and self._was_told_late(call, way, intents):
+            if isinstance(leave, Leave):
+                judgement.give_back(door, leave.permit, leave.room)
+            return True
+        if isinstance(leave, Refusal):
+            self._answer_refusal(call, leave)
+            return True
+        return False
 
     def _was_shed(self, call: Call, way: Way) -> bool:
         """The agent itself is at its limits, and this lane is one it turns away; answered here if so."""
