@@ -208,6 +208,19 @@ def expired_in_flight(agent: Any, _sim: Any) -> None:
     agent.resolver.tick = old
 
 
+def woken_before_truth(agent: Any, _sim: Any) -> None:
+    """An order that waits for its equal is let go before it is noted that the equal exists."""
+    intents = agent.intents
+    sane = intents.settled
+
+    def settled(news: Any) -> None:
+        if news.final:
+            intents._wake(news)
+        sane(news)
+
+    intents.settled = settled
+
+
 def _ending() -> Any:
     from jackstay_agent.outbox.records import Ending
 
@@ -245,4 +258,5 @@ MUTANTS: dict[str, tuple[Mutant, int]] = {
     "strange answer believed": (strange_answer_believed, 100),
     "wall clock believed": (wall_clock_believed, 100),
     "unknown ages into absent": (expired_in_flight, 50),
+    "woken before the truth is known": (woken_before_truth, 100),
 }

@@ -14,6 +14,9 @@ from simulation.run import run
 
 SEEDS = int(os.environ.get("SEEDS", "60"))
 
+#: What the weather has learned since: without it the kept seeds are what they were.
+SINCE = frozenset({"patient"})
+
 #: Seeds that found a bug once, with what they found; all bugs are fixed.
 KEPT = {
     "408": "after a suspend the pool noticed deadlines late; a caller that left got a twin instead of the truth",
@@ -45,7 +48,7 @@ def test_many_seeds_hold() -> None:
 @pytest.mark.parametrize("seed", KEPT)
 def test_seeds_that_found_bugs_hold(seed: str) -> None:
     """What was found once does not come back."""
-    assert run(seed).violations == []
+    assert run(seed, without=SINCE).violations == []
 
 
 def test_an_error_that_nobody_could_get_is_found() -> None:
