@@ -153,3 +153,22 @@ def test_a_native_client_is_refused_at_once(world: World) -> None:
         again(deadline_s=0.3, patient=True)
     assert caught.value.reason == "equal_pending"
     assert world.agent.status()["requests"]["waited"] == 1
+
+
+def test_a_repeated_key_hears_that_the_first_one_is_absent(world: World) -> None:
+    """In the words the first call would have heard it with: nothing happened, and why that is known."""
+    body = signed(order_params("keyed")).encode()
+
+    def placed() -> jackstay.Response:
+        return world.client.request(
+            "POST", f"{HOST}{ORDER}", headers=list(HEADERS.items()), body=body, idempotency_key="one", deadline_s=5
+        )
+
+    world.sandbox.admin.fault("reset_before", route=f"POST {ORDER}", count=1)
+    with pytest.raises(jackstay.OutcomeUnknown):
+        placed()
+    world.operator_says("absent")
+    with pytest.raises(jackstay.ExchangeError) as caught:
+        placed()
+    assert (caught.value.reason, caught.value.outcome) == ("absent", "failed")
+    assert world.placed() == []
