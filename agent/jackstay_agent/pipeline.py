@@ -36,7 +36,8 @@ from .outbox import Wait as StandBehind
 from .replies import found_response, repeated_response, response_of
 from .resolver import Resolver
 from .telling import Asked, Telling
-from .transport.http import HttpAnswer, HttpFailure, Ticket
+from .transport.http import HttpAnswer, HttpFailure
+from .transport.http_ticket import Ticket
 from .upstreams import Upstreams, Way
 from .venue_access import VenueAccess
 from .venues.operations import Operations
@@ -331,8 +332,8 @@ class Pipeline:
         if isinstance(leave, Refusal):
             return None
         started_at = self._clock()
-        # where numbers rise it is signed again as it leaves: what was signed meanwhile may have left before it
-        signer = self._access.signing(way.upstream.profile.name) if _nonce(way, message) is not None else None
+        # signed again as it leaves: it may have waited, and where numbers rise others may have left before it
+        signer = self._access.asking(way.upstream.profile.name) if question.signed else None
         own.asked = self._telling.asked(
             message,
             way,
@@ -394,14 +395,20 @@ class Pipeline:
         reply: Reply[HttpAnswer | HttpFailure] = Reply()
         changes = way.route.changes
         target, headers, body = way.target, request.headers, request.body
+        again: dict[str, Any] = {}
         number = None if signer is not None else _nonce(way, request)
         if number is not None:
             key = way.upstream.judgement.key_alias(headers)
             before = self._left.leaves(key, number)
         try:
-            if signer is not None:  # now and not before: its timestamp should be young
-                signed = signer.sign(_outgoing(way, request))
-                target, headers, body = signed.target.encode("ascii"), signed.headers, signed.body
+            if signer is not None:  # now and not before, and again after a wait: its timestamp should be young
+
+                def sealed(signer: Operations = signer) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
+                    signed = signer.sign(_outgoing(way, request))
+                    return signed.target.encode("ascii"), signed.headers, signed.body
+
+                target, headers, body = sealed()
+                again = {"sealed": sealed}
             ticket = (call.carrier or way.upstream.pool).submit(
                 request.method.encode("ascii", "replace"),
                 target,
@@ -411,6 +418,7 @@ class Pipeline:
                 done=reply.set,
                 idempotent=not changes,
                 lane=way.route.lane,
+                **again,
             )
         except ValidationError as error:
             return HttpFailure(Reason.BAD_REQUEST, sent=False, detail=str(error), connection_id=None, elapsed_s=0.0)
