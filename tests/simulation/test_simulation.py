@@ -14,9 +14,6 @@ from simulation.run import run
 
 SEEDS = int(os.environ.get("SEEDS", "60"))
 
-#: What the weather has learned since: without it the kept seeds are what they were.
-SINCE = frozenset({"patient"})
-
 #: Seeds that found a bug once, with what they found; all bugs are fixed.
 KEPT = {
     "408": "after a suspend the pool noticed deadlines late; a caller that left got a twin instead of the truth",
@@ -36,6 +33,14 @@ KEPT = {
 }
 
 
+#: What the weather has learned since: without it the seeds above are what they were.
+SINCE = frozenset({"patient"})
+#: Found with it.
+KEPT_SINCE = {
+    "1d82b01b-1457": "a connection's end was held back by a partition that was over (the simulator's own fault)",
+}
+
+
 @pytest.mark.timeout(600)
 def test_many_seeds_hold() -> None:
     """Whatever the seed (SEEDS=n: fresh ones): nothing is sent twice, lost or stale, and in the end all rests."""
@@ -45,10 +50,10 @@ def test_many_seeds_hold() -> None:
     assert not bad, f"{bad[0].violations[0]}; replay: {replay_command(bad[0].seed)}"
 
 
-@pytest.mark.parametrize("seed", KEPT)
+@pytest.mark.parametrize("seed", [*KEPT, *KEPT_SINCE])
 def test_seeds_that_found_bugs_hold(seed: str) -> None:
     """What was found once does not come back."""
-    assert run(seed, without=SINCE).violations == []
+    assert run(seed, without=SINCE if seed in KEPT else frozenset()).violations == []
 
 
 def test_an_error_that_nobody_could_get_is_found() -> None:
