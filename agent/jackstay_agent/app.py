@@ -181,7 +181,7 @@ class Agent(Supervised):
             deliver=self._tell_bot,
             clock=ports.clock,
             equal_window_s=config.queue.idempotency_window_s,
-            venue_s=self.access.venue_s,
+            venue_at=self.access.venue_at,
             present=lambda: [each["bot"] for each in self.bots.bots()],
             class_rules=class_rules_of(config),
             telling=self.telling,

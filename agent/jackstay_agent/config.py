@@ -32,6 +32,7 @@ from .core.liveness import WatchSettings
 from .core.order_class import ClassRules
 from .core.overload import OverloadSettings
 from .core.pool import PoolSettings
+from .core.toml_text import toml_document
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .http_settings import HttpSettings
@@ -140,7 +141,7 @@ class Config(Section, frozen=True, kw_only=True):
     def from_toml(cls, text: str, origin: str = "config") -> Config:
         """Raises ConfigError listing every problem with its line."""
         try:
-            raw = tomllib.loads(text)
+            raw = toml_document(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(origin, [f"not TOML: {error}"]) from error
         return cls.from_dict(raw, origin, text)

@@ -24,6 +24,7 @@ from jackstay_protocols.errors import StateConsistencyError, ValidationError
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
 SCHEMA_VERSION: Final = 2
+VERSION_MAX: Final = 1_000  # no schema will ever have a higher number: such a one is damage
 APPLICATION_ID: Final = 0x4A_53_54_59  # "JSTY"
 
 TABLES: Final = (
@@ -235,6 +236,8 @@ def migrate(
             conn.execute(statement)
     elif application != APPLICATION_ID:
         raise StoreFault(Fault.DAMAGED, "it is an SQLite file of something else")
+    elif not 0 < version <= VERSION_MAX:
+        raise StoreFault(Fault.DAMAGED, f"its schema has the number {version}")
     elif version > target:
         raise OutboxTooNew(
             f"outbox {name} has schema {version}; this version knows up to {target}: run the later jackstay, or"
