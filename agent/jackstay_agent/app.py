@@ -226,6 +226,7 @@ class Agent(Supervised):
         )
         self.telling.listen(self.errors)
         self.telling.listen(self.state.intake)
+        self.telling.listen(self.resolver)
 
     def _halt(self, venue: str, why: str) -> None:
         """The state monitor's policy: stop orders there until an operator releases it."""

@@ -131,6 +131,11 @@ class Operations:
         own = own or (self.families[family].sweeps if family in self.families else [])
         return [dict(each) for each in own] or self.sweeps
 
+    def turns(self, name: str) -> list[dict[str, str]]:
+        """What an operation has to be asked with in turn until one shows the thing: its own sweeps."""
+        operation = self._find(name, "")
+        return [dict(each) for each in operation.sweeps] if operation is not None and operation.sweeps else [{}]
+
     def has(self, name: str, family: str = "") -> bool:
         return self._find(name, family) is not None
 
