@@ -3,7 +3,8 @@
     steady_bot.py OUT.json RATE_PER_S
 
 Of five calls one places an order (a price and a client id of its own), one cancels the order before it, three ask. It
-runs until SIGTERM, waits for what is under way, and writes OUT.json. OUT.json.n holds how many calls have ended so far.
+runs until SIGTERM, waits for what is under way, and writes OUT.json. OUT.json.n holds how many calls were answered so
+far, OUT.json.open how many wait for their answer.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Steady:
                 task.add_done_callback(self.tasks.discard)
                 self.sent += 1
             self.out.with_name(self.out.name + ".n").write_text(str(self.ok))
+            self.out.with_name(self.out.name + ".open").write_text(str(len(self.tasks)))
             await asyncio.sleep(0.004)
         if self.tasks:
             await asyncio.wait(self.tasks)
