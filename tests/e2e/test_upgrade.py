@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ import pytest
 
 from e2e_bot import RESOLVING, client_for, order_request, place, routed
 from harness import AgentProcess, child_env, cli
+from installations import earlier_source
 from jackstay_agent.control import ask
 from jackstay_agent.outbox.schema import SCHEMA_VERSION, kept_copy
 from jackstay_agent.sandbox import SandboxProcess
@@ -57,15 +56,7 @@ def installation(source: Path, folder: Path, version: str = "") -> Path:
 @pytest.fixture(scope="session")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source of the earlier version; skips where its history is not here (a shallow clone, a release archive)."""
-    packed = subprocess.run(
-        ["git", "-C", str(ROOT), "archive", EARLIER, "agent", "client", "protocols"], capture_output=True, check=False
-    )
-    if packed.returncode != 0:
-        pytest.skip(f"commit {EARLIER} is not in this checkout: {packed.stderr.decode().strip()[:200]}")
-    folder = tmp_path_factory.mktemp("earlier")
-    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
+    return earlier_source(EARLIER, tmp_path_factory.mktemp("earlier"), "agent", "client", "protocols")
 
 
 @pytest.fixture
