@@ -14,6 +14,7 @@ import json
 import signal
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ class Steady:
                 self.tasks.add(task)
                 task.add_done_callback(self.tasks.discard)
                 self.sent += 1
-            self.out.with_name(self.out.name + ".n").write_text(str(self.ok))
-            self.out.with_name(self.out.name + ".open").write_text(str(len(self.tasks)))
+            self.tell("n", self.ok)
+            self.tell("open", len(self.tasks))
             await asyncio.sleep(0.004)
         if self.tasks:
             await asyncio.wait(self.tasks)
@@ -63,6 +64,7 @@ class Steady:
                     "seconds": round(loop.time() - began, 1),
                     "errors": len(self.errors),
                     "first_errors": self.errors[:10],
+                    "kinds": Counter(" ".join(each.split()[1:9]) for each in self.errors).most_common(6),
                     "placed": self.placed,
                     "cancelled": self.cancelled,
                     "longest_pause_ms": round(self.longest_pause_s * 1000),
@@ -70,6 +72,13 @@ class Steady:
                 }
             )
         )
+
+    def tell(self, what: str, count: int) -> None:
+        """Whole or not at all: it is read at any moment."""
+        path = self.out.with_name(f"{self.out.name}.{what}")
+        making = path.with_name(path.name + ".new")
+        making.write_text(str(count))
+        making.replace(path)
 
     async def one(self, number: int) -> None:
         began = time.monotonic()
