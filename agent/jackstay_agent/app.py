@@ -81,6 +81,7 @@ class Agent(Supervised):
         self._logger: Any = None
         self._started_at = ports.clock()
         self._stopping = asyncio.Event()
+        self.stops_asked = 0
         self._stopped = False
         self._doors: list[DoorLike] = []
         self._ticker: asyncio.TimerHandle | None = None
@@ -469,6 +470,7 @@ class Agent(Supervised):
 
     def request_stop(self) -> None:
         """Begin an ordered stop; safe to call more than once."""
+        self.stops_asked += 1
         self._stopping.set()
 
     async def asked_to_stop(self) -> None:

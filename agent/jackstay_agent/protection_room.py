@@ -236,10 +236,11 @@ class ProtectionRoom:
         )
 
     def _build_maintenance(self, config: Config, access: VenueAccess, ask: Ask, modes: VenueModes) -> None:
+        enabled = config.recovery.exchange_maintenance.enabled
         self.maintenance = MaintenanceWatch(
             {section.profile or name: section.maintenance for name, section in config.venues.items()},
             reading=access.reading,
-            can_ask=lambda venue: access.asking(venue) is not None,
+            can_recover=lambda venue: enabled and access.asking(venue) is not None,
             ask=ask,
             modes=modes,
             detected=self.recovery.detected,

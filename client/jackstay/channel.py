@@ -57,7 +57,6 @@ GRACE_US_MIN = 20_000
 GRACE_US_MAX = 150_000
 FRESH_US = 5_000
 GREET_AGAIN_S = 0.02  # between greetings while an agent is being replaced by the next
-DEPARTURES_MAX = 3  # agents that may leave during one call
 RECONNECT_MS = 50
 RECONNECT_MS_MAX = 500
 SOCKETS_MAX = 8_192  # libzmq stops at 1,023 by default: about 300 threads
@@ -252,7 +251,7 @@ class Line:
         (too large), SecurityError (session taken) and what else a refused HELLO means.
         """
         membership = self.membership
-        strangers = departures = 0
+        strangers = 0
         while strangers < 2:
             now_us = boot_us()
             # Just after an answer nobody has died yet; if so, the next life refuses this frame as a stranger's.
@@ -279,9 +278,7 @@ class Line:
             try:
                 answer = self._wait(request_id, deadline_us + grace_us(deadline_us - now_us))
             except NotTaken:
-                departures += 1
-                if departures > DEPARTURES_MAX:
-                    raise nothing_sent(f"agents at {self.wire.path} came and left {departures} times") from None
+                strangers = 0  # the next agent, as often as there is one: the deadline is the bound
                 continue
             except AgentGone:
                 raise
@@ -293,8 +290,8 @@ class Line:
                 self.greeted = False
                 strangers += 1
                 continue
-            if turned_away(answer) and departures < DEPARTURES_MAX:
-                departures += 1
+            if turned_away(answer):
+                strangers = 0
                 self._agent_leaves()
                 continue
             return answer

@@ -189,7 +189,6 @@ REFUSALS: list[tuple[m.Message, type[Exception]]] = [
     (m.Refusal(Reason.HALF_OPEN_FULL, "words", 1.0), ccxt.ExchangeNotAvailable),
     (m.Refusal(Reason.QUEUE_FULL, "words"), ccxt.ExchangeNotAvailable),
     (m.Refusal(Reason.DISK, "words"), ccxt.ExchangeNotAvailable),
-    (m.Refusal(Reason.DRAINING, "words"), ccxt.ExchangeNotAvailable),
     (m.Refusal(Reason.EXPIRED, "words"), ccxt.ExchangeNotAvailable),
     (m.Refusal(Reason.INTERNAL, "words"), ccxt.ExchangeNotAvailable),
     (m.Refusal("a reason of a newer agent", "words"), ccxt.ExchangeNotAvailable),

@@ -3,7 +3,8 @@
     steady_bot.py OUT.json RATE_PER_S
 
 Of five calls one places an order (a price and a client id of its own), one cancels the order before it, three ask. It
-runs until SIGTERM, waits for what is under way, and writes OUT.json. OUT.json.n holds how many calls have ended so far.
+runs until SIGTERM, waits for what is under way, and writes OUT.json. OUT.json.n holds how many calls were answered so
+far, OUT.json.open how many wait for their answer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import signal
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,8 @@ class Steady:
                 self.tasks.add(task)
                 task.add_done_callback(self.tasks.discard)
                 self.sent += 1
-            self.out.with_name(self.out.name + ".n").write_text(str(self.ok))
+            self.tell("n", self.ok)
+            self.tell("open", len(self.tasks))
             await asyncio.sleep(0.004)
         if self.tasks:
             await asyncio.wait(self.tasks)
@@ -61,6 +64,7 @@ class Steady:
                     "seconds": round(loop.time() - began, 1),
                     "errors": len(self.errors),
                     "first_errors": self.errors[:10],
+                    "kinds": Counter(" ".join(each.split()[1:9]) for each in self.errors).most_common(6),
                     "placed": self.placed,
                     "cancelled": self.cancelled,
                     "longest_pause_ms": round(self.longest_pause_s * 1000),
@@ -68,6 +72,13 @@ class Steady:
                 }
             )
         )
+
+    def tell(self, what: str, count: int) -> None:
+        """Whole or not at all: it is read at any moment."""
+        path = self.out.with_name(f"{self.out.name}.{what}")
+        making = path.with_name(path.name + ".new")
+        making.write_text(str(count))
+        making.replace(path)
 
     async def one(self, number: int) -> None:
         began = time.monotonic()

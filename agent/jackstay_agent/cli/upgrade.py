@@ -160,7 +160,7 @@ def handover(name: str | None, program: Path | None, runtime_dir: Path | None, a
             f"the running version knows no handover: install the new one where the unit looks and"
             f" 'systemctl restart jackstay@{paths.name}' (nothing is lost; the bots wait a second or two)"
         ) from error
-    told = _until_taken_over(paths.control, token)
+    told = _until_taken_over(paths.control, token, int(facts["pid"]))
     if as_json:
         click.echo(json.dumps(facts | told))
         return
@@ -179,7 +179,9 @@ def _own_program() -> Path:
     return called.absolute() if called.name == "jackstay" and called.exists() else beside
 
 
-def _until_taken_over(control: Path, token: str) -> dict[str, Any]:
+def _until_taken_over(control: Path, token: str, pid: int) -> dict[str, Any]:
+    from ..ports import process_gone
+
     until = time.monotonic() + TAKES_OVER_S
     while time.monotonic() < until:
         try:
@@ -188,6 +190,11 @@ def _until_taken_over(control: Path, token: str) -> dict[str, Any]:
                 return told
         except TradingBotError:
             pass  # between the two, or a version that does not know the question
+        if process_gone(pid):
+            raise AgentGone(
+                f"process {pid} ended before it became another version (stopped, or that version could not start: its"
+                " log says which); what its service manager starts now is what the unit names: jackstay status"
+            )
         time.sleep(LOOK_EVERY_S)
     raise AgentGone(f"no agent has taken over in {TAKES_OVER_S:g} s: look at its log")
 
