@@ -6,7 +6,6 @@ reported at once, each with its line. `Config()` is a complete configuration of 
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
@@ -107,6 +106,8 @@ class ConfigError(ValidationError):
 
 
 def _nearest(word: str, known: list[str]) -> str:
+    import difflib  # only for an error
+
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
 

@@ -87,6 +87,8 @@ async def _run(
     last_seen.begin()
     lifeline = _lifeline(agent, paths, reloader)
     loop.add_signal_handler(signal.SIGHUP, _reload, reloader)
+    if ports.own_process is not None:
+        ports.own_process.settled()
     lifeline.ready()
     handover.arrived()
     if ready_fd is not None:

@@ -14,7 +14,6 @@ import re
 import tomllib
 from collections.abc import Callable
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -374,8 +373,9 @@ def _shipped_text(name: str) -> str | None:
 @cache
 def _shipped_texts() -> dict[str, str]:
     """By name, which is the file's with dashes."""
-    files = (each for each in resources.files("jackstay_agent.venues").iterdir() if each.name.endswith(".toml"))
-    return {each.name.removesuffix(".toml").replace("_", "-"): each.read_text(encoding="utf-8") for each in files}
+    # beside this file: importlib.resources would load tempfile, shutil and two compressors
+    files = Path(__file__).parent.glob("*.toml")
+    return {each.stem.replace("_", "-"): each.read_text(encoding="utf-8") for each in files}
 
 
 @cache
