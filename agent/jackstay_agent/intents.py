@@ -169,6 +169,10 @@ class Intents:
             return None
         return self.outbox.one_uncollected(seq)
 
+    def late_truths(self, intents: Sequence[Intent]) -> list[Uncollected]:
+        """The same for each order of a batch."""
+        return [found for each in intents if (found := self.late_truth((each,))) is not None]
+
     async def mark(self, due: Due, operations: Operations | None) -> Begun | Refusal | Wait:
         """What was queued is about to leave: written down, with the other orders of its batch, if this is `Begun`."""
         first = due.intent
