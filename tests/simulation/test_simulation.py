@@ -37,6 +37,7 @@ KEPT = {
 SINCE = frozenset({"patient"})
 #: Found with it.
 KEPT_SINCE = {
+    "b99adf82-1516": "an order waited for its equal, then behind others; its bot heard of the equal meanwhile: a twin",
     "1d82b01b-1457": "a connection's end was held back by a partition that was over (the simulator's own fault)",
 }
 
