@@ -168,7 +168,8 @@ def unacknowledged(rows: list[dict[str, Any]]) -> list[str]:
 
 def _show(facts: dict[str, Any]) -> None:
     _warn(facts, facts["preset"])
-    if not facts["bots"]:
+    silent = [bot_id for bot_id in facts["directives"] if bot_id not in facts["bots"]]
+    if not facts["bots"] and not silent:
         click.echo("no bot has said hello yet")
     for bot_id, each in facts["bots"].items():
         held = f", held for {each['hold']['left_s']} s by {each['hold']['by']}" if each["hold"] else ""
@@ -177,8 +178,15 @@ def _show(facts: dict[str, Any]) -> None:
         told = "process" in why or " pid " in why or each["state"] == "left"  # who left is looked at no more
         process = "" if told else f" (process {each['process']})"
         click.echo(f"{bot_id}  {each['state']}: {why}{process}{held}{doing}")
-        for line in unacknowledged(facts["directives"].get(bot_id, [])):
-            click.echo(f"  {line}")
+        _show_owed(facts, bot_id)
+    for bot_id in silent:
+        click.echo(f"{bot_id}  has not said hello to this agent since its start")
+        _show_owed(facts, bot_id)
+
+
+def _show_owed(facts: dict[str, Any], bot_id: str) -> None:
+    for line in unacknowledged(facts["directives"].get(bot_id, [])):
+        click.echo(f"  {line}")
 
 
 @click.group(invoke_without_command=True)
