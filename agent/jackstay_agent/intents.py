@@ -175,6 +175,8 @@ class Intents:
 
     def late_truths(self, intents: Sequence[Intent]) -> list[Uncollected]:
         """The same for each order of a batch."""
+        if not self._truths:
+            return []
         return [found for each in intents if (found := self.late_truth((each,))) is not None]
 
     async def mark(self, due: Due, operations: Operations | None) -> Begun | Refusal | Wait:
