@@ -148,6 +148,9 @@ class Admission:
             self._counters["waited"] += 1
             if await self.until_settled(behind, until, not_sent=True) is None:
                 return _leaving(way) if self.left else words
+            if self._intents.has_late_truth(intents):
+                # now, before it stands behind others: the bot may hear of its equal meanwhile, and this would be a twin
+                return words
 
     # ---- waiting
 

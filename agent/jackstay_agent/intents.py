@@ -169,6 +169,16 @@ class Intents:
             return None
         return self.outbox.one_uncollected(seq)
 
+    def has_late_truth(self, intents: Sequence[Intent]) -> bool:
+        """Whether an equal of one of these is known to exist, and the bot has not been told."""
+        return any(each.fields and self._truths.holds(each, self._clock()) for each in intents)
+
+    def late_truths(self, intents: Sequence[Intent]) -> list[Uncollected]:
+        """The same for each order of a batch."""
+        if not self._truths:
+            return []
+        return [found for each in intents if (found := self.late_truth((each,))) is not None]
+
     async def mark(self, due: Due, operations: Operations | None) -> Begun | Refusal | Wait:
         """What was queued is about to leave: written down, with the other orders of its batch, if this is `Begun`."""
         first = due.intent

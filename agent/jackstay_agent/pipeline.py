@@ -217,15 +217,18 @@ class Pipeline:
 
     def _was_told_late(self, call: Call, way: Way, intents: tuple[Intent, ...]) -> bool:
         """An equal order of a bot that never heard that the first one exists: the first one's outcome is the answer."""
-        late = self._intents.late_truth(intents)
-        if late is None:
+        found = self._intents.late_truths(intents)
+        if not found:
             return False
-        if late.ending.reply and call.carrier is None:  # a trade socket has no words for another request's answer
+        late = found[0]
+        # neither a batch nor a trade socket has words for another request's answer
+        if late.ending.reply and len(intents) == 1 and call.carrier is None:
             call.reply(found_response(Response(0, b"", [], b"", Outcome.OK), late.seq, late.ending))
         else:
+            each = ", ".join(f"{one.seq} {one.client_order_id}".rstrip() for one in found)
             words = (
-                f"{way.upstream.host}: an equal order of this bot was unknown and exists (intent {late.seq}):"
-                " collect its outcome; place it again if a second one is wanted"
+                f"{way.upstream.host}: an equal order of this bot was unknown and exists (intent {each}): collect its"
+                " outcome; place it again if a second one is wanted; nothing of this request was sent"
             )
             self._answer_refusal(call, Refusal(Reason.DUPLICATE, words, None, Outcome.FAILED))
         return True

@@ -87,3 +87,44 @@ def test_a_bot_that_retries_every_network_error_has_exactly_what_it_intended(sha
     assert queue["open"]["unknown"] == 0
     assert sum(struck.values()) > count / 40
     print(f"\n{shape.name}: {count} intended, {len(orders)} at the venue; faults {struck}; the bot saw {dict(told)}")
+
+
+def test_a_batch_that_holds_an_order_that_exists_is_not_sent_again(tmp_path: Path) -> None:
+    """Its first sending was unknown and did happen: a bot that repeats on network errors alone is stopped, told which
+    orders exist, and the venue has each once.
+    """
+    (shape,) = [each for each in SHAPES if each.name == "bybit"]
+    wanted = [
+        {"symbol": shape.symbol, "type": "limit", "side": "buy", "amount": 0.001, "price": 30_000 + n}
+        for n in range(2)
+    ]  # fmt: skip
+
+    async def bot(runtime_dir: Path) -> tuple[int, str]:
+        exchange = ccxt.async_support.bybit({**LOGIN, **shape.options})
+        async with jackstay.AsyncClient("t", runtime_dir=runtime_dir, bot_id="batch") as client:
+            jackstay.attach(exchange, client)
+            try:
+                await exchange.load_markets()
+                exchange.timeout = shape.timeout_ms
+                for tries in range(1_000):
+                    try:
+                        await exchange.create_orders(wanted)
+                    except ccxt.NetworkError:
+                        continue
+                    except ccxt.BaseError as error:
+                        return tries, f"{type(error).__name__}: {error}"
+            finally:
+                await exchange.close()
+        return tries, "placed"
+
+    with (
+        SandboxProcess(seed=14, quiet=True, extra_args=AGENTS_KEY) as venue,
+        AgentProcess(config_of(shape, venue, tmp_path / "p")) as agent,
+    ):
+        venue.admin.fault("reset_after", route="POST /v5/order/create-batch", count=1)
+        tries, told = asyncio.run(bot(agent.runtime_dir))
+        orders = venue.admin.orders(shape.market)
+    assert tries > 0
+    assert told.startswith("InvalidOrder"), told
+    assert "was unknown and exists" in told
+    assert sorted(price_of(order) for order in orders) == [each["price"] for each in wanted]

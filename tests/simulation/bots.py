@@ -120,7 +120,11 @@ class Bot:
             intention.attempts.append(attempt)
             if client_id:
                 host.observer.by_client_id.setdefault(client_id, attempt).deadline_at = attempt.deadline_at
-            told = await client.ask(self._request(body, sign=not signs, key=key, patient=patient), deadline_s)
+            stays_s = None
+            if host.weather.hits("leaving"):
+                stays_s = host.weather.dice("leaving").uniform(0.0, deadline_s)
+            request = self._request(body, sign=not signs, key=key, patient=patient)
+            told = await client.ask(request, deadline_s, stays_s)
             host.observer.told(host.world, attempt, told)
             if told.kind == "response" and told.outcome in (Outcome.OK, Outcome.REJECTED):
                 break

@@ -251,7 +251,7 @@ MUTANTS: dict[str, tuple[Mutant, int]] = {
     "late news lost": (news_lost, 50),
     "replay forgotten": (replay_forgotten, 100),
     "acknowledgement ignored": (ack_ignored, 50),
-    "abandoned call forgotten": (abandoned_call_forgotten, 100),
+    "abandoned call forgotten": (abandoned_call_forgotten, 200),
     "deadline ignored": (stale_sent, 100),
     "cancel waits for the breaker": (cancel_waits_for_breaker, 100),
     "lost wake-up": (wake_lost, 50),

@@ -33,12 +33,13 @@ KEPT = {
 }
 
 
-#: What the weather has learned since: without it the seeds above are what they were.
-SINCE = frozenset({"patient"})
-#: Found with it.
-KEPT_SINCE = {
+#: Found once bots could be patient.
+KEPT_PATIENT = {
+    "b99adf82-1516": "an order waited for its equal, then behind others; its bot heard of the equal meanwhile: a twin",
     "1d82b01b-1457": "a connection's end was held back by a partition that was over (the simulator's own fault)",
 }
+#: What the weather had not learned when a seed was kept: without it the seed is what it was.
+SINCE = dict.fromkeys(KEPT, frozenset({"patient", "leaving"})) | dict.fromkeys(KEPT_PATIENT, frozenset({"leaving"}))
 
 
 @pytest.mark.timeout(600)
@@ -50,10 +51,10 @@ def test_many_seeds_hold() -> None:
     assert not bad, f"{bad[0].violations[0]}; replay: {replay_command(bad[0].seed)}"
 
 
-@pytest.mark.parametrize("seed", [*KEPT, *KEPT_SINCE])
+@pytest.mark.parametrize("seed", SINCE)
 def test_seeds_that_found_bugs_hold(seed: str) -> None:
     """What was found once does not come back."""
-    assert run(seed, without=SINCE if seed in KEPT else frozenset()).violations == []
+    assert run(seed, without=SINCE[seed]).violations == []
 
 
 def test_an_error_that_nobody_could_get_is_found() -> None:
