@@ -20,6 +20,7 @@ from jackstay_protocols.messages import Directive, Event, Message
 from jackstay_protocols.session import BotSession
 
 from .account_feed import AccountFeed
+from .account_lock import lock_folder, shared_folder
 from .agent_desk import AgentDesk
 from .config import Config, class_rules_of, profiles_of
 from .connection_desk import ConnectionDesk
@@ -382,9 +383,8 @@ class Agent(Supervised):
     def _open_outbox(self) -> None:
         folder = state_folder(self.paths, os.environ)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        own = folder.is_relative_to(self.paths.runtime)
-        shared = self.paths.runtime.parent if own else folder.parent
-        self.protection.open(folder, shared / ".host", self.name)
+        shared = shared_folder(self.paths, os.environ)
+        self.protection.open(folder, lock_folder(self.paths, os.environ), self.name)
         self.access.open(folder)
         self.recording.open(folder)
         self.decisions.open(folder, shared)
