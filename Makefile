@@ -46,11 +46,13 @@ postgresql:  ## Debian's PostgreSQL server, for the test of the example database
 	echo "no PostgreSQL server here and no way to install one; its test will skip"
 
 test: $(STAMP) compat postgresql  ## all tests but soak; those that measure time run alone, afterwards
-	@failed=0; \
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not soak' || failed=$$?; \
-	$(PYTEST) -m 'serial and not soak' || failed=$$?; \
-	PYTHONPATH=$(CURDIR)/$(CCXT44) $(PYTEST) tests/e2e/test_ccxt_parity.py tests/client/test_ccxt.py || failed=$$?; \
-	PYTHONPATH=$(CURDIR)/$(CCXT44):$(CURDIR)/$(AIOHTTP310) $(PYTEST) tests/e2e/test_ccxt_pro.py -k sockets_that_die || failed=$$?; \
+	@failed=0; rm -f .pytest_cache/flaky; \
+	tests/again.sh beside $(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not soak' || failed=$$?; \
+	tests/again.sh alone $(PYTEST) -m 'serial and not soak' || failed=$$?; \
+	PYTHONPATH=$(CURDIR)/$(CCXT44) \
+	tests/again.sh ccxt44 $(PYTEST) tests/e2e/test_ccxt_parity.py tests/client/test_ccxt.py || failed=$$?; \
+	PYTHONPATH=$(CURDIR)/$(CCXT44):$(CURDIR)/$(AIOHTTP310) \
+	tests/again.sh pro44 $(PYTEST) tests/e2e/test_ccxt_pro.py -k sockets_that_die || failed=$$?; \
 	exit $$failed
 
 test-fast: $(STAMP)  ## what runs in seconds

@@ -18,6 +18,12 @@ import psutil
 READY_S = 20.0
 
 
+def freeze(pid: int) -> None:
+    """SIGSTOP a child, until it stands still: its threads run on until the one that takes it has a processor."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+
+
 class AgentProcess:
     """``jackstay run`` as a child. ``config`` is TOML text; the runtime folder is short, sockets have 107 bytes."""
 
@@ -84,7 +90,8 @@ class AgentProcess:
         return child_env() | {"JACKSTAY_AGENT": self.name, "JACKSTAY_RUNTIME_DIR": str(self.runtime_dir)}
 
     def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        """Send it; of SIGSTOP until it stands still."""
+        freeze(self.pid) if number == signal.SIGSTOP else os.kill(self.pid, number)
 
     def kill(self) -> None:
         """kill -9, reaped."""

@@ -204,7 +204,7 @@ async def test_without_an_agent_nothing_is_sent_and_the_call_ends_soon(connect: 
     )
     assert [type(each) for each in results] == [AgentGone] * 3
     assert all(each.outcome is Outcome.FAILED for each in results)  # type: ignore[union-attr]
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < 3, "not the deadline of ten seconds"
 
 
 async def test_an_agent_that_dies_fails_everyone_who_waits(agent: FakeAgent, connect: Connect) -> None:

@@ -52,7 +52,7 @@ def test_silence_ends_the_iterator(agent: FakeAgent, connect: Connect) -> None:
     """After timeout_s, not before; its socket is gone then."""
     began = time.monotonic()
     assert list(connect().subscribe("binance", [TOPIC], timeout_s=0.2)) == []
-    assert 0.2 <= time.monotonic() - began < 1.0
+    assert 0.2 <= time.monotonic() - began < 3
 
 
 def test_events_alone(agent: FakeAgent, connect: Connect) -> None:
