@@ -175,7 +175,7 @@ def _show(facts: dict[str, Any]) -> None:
     if not facts["bots"] and not silent:
         click.echo("no bot has said hello yet")
         return
-    absent = {"state": "-", "process": None, "hold": None, "cancelling": [], "why": NOT_HERE}
+    absent: dict[str, Any] = {"state": "-", "process": None, "hold": None, "cancelling": [], "why": NOT_HERE}
     bots = facts["bots"] | dict.fromkeys(silent, absent)
     table([_row(bot_id, each) for bot_id, each in bots.items()], COLUMNS)
     for bot_id in bots:
