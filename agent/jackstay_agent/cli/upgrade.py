@@ -247,10 +247,12 @@ def rollback(
     from ..outbox.rollback import plan, roll_back
 
     paths = own_paths(name, runtime_dir)
+    state = state_folder(paths, os.environ)
+    _become_owner_of(state, paths.runtime)
     lock = InstanceLock(paths)
     lock.take()
     try:
-        planned = plan(state_folder(paths, os.environ) / "outbox.sqlite", to_schema)
+        planned = plan(state / "outbox.sqlite", to_schema)
         facts = _shown(planned)
         if not as_json:
             _tell_plan(planned)
@@ -265,6 +267,21 @@ def rollback(
         click.echo(json.dumps(facts | {"done": True, "set_aside": str(aside)}))
     else:
         click.echo(f"done; today's journal is {aside}. Now start the earlier version")
+
+
+def _become_owner_of(state: Path, runtime: Path) -> None:
+    """Root works as the agent's own user from here on: a journal of root's would be closed to the agent."""
+    if os.getuid() != 0 or not state.exists() or (owner := state.stat()).st_uid == 0:
+        return
+    if not runtime.exists():  # of a stopped unit; only root can make it
+        if not runtime.parent.exists():
+            runtime.parent.mkdir(parents=True)
+            runtime.parent.chmod(0o755)
+        runtime.mkdir(mode=0o700)
+        os.chown(runtime, owner.st_uid, owner.st_gid)
+    os.setgroups([])
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
 
 
 def _shown(planned: Plan) -> dict[str, Any]:
