@@ -20,6 +20,7 @@ from jackstay_protocols.errors import AgentGone, TradingBotError, ValidationErro
 
 from ..config import Config
 from ..control import ask
+from .progress import waiting
 from .root import EXIT_UNHEALTHY
 from .target import ask_agent, config_option, existing_agent, load_config, own_paths, runtime_dir_option
 
@@ -65,7 +66,8 @@ def upgrade(name: str | None, check: bool, config_path: Path | None, runtime_dir
     """
     from ..app import version
 
-    checks = _checks(name, config_path, runtime_dir)
+    with waiting("looking at configuration, wire and journal"):
+        checks = _checks(name, config_path, runtime_dir)
     good = all(each.ok for each in checks)
     if as_json:
         shown = [{"name": each.name, "ok": each.ok, "what": each.what} for each in checks]
@@ -152,7 +154,8 @@ def handover(name: str | None, program: Path | None, runtime_dir: Path | None, a
     target = _own_program() if program is None else Path(os.path.abspath(program))
     token = secrets.token_hex(8)
     try:
-        facts = ask(paths.control, "handover", {"program": str(target), "token": token}, timeout_s=90)
+        with waiting(f"{target} is asked whether it could take over"):
+            facts = ask(paths.control, "handover", {"program": str(target), "token": token}, timeout_s=90)
     except TradingBotError as error:
         if "unknown command" not in str(error):
             raise
@@ -160,7 +163,8 @@ def handover(name: str | None, program: Path | None, runtime_dir: Path | None, a
             f"the running version knows no handover: install the new one where the unit looks and"
             f" 'systemctl restart jackstay@{paths.name}' (nothing is lost; the bots wait a second or two)"
         ) from error
-    told = _until_taken_over(paths.control, token, int(facts["pid"]))
+    with waiting(f"{paths.name} drains and becomes {facts.get('to_version', 'another version')}"):
+        told = _until_taken_over(paths.control, token, int(facts["pid"]))
     if as_json:
         click.echo(json.dumps(facts | told))
         return
