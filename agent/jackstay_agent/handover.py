@@ -53,7 +53,8 @@ class Handover:
     ) -> None:
         self._request_stop = request_stop
         self._name = name
-        self._config_path = config_path
+        # absolute: who asks for a copy stands in another folder
+        self._config_path = None if config_path is None else config_path.absolute()
         self._paths = paths
         self._ports = ports
         self._on_event = on_event
@@ -76,6 +77,8 @@ class Handover:
 
         async def copy() -> dict[str, Any]:
             target = state_folder(self._paths, os.environ) / COPY_NAME
+            for left in target.parent.glob(f"{COPY_NAME}*"):  # of a check that was killed, and may be root's
+                left.unlink(missing_ok=True)
             made: Reply[tuple[BaseException | None]] = Reply()
             copy_outbox(target, lambda error: made.set((error,)))
             (error,) = await made

@@ -273,6 +273,18 @@ def test_on_a_really_full_file_system(tmp_path: Path) -> None:
         world.box.close()
 
 
+@needs_root
+def test_a_copy_that_would_fill_the_disk_is_not_begun(tmp_path: Path) -> None:
+    """An upgrade's check takes no room from the orders of the agent that runs; the words say what is there."""
+    with small_tmpfs(tmp_path / "small", "4M") as folder, contextlib.closing(sqlite3.connect(tmp_path / "j")) as conn:
+        conn.execute("CREATE TABLE t (x)")
+        with pytest.raises(OSError, match="MiB are free, 8 MiB are expected"):
+            schema.copy_file(conn, folder / "copy")
+        assert list(folder.iterdir()) == []
+        schema.copy_file(conn, tmp_path / "copy")
+        assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
+
+
 # -- read-only, missing, taken -------------------------------------------------------------------------------------
 
 

@@ -134,6 +134,8 @@ def test_the_new_version_is_asked_before_anything_is_touched(
 ) -> None:
     """`upgrade --check` of another installation: configuration, journal and wire are looked at, the agent lives on."""
     new = installation(ROOT, tmp_path / "new", "9.9.9")
+    left = own_agent.runtime_dir / own_agent.name / "state" / "upgrade-check.sqlite-wal"
+    left.write_bytes(b"of a check that was killed")
     with client_for(own_agent) as client:
         assert place(client, sandbox, "checked").status == 200
         done = run(new, "upgrade", own_agent.name, "--check", "--json", *config_of(own_agent), agent=own_agent)

@@ -2,7 +2,8 @@
 
     steady_bot.py OUT.json RATE_PER_S
 
-Of five calls one places an order (a price and a client id of its own), one cancels the order before it, three ask. It
+Of five calls one places an order (a price and a client id of its own), one cancels its oldest open one, three ask, so
+that a long run ends with as much money as it began. It
 runs until SIGTERM, waits for what is under way, and writes OUT.json. OUT.json.n holds how many calls were answered so
 far, OUT.json.open how many wait for their answer.
 """
@@ -14,7 +15,7 @@ import json
 import signal
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Steady:
         self.errors: list[str] = []
         self.placed: list[str] = []
         self.cancelled: list[str] = []
+        self.open: deque[str] = deque()
         self.longest_pause_s = self.longest_call_s = 0.0
         self.last_ok_at = 0.0
         self.stopping = asyncio.Event()
@@ -103,11 +105,9 @@ class Steady:
                 SYMBOL, "limit", "buy", 0.001, price, {"newClientOrderId": client_id, "timeInForce": "GTC"}
             )
             self.placed.append(client_id)
-        elif step == 3 and self.placed:
-            client_id = self.placed[-1]
-            if client_id in self.cancelled[-50:]:
-                await self.exchange.public_get_time()
-                return
+            self.open.append(client_id)
+        elif step == 3 and self.open:
+            client_id = self.open.popleft()
             self.cancelled.append(client_id)
             await self.exchange.private_delete_order({"symbol": "BTCUSDT", "origClientOrderId": client_id})
         else:

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.serial, pytest.mark.timeout(180)]
 
 A, BOT = "jackstay@a", "bot"
 NEXT = "/opt/next/bin/jackstay"
+PYTHON = "/opt/jackstay/bin/python"
 WATCHDOG_S = 1.5
 STARTS_S = 4  # the next version's start, well past the watchdog's time
 
@@ -88,6 +89,44 @@ def test_a_version_that_dies_at_its_start_leaves_the_unit_to_its_own_program(tra
     since = calls_of_bot(trading)
     trading.until(lambda: calls_of_bot(trading) > since + 20, "the bot trades on")
     assert trading.main_pid(BOT) == bot
+
+
+SCHEMA_1 = """
+import sqlite3
+conn = sqlite3.connect("/var/lib/jackstay/a/outbox.sqlite", isolation_level=None)
+conn.execute("PRAGMA journal_mode=DELETE")
+conn.execute("ALTER TABLE intents DROP COLUMN attempts")
+conn.execute("PRAGMA user_version=1")
+"""
+
+
+def test_root_rolls_the_journal_of_a_service_back(trading: Box) -> None:
+    """A schema step, orders, `systemctl stop`, `jackstay rollback`, start: the agent's own user can use all of it."""
+    agent = int(trading.run("id", "-u", "jackstay"))
+    state = trading.inside("/var/lib/jackstay/a")
+    trading.systemctl("stop", A)
+    trading.run("setpriv", "--reuid=jackstay", "--regid=jackstay", "--clear-groups", PYTHON, "-c", SCHEMA_1)
+    trading.systemctl("start", A)  # the step to today's schema
+    since = calls_of_bot(trading)
+    trading.until(lambda: calls_of_bot(trading) > since + 20, "the bot trades on")
+    for way in ("stop", "kill"):  # of a stopped unit the runtime folder is gone, of a killed one it is there
+        if way == "stop":
+            trading.systemctl("stop", A)
+        else:
+            trading.unit(f"{A}.service.d/once.conf", "[Service]\nRestart=no\n")
+            trading.systemctl("daemon-reload")
+            trading.systemctl("kill", "-s", "KILL", "--kill-who=main", A)
+            trading.until(lambda: trading.prop(A, "ActiveState") == "failed", "it is dead")
+        told = json.loads(trading.run(JACKSTAY, "rollback", "a", "--yes", "--json"))
+        assert (told["done"], told["to_schema"]) == (True, 1)
+        assert told["rows"] > 0
+        assert {path.name: path.stat().st_uid for path in state.iterdir() if path.stat().st_uid != agent} == {}
+        trading.systemctl("start", A)
+        assert trading.status("a")["queue"]["degraded"] is None
+        since = calls_of_bot(trading)
+        trading.until(lambda since=since: calls_of_bot(trading) > since + 20, "the bot trades on")  # type: ignore[misc]
+    trading.inside(f"/etc/systemd/system/{A}.service.d/once.conf").unlink()
+    trading.systemctl("daemon-reload")
 
 
 # ---------------------------------------------------------------- as docs/OPERATIONS.md has it, with pip

@@ -52,12 +52,13 @@ def answers(box: Box, what: str = "n") -> int:
     return int(path.read_text()) if path.exists() else 0
 
 
-def trades_on(box: Box) -> None:
-    """A fifth of a second's answers, and what piled up meanwhile is worked off: a restart every few seconds is asked
-    for, not more calls than the machine can carry.
-    """
+def more(box: Box, count: int) -> None:
     since = answers(box)
-    box.until(lambda: answers(box) >= since + RATE // 5, f"{RATE // 5} more answers", 60)
+    box.until(lambda: answers(box) >= since + count, f"{count} more answers", 60)
+
+
+def worked_off(box: Box) -> None:
+    """What piled up meanwhile: a restart every few seconds is asked for, not more calls than the machine can carry."""
     box.until(lambda: answers(box, "open") <= RATE // 5, f"this machine carries {RATE} calls/s", 120)
 
 
@@ -78,7 +79,8 @@ def test_a_hundred_restarts_lose_nothing_and_double_nothing(box: Box) -> None:
         began = time.monotonic()
         box.systemctl("restart", AGENT)
         took.append(time.monotonic() - began)
-        trades_on(box)
+        more(box, RATE // 5)
+        worked_off(box)
     assert box.main_pid(BOT) == pid
     told, placed, accepted = ended(box)
     print(
@@ -100,7 +102,7 @@ def test_twenty_kills_double_nothing_and_leave_the_bot_alone(box: Box) -> None:
         agent = box.main_pid(AGENT)
         box.systemctl("kill", "-s", "KILL", "--kill-who=main", AGENT)
         box.until(lambda agent=agent: box.main_pid(AGENT) not in (0, agent), "another agent")  # type: ignore[misc]
-        trades_on(box)
+        more(box, RATE // 5)
     assert box.main_pid(BOT) == pid
     told, placed, accepted = ended(box)
     print(f"\n{KILLS} x kill -9 under {RATE} calls/s: {told}")

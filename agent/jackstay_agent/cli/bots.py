@@ -32,6 +32,7 @@ class Span(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 
 SPAN = Span()
+NOT_HERE = "has not said hello to this agent since its start"
 COLUMNS = ("bot", "state", "process", "held", "cancelling", "why")
 
 
@@ -170,15 +171,15 @@ def unacknowledged(rows: list[dict[str, Any]]) -> list[str]:
 
 def _show(facts: dict[str, Any]) -> None:
     _warn(facts, facts["preset"])
-    unseen = [bot_id for bot_id in facts["directives"] if bot_id not in facts["bots"]]
-    if not facts["bots"] and not unseen:
+    silent = [bot_id for bot_id in facts["directives"] if bot_id not in facts["bots"]]
+    if not facts["bots"] and not silent:
         click.echo("no bot has said hello yet")
         return
-    rows = [_row(bot_id, each) for bot_id, each in facts["bots"].items()]
-    rows += [{"bot": each, "state": "unseen", "why": "no hello since the agent's start"} for each in unseen]
-    table(rows, COLUMNS)
-    for bot_id, owed in facts["directives"].items():
-        for line in unacknowledged(owed):
+    absent: dict[str, Any] = {"state": "-", "process": None, "hold": None, "cancelling": [], "why": NOT_HERE}
+    bots = facts["bots"] | dict.fromkeys(silent, absent)
+    table([_row(bot_id, each) for bot_id, each in bots.items()], COLUMNS)
+    for bot_id in bots:
+        for line in unacknowledged(facts["directives"].get(bot_id, [])):
             click.echo(f"{bot_id}: {line}")
 
 

@@ -16,6 +16,7 @@ from jackstay_protocols.errors import TradingBotError
 from ..config import Config, profiles_of
 from ..key_check import checked
 from ..venues.credentials import KeySource, from_file
+from .progress import waiting
 from .root import EXIT_UNHEALTHY
 from .tables import table
 from .target import config_option, load_config
@@ -119,7 +120,8 @@ def check(
     for venue, section in sorted(config.venues.items()):
         if section.keys is not None:
             profile = profiles[section.profile or venue]
-            rows.append({"venue": venue, **checked(config, profile, section.keys, bot_key)})
+            with waiting(f"{venue} is asked what the key may do"):
+                rows.append({"venue": venue, **checked(config, profile, section.keys, bot_key)})
     if not rows:
         raise click.ClickException("no venue of this configuration has a key ([venues.NAME.keys])")
     if as_json:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from .progress import waiting
 from .root import EXIT_UNHEALTHY
 from .tables import table
 from .target import agent_option, ask_agent
@@ -65,7 +66,8 @@ def summary(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
 @agent_option
 def check(component: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Look now, under the venue's limits. Exit code 1 if anything differs or could not be verified."""
-    facts = _ask(name, runtime_dir, "state.check", component=component)
+    with waiting("bot, agent and venue are compared"):
+        facts = _ask(name, runtime_dir, "state.check", component=component)
     if as_json:
         click.echo(json.dumps(facts))
     elif facts["consistent"]:
