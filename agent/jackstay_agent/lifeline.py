@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .core.event_sink import EventSink
 from .gateway.knock import Knocking
 
 ROUNDS_PER_WATCHDOG = 4  # a ping may be missed three times
@@ -25,7 +26,6 @@ EXTEND_BY_S = 10.0  # asked for again and again while a stop goes on; ends by it
 STATUS_CHARS_MAX = 200
 
 Say = Callable[[str], bool]
-EventSink = Callable[[str, dict[str, Any]], None]
 
 
 def watchdog_s(env: Mapping[str, str], pid: int) -> float:

@@ -19,6 +19,7 @@ from jackstay_protocols.messages import Post, Refusal, Request, Response
 
 from .admission import Admission, CallLater, Leave
 from .core.classify import Cause, Verdict, classify_answer, classify_failure
+from .core.event_sink import EventSink
 from .core.intent import State
 from .core.nonce import LeftNonces, nonce_of
 from .core.retry import RetryAt, RetryPolicy, RetryState, Would, may_retry, would_retry
@@ -45,7 +46,6 @@ from .venues.outgoing import OutgoingRequest
 from .venues.signing import NONCE_SCHEMES
 from .witness import Witness
 
-EventSink = Callable[[str, dict[str, Any]], None]
 _loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster than the standard library's
 
 ANSWER_SHARE = 0.6  # of the bot's deadline, where the rest can be used to ask

@@ -19,6 +19,7 @@ from .account_lock import AccountLock
 from .barrier import Barrier
 from .cancel_desk import CancelDesk
 from .config import Config, class_rules_of, profiles_of, venue_of
+from .core.event_sink import EventSink
 from .core.modes import Mode
 from .core.protection import Preset
 from .deadman import Deadman, limits_of
@@ -47,7 +48,6 @@ from .venue_modes import VenueModes
 from .watch_desk import WatchDesk
 from .watchdog import Watchdog
 
-EventSink = Callable[[str, dict[str, Any]], None]
 KEEP_EVERY_S = 60.0  # the history of silences; what an operator or a bot changed is written at once
 LEAVE_WITHIN_S = 5.0
 #: In which mode a scenario holds its venue; the others hold nothing, the pool and the limiter do.

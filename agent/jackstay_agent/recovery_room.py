@@ -17,6 +17,7 @@ from typing import Any
 from jackstay_protocols.errors import ValidationError
 
 from .config import Config
+from .core.event_sink import EventSink
 from .gateway.control_door import Verb
 from .gateway.door import PeerCredentials
 from .kept import Keeper, Kept, plain
@@ -28,7 +29,6 @@ from .recovery_scenarios.plan import Run, RunState
 from .telling import Asked, Attempt, Listener
 from .venue_modes import VenueModes
 
-EventSink = Callable[[str, dict[str, Any]], None]
 HOLDER = "recovery "
 RUNS_MAX = 32
 WAITING_MAX = 32  # rejected orders of one venue that wait for their explanation

@@ -16,6 +16,7 @@ from jackstay_protocols.limits import DEADLINE_S_DEFAULT
 from jackstay_protocols.messages import Accepted, Refusal, Request, Response
 from jackstay_protocols.session import BotSession
 
+from .core.event_sink import EventSink
 from .core.ws_frames import TEXT, WsMessage
 from .gateway.call import Call, Peer
 from .gateway.http_answers import status_of
@@ -29,8 +30,6 @@ from .venues.sockets import SocketData, answer_of, refusal_text, request_of, sou
 POLICY = 1008  # RFC 6455 7.4.1: what was sent violates the policy
 INTERNAL = 1011
 PENDING_MAX = 1024
-
-EventSink = Callable[[str, dict[str, Any]], None]
 
 
 class TradeSockets:

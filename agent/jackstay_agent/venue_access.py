@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from jackstay_protocols.errors import Reason, ValidationError
 
+from .core.event_sink import EventSink
 from .core.nonce import Nonces
 from .core.venue_clock import Learned, VenueClock
 from .flight import Flight
@@ -26,7 +27,6 @@ from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest
 from .venues.profile import Profile
 
-EventSink = Callable[[str, dict[str, Any]], None]
 Ask = Callable[[str, OutgoingRequest, float], Awaitable["HttpAnswer | HttpFailure | None"]]
 TIME_WITHIN_S = 2.0
 

@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from ..core.event_sink import EventSink
 from ..gateway.http_peer import HttpPeer, HttpRequest
 
 PEERS_MAX = 16  # a Prometheus, its twin, a probe or two, and somebody with curl
@@ -21,8 +22,6 @@ IDLE_S = 120.0  # longer than common scrape intervals, so that a scraper keeps i
 TEXT = "text/plain; charset=utf-8"
 WORDS = {200: "OK", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 500: "Internal Server Error"}
 WORDS[503] = "Service Unavailable"
-
-EventSink = Callable[[str, dict[str, Any]], None]
 
 
 class MetricsDoor:
