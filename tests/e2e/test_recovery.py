@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -34,6 +35,17 @@ dialect = "binance"
 [recovery.exchange_maintenance]
 poll_s = 0.2
 alternatives = ["kraken"]
+"""
+
+FUTURES = """
+[upstreams]
+"fapi.binance.com" = "{url}"
+[venues.binance-usdm]
+live = false
+[venues.binance-usdm.keys]
+env = "SANDBOX"
+[recovery.exchange_maintenance]
+poll_s = 0.2
 """
 
 #: It subscribes, places one resting order, and writes down every directive; the test stops and wakes it.
@@ -288,3 +300,27 @@ def test_what_did_not_recover_holds_nothing_and_a_person_may_overrule_any_holder
     assert cli("recover", "cancel", "exchange_maintenance", "binance", runtime_dir=where).returncode == 0
     stage.event("recovery.not_recovered", scenario="exchange_maintenance")
     assert stage.modes() == []
+
+
+def test_capital_redistribution_carries_the_exposure_per_symbol_as_the_venue_sees_it() -> None:
+    """A futures account: the signed position and the balance of the directive are those of the venue's own answer."""
+    with SandboxProcess(seed=1, quiet=True) as sandbox:
+        agent = AgentProcess(FUTURES.format(url=sandbox.url))
+        with agent, client_for(agent, bot_id="b") as client:
+            assert client.beat(timeout_s=10.0)
+            plain = Plain(sandbox)
+            for side, quantity in (("BUY", "0.010"), ("SELL", "0.014")):
+                order = {"symbol": "BTCUSDT", "side": side, "type": "MARKET", "quantity": quantity}
+                assert plain.call("POST", "/fapi/v1/order", order)[0] == 200
+            words = ("recover", "run", "exchange_maintenance", "venue=binance-usdm", "announced=true")
+            done = cli(*words, runtime_dir=agent.runtime_dir)
+            assert done.returncode == 0, done.stderr
+            told = next(each for each in client.directives(timeout_s=20.0) if each.name == "redistribute_capital")
+            positions = plain.call("GET", "/fapi/v3/positionRisk")[1]
+            balances = plain.call("GET", "/fapi/v3/balance")[1]
+            shown = {each["symbol"]: Decimal(each["positionAmt"]) for each in positions}
+            shown |= {each["asset"]: Decimal(each["balance"]) for each in balances}
+            held = {name: amount for name, amount in shown.items() if amount}
+            assert held["BTCUSDT"] == Decimal("-0.004")
+            assert {name: Decimal(amount) for name, amount in told.fields["exposure"].items()} == held
+            assert told.fields["unknown"] == []
