@@ -325,6 +325,10 @@ class AsyncLine:
             until_us = membership.greet_until_us(boot_us() + GREET_US_MAX)
             await self._until_connected(until_us)
             self._lost()
+            if self.wire.broke:
+                self.wire.broke = False
+                membership.next_one_listens()
+                until_us = membership.greet_until_us(boot_us() + GREET_US_MAX)
             request_id = next_id()
             hello = frame_of(membership.hello(), request_id, 0, 0, membership.frame_bytes_max)
             answer: Message | None = None

@@ -125,6 +125,7 @@ class Wire:
         self.path = paths.feed if feed else paths.bot
         self.pid = os.getpid()
         self.thread_id = threading.get_ident()
+        self.broke = False  # since the last greeting
         self.socket = dealer(FEED_QUEUE_FRAMES_MAX if feed else QUEUE_FRAMES_MAX)
         self.monitor: Socket = self.socket.get_monitor_socket(_WATCHED)
         self.monitor.setsockopt(zmq.LINGER, 0)
@@ -142,6 +143,7 @@ class Wire:
         while readable(monitor):
             event = monitor.recv_multipart(zmq.NOBLOCK)
             broke = broke or int.from_bytes(event[0][:2], "little") == zmq.EVENT_DISCONNECTED
+        self.broke = self.broke or broke
         return broke
 
     def close(self) -> None:
@@ -347,6 +349,10 @@ class Line:
             until_us = membership.greet_until_us(deadline_us)
             self._until_connected(until_us)
             self.wire.lost()
+            if self.wire.broke:
+                self.wire.broke = False
+                membership.next_one_listens()
+                until_us = membership.greet_until_us(deadline_us)
             request_id = next_id()
             hello = frame_of(membership.hello(), request_id, 0, 0, membership.frame_bytes_max)
             answer: Message | None = None

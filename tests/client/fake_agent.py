@@ -62,6 +62,16 @@ def turning_away(times: int) -> Script:
     return script
 
 
+def welcome_after(seconds: float) -> Script:
+    """An agent that has only just bound its sockets, on a busy machine."""
+
+    def script(agent: FakeAgent, _heard: Heard) -> Answer:
+        time.sleep(seconds)  # its loop is elsewhere
+        return agent.welcome()
+
+    return script
+
+
 class FakeAgent:
     """Answers HELLO, BEAT, STATUS and the like by itself; requests and posts as the script says."""
 

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 import jackstay
-from client.fake_agent import FakeAgent, Heard, ok, turning_away
+from client.fake_agent import FakeAgent, Heard, ok, turning_away, welcome_after
 from jackstay_protocols import messages as m
 from jackstay_protocols.errors import (
     AgentGone,
@@ -160,6 +160,17 @@ async def test_an_outer_timeout_is_a_cancellation(agent: FakeAgent, connect: Con
         async with asyncio.timeout(0.1):
             await connect().request("POST", URL, deadline_s=10)
     assert await heard(agent, m.Abandon)
+
+
+async def test_the_next_agent_may_take_its_time_over_its_first_answer(agent: FakeAgent, connect: Connect) -> None:
+    """As the blocking client: calls wait for it inside their own deadline."""
+    client = connect(connect_timeout_s=0.2)
+    await client.status()
+    agent.stop()
+    agent.hello_script = welcome_after(1.0)
+    agent.start()
+    await asyncio.sleep(0.3)  # the client's reconnection is ZeroMQ's own; nothing is asked meanwhile
+    assert (await client.request("POST", URL, body=b"x", deadline_s=20)).body == b"x"
 
 
 async def test_a_call_outlives_as_many_restarts_as_its_deadline_allows(agent: FakeAgent, connect: Connect) -> None:
