@@ -90,8 +90,8 @@ soak: $(STAMP)  ## HOURS of a bot (RATE/s), a feed (FEED/s) and faults without a
 soak-tests: $(STAMP)  ## the tests that run for minutes
 	$(PYTEST) -m soak -s
 
-restarts: $(STAMP)  ## a ccxt bot at RATE (500) calls/s through RESTARTS (100) restarts and KILLS (20) kill -9, real systemd
-	$(PYTEST) -m soak -s tests/systemd/test_restarts.py tests/e2e/test_upgrade.py
+restarts: $(STAMP)  ## a ccxt bot at RATE (500) calls/s through RESTARTS (100) restarts and KILLS (20) kill -9, real systemd; upgrades by pip
+	$(PYTEST) -m soak -s $(addprefix tests/,systemd/test_restarts.py systemd/test_handover.py e2e/test_upgrade.py e2e/test_installations.py)
 
 recoveries: $(STAMP)  ## each recovery with the bot stopped, the agent killed at every step, one death a run (20 minutes)
 	$(PYTEST) -s -m 'soak or not soak' --timeout 300 tests/e2e/test_core_promise.py

@@ -36,6 +36,7 @@ class AgentProcess:
         self.log_path = self.runtime_dir / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.source: Path | None = None  # another checkout whose agent is started instead of this one's
+        self.python = sys.executable
         self.program: tuple[str, ...] = ("-m", "jackstay_agent.cli")  # what is run by Python, as `jackstay`
         self.more_env: dict[str, str] = {}
 
@@ -57,7 +58,7 @@ class AgentProcess:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    sys.executable,
+                    self.python,
                     *self.program,
                     "run",
                     self.name,

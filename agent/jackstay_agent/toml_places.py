@@ -7,7 +7,7 @@ meaning; lines are found in the text as its author wrote it, with quoted names a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from functools import cache
@@ -92,6 +92,21 @@ def wrong_values(kind: Any, value: Any, path: Path = ()) -> Iterator[tuple[Path,
             each for name, inner, kind_ in _inside(kind, value) for each in wrong_values(kind_, inner, (*path, name))
         ]
         yield from found or [(path, str(error).partition(" - at `")[0] + _expected(kind))]
+
+
+def without(data: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
+    """The data less what stands at these paths; what is not on their way is the same object."""
+    gone: dict[str, list[Path]] = {}
+    for path in paths:
+        gone.setdefault(path[0], []).append(path[1:])
+    kept: dict[str, Any] = {}
+    for key, value in data.items():
+        below = gone.get(key)
+        if below is None or (() not in below and not isinstance(value, Mapping)):
+            kept[key] = value
+        elif () not in below:
+            kept[key] = without(value, below)
+    return kept
 
 
 def _expected(kind: Any) -> str:

@@ -73,6 +73,7 @@ class Request(Message, frozen=True, array_like=True):
     idempotency_key: str = ""
     sign: bool = False
     tag: str = ""  # order class by the bot's own word
+    patient: bool = False  # while an equal order is unknown: wait for it, instead of hearing so at once
 
 
 class Post(Message, frozen=True, array_like=True):

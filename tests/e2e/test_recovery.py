@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -35,6 +37,17 @@ poll_s = 0.2
 alternatives = ["kraken"]
 """
 
+FUTURES = """
+[upstreams]
+"fapi.binance.com" = "{url}"
+[venues.binance-usdm]
+live = false
+[venues.binance-usdm.keys]
+env = "SANDBOX"
+[recovery.exchange_maintenance]
+poll_s = 0.2
+"""
+
 #: It subscribes, places one resting order, and writes down every directive; the test stops and wakes it.
 BOT = """
 import json, os, sys, threading, time
@@ -53,10 +66,10 @@ while True:
 
 
 class Stage:
-    def __init__(self, sandbox: SandboxProcess) -> None:
+    def __init__(self, sandbox: SandboxProcess, config: str = "") -> None:
         self.sandbox = sandbox
         self.plain = Plain(sandbox)
-        self.agent = AgentProcess(CONFIG.format(url=sandbox.url))
+        self.agent = AgentProcess(CONFIG.format(url=sandbox.url) + config)
 
     def __enter__(self) -> Stage:
         self.agent.start()
@@ -133,6 +146,38 @@ def test_maintenance_is_waited_out_and_the_bot_hears_of_its_capital_when_it_wake
     assert stage.modes() == []
 
 
+def in_a_planned_window(sandbox: SandboxProcess, more: str = "") -> AgentProcess:
+    """A venue that is online, while its calendar says it is closed."""
+    now = datetime.now(UTC)
+    begins, ends = (f"{now + timedelta(hours=hours):%Y-%m-%d %H:%M}" for hours in (-1, 1))
+    window = f'[venues.binance.maintenance]\nwindows = ["{begins} - {ends}"]\n'
+    return AgentProcess(CONFIG.format(url=sandbox.url) + more + window)
+
+
+def test_a_planned_window_is_one_recovery_whatever_happens_to_the_agent() -> None:
+    """Killed and started again inside the window: the same recovery goes on, no second one is begun for it."""
+    with SandboxProcess(seed=1, quiet=True) as sandbox, in_a_planned_window(sandbox) as agent:
+        agent.event("recovery.step", step="wait_for_the_end", within_s=20)
+        agent.kill()
+        agent.start()
+        agent.event("recovery.begun", resumed=True, within_s=20)  # type: ignore[arg-type]
+        begun = agent.events("maintenance.window")
+        while len(agent.events("maintenance.window")) == len(begun) == 1:
+            time.sleep(0.02)  # the second agent has looked at its calendar
+        shown = json.loads(cli("recover", "--json", runtime_dir=agent.runtime_dir).stdout)
+        assert [each["scenario"] for each in shown["running"]] == ["exchange_maintenance"]
+        assert [each["resumed"] for each in agent.events("recovery.begun")] == [False, True]
+
+
+def test_a_planned_window_holds_entries_also_where_its_recovery_is_switched_off() -> None:
+    """The calendar is the operator's word: without the scenario it holds the mode until the window's end."""
+    off = "enabled = false\n"  # of [recovery.exchange_maintenance], the last table
+    with SandboxProcess(seed=1, quiet=True) as sandbox, in_a_planned_window(sandbox, off) as agent:
+        held = agent.event("mode.held", by="maintenance calendar", within_s=20)
+        assert (held["venue"], held["mode"]) == ("binance", "maintenance")
+        assert not agent.events("recovery.begun")
+
+
 def test_a_partial_fill_is_cancelled_on_request_with_the_venue_as_witness(stage: Stage) -> None:
     """By client id, asked for by an operator; the bot gets what was filled and what remains."""
     stage.run("run", "partial_fill", "venue=binance", "symbol=BTCUSDT", "order_id=resting")
@@ -142,6 +187,23 @@ def test_a_partial_fill_is_cancelled_on_request_with_the_venue_as_witness(stage:
     assert name == "re_evaluate"
     assert fields["status"] == "cancelled"
     assert float(fields["remaining"]) > 0
+
+
+def test_a_venue_that_says_cancelled_while_the_order_lives_is_not_believed() -> None:
+    """Its 200 with the word CANCELED is asked after; the order is still on the book, so nothing was recovered, and the
+    bot is told nothing of a rest it could place anew.
+    """
+    lie = json.dumps({"symbol": "BTCUSDT", "orderId": 1, "origClientOrderId": "resting", "status": "CANCELED"})
+    quick = "[recovery.partial_fill]\nwithin_s = 2.0\n"
+    with SandboxProcess(seed=1, quiet=True) as sandbox, Stage(sandbox, quick) as stage:
+        sandbox.admin.fault("answer", route="DELETE /api/v3/order", status=200, body=lie)
+        stage.run("run", "partial_fill", "venue=binance", "symbol=BTCUSDT", "order_id=resting")
+        ended = stage.event("recovery.not_recovered", scenario="partial_fill")
+        assert "still open after the cancel" in ended["why"]
+        rows = sandbox.admin.ledger(method="DELETE", path="/api/v3/order")
+        assert {(row["status"], row["executed"]) for row in rows} == {(200, False)}
+        assert stage.open() == {"resting"}
+        assert not stage.agent.events("directive.sent")
 
 
 def test_a_directive_outlives_agent_and_bot_until_the_bots_code_has_it(stage: Stage) -> None:
@@ -238,3 +300,27 @@ def test_what_did_not_recover_holds_nothing_and_a_person_may_overrule_any_holder
     assert cli("recover", "cancel", "exchange_maintenance", "binance", runtime_dir=where).returncode == 0
     stage.event("recovery.not_recovered", scenario="exchange_maintenance")
     assert stage.modes() == []
+
+
+def test_capital_redistribution_carries_the_exposure_per_symbol_as_the_venue_sees_it() -> None:
+    """A futures account: the signed position and the balance of the directive are those of the venue's own answer."""
+    with SandboxProcess(seed=1, quiet=True) as sandbox:
+        agent = AgentProcess(FUTURES.format(url=sandbox.url))
+        with agent, client_for(agent, bot_id="b") as client:
+            assert client.beat(timeout_s=10.0)
+            plain = Plain(sandbox)
+            for side, quantity in (("BUY", "0.010"), ("SELL", "0.014")):
+                order = {"symbol": "BTCUSDT", "side": side, "type": "MARKET", "quantity": quantity}
+                assert plain.call("POST", "/fapi/v1/order", order)[0] == 200
+            words = ("recover", "run", "exchange_maintenance", "venue=binance-usdm", "announced=true")
+            done = cli(*words, runtime_dir=agent.runtime_dir)
+            assert done.returncode == 0, done.stderr
+            told = next(each for each in client.directives(timeout_s=20.0) if each.name == "redistribute_capital")
+            positions = plain.call("GET", "/fapi/v3/positionRisk")[1]
+            balances = plain.call("GET", "/fapi/v3/balance")[1]
+            shown = {each["symbol"]: Decimal(each["positionAmt"]) for each in positions}
+            shown |= {each["asset"]: Decimal(each["balance"]) for each in balances}
+            held = {name: amount for name, amount in shown.items() if amount}
+            assert held["BTCUSDT"] == Decimal("-0.004")
+            assert {name: Decimal(amount) for name, amount in told.fields["exposure"].items()} == held
+            assert told.fields["unknown"] == []

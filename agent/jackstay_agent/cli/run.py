@@ -102,7 +102,8 @@ async def _run(
     await last_seen.end()
     lifeline.close()
     ports.close()
-    return handover if handover.wanted else None
+    # a stop that was asked for besides is what somebody waits for: it ends this process and begins no other program
+    return handover if handover.wanted and agent.stops_asked == 1 else None
 
 
 def _reload(reloader: Reloader) -> None:

@@ -68,7 +68,8 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """When it was sent, at the earliest, in the venue's time.
 
         Where that was not known: by our own wall clock ``wall_s``, less the recvWindow. A bot's timestamp that is ahead
-        of the venue's clock is still accepted if it has waited here meanwhile.
+        of the venue's clock is still accepted if it has waited here meanwhile.  (`Ledger._dated` knows it better where
+        the clock was measured later.)
         """
         return wall_s - (self.recv_window_s or 0.0) if self.venue_s is None else self.venue_s
 

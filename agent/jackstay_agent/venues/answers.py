@@ -275,6 +275,7 @@ class Reader:
         """``symbol`` makes one name of a venue's several for the same market."""
         self._symbol = symbol
         self._fee_sign = -1 if data.fee_is_negative else 1
+        self._decimals = frozenset(data.decimals)
         self._paths = {name: compiled(path) for name, path in data.fields.items()}
         self._context = {name: compiled(path) for name, path in data.context.items()}
         self._statuses = {word.lower(): meaning for word, meaning in data.statuses.items()}
@@ -338,10 +339,18 @@ class Reader:
     def rule(self, item: Any) -> SymbolRule:
         at = _At(self._paths, item)
         names = ("tick_size", "step_size", "quantity_min", "quantity_max", "notional_min")
-        values = [_trimmed(at.money(name) or Decimal(0)) for name in names]
+        values = [_trimmed(self._step(at, name) or Decimal(0)) for name in names]
         if any(each < 0 for each in values):
             raise Broken("a rule is below zero")
         return SymbolRule(self._symbol(at.need_text("symbol")), *values)
+
+    def _step(self, at: _At, name: str) -> Decimal | None:
+        found = at.money(name)
+        if found is None or name not in self._decimals:
+            return found
+        if found not in range(DIGITS_MAX):
+            raise Broken(f"{name} is {found}; a number of decimals is expected")
+        return Decimal(1).scaleb(-int(found))
 
     def position(self, item: Any) -> Position:
         at = _At(self._paths, item)

@@ -82,6 +82,7 @@ FIELDS: Final = {
         }
     ),
 }
+STEPS: Final = frozenset({"tick_size", "step_size"})
 ORDER_STATUSES: Final = ("open", "filled", "cancelled", "rejected", "expired")
 VENUE_STATUSES: Final = ("online", "maintenance", "cancel_only", "post_only", "limit_only")
 LOOKUPS: Final = ("by_client_id", "by_list_match", "none")
@@ -154,6 +155,7 @@ class ReaderData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``context``: values that later questions about the same order need (a category, an instrument type).
     ``fee_is_negative``: a fee that was charged stands below zero (ours is what was paid).
+    ``decimals``: steps that stand as a number of decimals (8 is 0.00000001).
     """
 
     fields: dict[str, str]
@@ -162,6 +164,7 @@ class ReaderData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: dict[str, str] = {}
     time_unit: str = "ms"
     fee_is_negative: bool = False
+    decimals: list[str] = []
 
 
 class ClientIdData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -327,6 +330,8 @@ def check_reader(where: tuple[str, ...], reader: ReaderData, complain: Complain)
     for word, side in reader.sides.items():
         if side not in ("buy", "sell"):
             complain((*where, "sides"), f"{word!r} means {side!r}; buy or sell is expected")
+    for name in sorted(set(reader.decimals) - (set(reader.fields) & STEPS)):
+        complain((*where, "decimals"), f"{name!r} is no step of `fields`; {', '.join(sorted(STEPS))} are expected")
     if reader.time_unit not in TIME_UNITS:
         complain((*where, "time_unit"), f"{reader.time_unit!r}; {', '.join(TIME_UNITS)} are expected")
 

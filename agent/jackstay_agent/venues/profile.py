@@ -24,6 +24,7 @@ from jackstay_protocols.errors import Lane, ValidationError
 from ..core.outcome_tables import TABLES
 from ..core.rate_headers import HeaderRule
 from ..core.rate_rule import BudgetRule
+from ..core.toml_text import toml_document
 from ..toml_places import line_of, unknown_keys, wrong_values
 from .answers import Broken, compiled
 from .key_info import KeyInfoData
@@ -311,7 +312,7 @@ def load_profile(text: str, origin: str, bases: Callable[[str], str | None] | No
 
 def _parsed(text: str, origin: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return toml_document(text)
     except tomllib.TOMLDecodeError as error:
         raise ValidationError(f"venue profile {origin}: not TOML: {error}") from error
 

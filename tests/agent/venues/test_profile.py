@@ -32,6 +32,7 @@ WRONG: list[tuple[str, str]] = [
     ('[signing]\nrecv_window_ms = "5"', "line 3, signing.recv_window_ms: Expected `int`, got `str`"),
     ("[signing]\nrecv_window_ms = 0", "line 3, signing.recv_window_ms: 0; 1 to 60000"),
     ('[operations.query_ordr]\nmethod = "GET"\npath = "/a"', "line 2, operations.query_ordr: .*'query_order'"),
+    (READER + 'decimals = ["step_size"]', "readers.order.decimals: 'step_size' is no step of `fields`"),
     ('[routes]\n"POST /a" = { lane = "ordr" }', "line 3, routes.POST /a.lane: .*'ordr'; derisk, order, query, other"),
     ('[routes]\n"POST /a" = { lane = "order", kind = "plaice" }', "kind 'plaice'; did you mean 'place'"),
     ('[routes]\n"post a" = { lane = "order" }', "line 3, routes.post a: 'METHOD /path' is expected"),
