@@ -285,6 +285,8 @@ def _capital_is_told(stage: Stage) -> None:
 
 
 def _on_the_primary(stage: Stage) -> None:
+    by = "recovery data_feed_interruption"
+    assert stage.event("mode.held", by=by, venue="binance")["mode"] == "conservative"
     _resting_is_open(stage)
     stage.until(lambda: stage._flows("spot"), "the primary delivers")
 

@@ -339,8 +339,10 @@ def reachable_hosts(config: Config) -> frozenset[str]:
 def venue_of(config: Config, profiles: Mapping[str, Profile]) -> Callable[[dict[str, Any]], str]:
     """The venue (its profile's name) an event's fields are about, "" where they name none."""
     by_host = {host: profile.name for profile in profiles.values() for host in profile.hosts}
+    streams = {host: profile.name for profile in profiles.values() for host in profile.socket_hosts}
     by_feed = {
-        name: feed.venue or by_host.get(urlsplit(feed.url).hostname or "", "") for name, feed in config.feeds.items()
+        name: feed.venue or (streams | by_host).get(urlsplit(feed.url).hostname or "", "")
+        for name, feed in config.feeds.items()
     }
 
     def venue(fields: dict[str, Any]) -> str:

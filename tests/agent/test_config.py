@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jackstay_agent.config import Config, ConfigError, profiles_of
+from jackstay_agent.config import Config, ConfigError, profiles_of, venue_of
 from jackstay_agent.core.breaker_settings import BreakerSettings
 from jackstay_agent.core.retry import DEFAULT_POLICIES
 from jackstay_agent.error_handler import ErrorHandler
@@ -192,3 +192,20 @@ def test_partial_policies_keep_what_ships_too() -> None:
 def test_bad_error_settings_are_named(text: str, word: str) -> None:
     """Wrong types, NaN, infinite, negative, huge and contradictory numbers of [errors] are refused by name."""
     assert any(word in problem for problem in problems(text))
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "venue"),
+    [
+        ("wss://stream.binance.com:9443/ws", "", "binance"),
+        ("wss://data-stream.binance.vision/stream", "", "binance"),
+        ("wss://fstream.binance.com/ws", "", "binance-usdm"),
+        ("wss://ws.kraken.com/v2", "", "kraken"),
+        ("wss://prices.example/ws", "", ""),
+        ("wss://prices.example/ws", 'venue = "kraken"', "kraken"),
+    ],
+)
+def test_a_feed_belongs_to_the_venue_whose_streams_have_its_host(url: str, more: str, venue: str) -> None:
+    """So that its silence holds that venue's groups, and prices from elsewhere hold its entries."""
+    config = Config.from_toml(f'[feeds.prices]\nurl = "{url}"\ndialect = "binance"\n{more}\n')
+    assert venue_of(config, profiles_of(config))({"feed": "prices"}) == venue

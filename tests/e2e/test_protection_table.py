@@ -103,11 +103,9 @@ class Stage:
         self.sandbox = SandboxProcess(seed=1, quiet=True, state=folder / "venue")
         self.folder, self.preset = folder, preset
         self.pids: dict[str, int] = {}
+        self.family: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> Stage:
-        self.sandbox.start()
-        config = "[watchdog]\nrestart_grace_s = 0.5\n" + RESOLVING
-        self.agent = AgentProcess(routed(self.sandbox.url, config))
+    def open_house(self) -> None:
         self.agent.start()
         self.family = subprocess.Popen(
             [sys.executable, "-c", FAMILY, str(self.folder), *NAMES],
@@ -119,15 +117,27 @@ class Stage:
         self.pids = {name: int(pid) for name, pid in self.lines(len(NAMES))}
         assert "orderId" in Plain(self.sandbox).place("human", price="31000.00", quantity="0.001")
         self.arm("600s")
+
+    def __enter__(self) -> Stage:
+        self.sandbox.start()
+        config = "[watchdog]\nrestart_grace_s = 0.5\n" + RESOLVING
+        self.agent = AgentProcess(routed(self.sandbox.url, config))
+        try:
+            self.open_house()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.killpg(self.family.pid, signal.SIGKILL)
-        self.family.communicate()
+        if self.family is not None:
+            os.killpg(self.family.pid, signal.SIGKILL)
+            self.family.communicate()
         self.agent.__exit__(None, None, None)
         self.sandbox.stop()
 
     def lines(self, count: int) -> list[tuple[str, str]]:
+        assert self.family is not None
         assert self.family.stdout is not None
         found = [self.family.stdout.readline().split() for _ in range(count)]
         assert all(len(each) == 2 for each in found), (found, self.agent.log()[-4000:])
