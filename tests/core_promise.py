@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ class Stage:
             self.agent.program = (str(Path(__file__).with_name("kill_at_step.py")),)
             self.agent.more_env = {"KILL_AT_STEPS": str(self.kills)}
         self.deaths = 0
+        self._marks: list[tuple[str, str]] = []
         self._readers = [threading.Thread(target=self._read, args=(feed,), daemon=True) for feed in ("spot", "backup")]
         self._over = False
 
@@ -132,6 +134,12 @@ class Stage:
 
     def stop_bot(self) -> None:
         os.kill(self.bot.pid, signal.SIGSTOP)
+        self.until(self.bot_is_stopped, "the bot is stopped")
+        self.mark("the bot is stopped")
+
+    def mark(self, what: str) -> None:
+        """A line of the time line that the agent cannot know."""
+        self._marks.append((datetime.now(UTC).isoformat()[11:23], what))
 
     def bot_is_stopped(self) -> bool:
         return Path(f"/proc/{self.bot.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
@@ -159,6 +167,7 @@ class Stage:
             assert self.agent.process is not None
             if self.agent.process.poll() is not None:
                 self.deaths += 1
+                self.mark("the agent was killed")
                 self.agent.start()
             assert time.monotonic() < limit_at, f"not: {what}\n{self.agent.log()[-6000:]}"
             time.sleep(0.02)
@@ -191,8 +200,8 @@ class Stage:
         assert seen == self.open(), f"{seen} and {self.open()}: {done.stdout}{done.stderr}"
 
     def time_line(self, scenario: str) -> list[str]:
-        """What happened, by the agent's log, from the first word of it."""
-        rows = []
+        """What happened: by the agent's log, and by what was done to it, in order."""
+        rows = [f"{at} {what}" for at, what in self._marks]
         for line in self.agent.log().splitlines():
             if not line.startswith("{"):
                 continue
@@ -201,7 +210,7 @@ class Stage:
                 rows.append(
                     f"{row['timestamp'][11:23]} {row['event'].removeprefix('recovery.')} {row.get('step', '')}".rstrip()
                 )
-        return rows
+        return sorted(rows, key=lambda each: each[:12])
 
     def steps(self, scenario: str) -> list[str]:
         return [each["step"] for each in self.agent.events("recovery.step") if each["scenario"] == scenario]
@@ -341,16 +350,25 @@ CASES = {
 
 def play(stage: Stage, case: Case, kills: list[tuple[str, str]]) -> None:
     """Stop the bot, make the fault, let the agent die at these (step, when), and wait for the end of it."""
+
+    def died() -> bool:
+        return not stage.kills.read_text(encoding="utf-8").strip()
+
     if case.prepare is not None:
         case.prepare(stage)
     stage.stop_bot()
     stage.kills.write_text("\n".join(f"{case.name} {step} {when}" for step, when in kills), encoding="utf-8")
+    stage.mark("the fault begins")
     case.fault(stage)
     if case.mend is not None:
         stage.event("recovery.step", scenario=case.name, step=case.mend_at)
+        if any(when == "during" for _step, when in kills):
+            stage.until(died, "it died while the step waited", 120.0)
         case.mend(stage)
-    stage.until(lambda: not stage.kills.read_text(encoding="utf-8").strip(), "each death was died", 120.0)
+        stage.mark("the fault is over")
+    stage.until(died, "each death was died", 120.0)
     stage.event(f"recovery.{case.ends}", scenario=case.name)
     assert stage.deaths == len(kills)
     case.truth(stage)
     stage.agrees()
+    stage.mark("venue and agent agree, and the bot is still stopped")

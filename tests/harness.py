@@ -163,6 +163,11 @@ def child_env(source: Path | None = None) -> dict[str, str]:
     return env | {"PYTHONPATH": os.pathsep.join(filter(None, (path, env.get("PYTHONPATH", ""))))}
 
 
+def compiled_env(folder: Path) -> dict[str, str]:
+    """For an agent that is measured: byte code as an installation has it, kept below ``folder``."""
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder)}
+
+
 def cli(
     *args: str, runtime_dir: Path | None = None, timeout_s: float = 60.0, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:

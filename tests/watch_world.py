@@ -21,6 +21,7 @@ class World:
         self.done: list[tuple[Any, ...]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.open: dict[OrderClass, int] = {}
+        self.held_before: set[str] = set()
         self.dog = self.another(**settings)
 
     def another(self, **settings: float) -> Watchdog:
@@ -39,6 +40,12 @@ class World:
 
     def release(self, bot_id: str) -> None:
         self.done.append(("release", bot_id))
+
+    def drop(self, bot_id: str, classes: frozenset[OrderClass], why: str) -> None:
+        self.done.append(("drop", bot_id, *sorted(classes)))
+
+    def holds(self, bot_id: str) -> bool:
+        return bot_id in self.held_before
 
     def stop_cancelling(self, bot_id: str) -> None:
         self.done.append(("stop", bot_id))

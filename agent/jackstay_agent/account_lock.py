@@ -10,9 +10,21 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+from jackstay_protocols.endpoints import AgentPaths, state_folder
 from jackstay_protocols.errors import ValidationError
+
+
+def shared_folder(paths: AgentPaths, env: Mapping[str, str]) -> Path:
+    """Where all agents of this user on the host have their state folders."""
+    folder = state_folder(paths, env)
+    return paths.runtime.parent if folder.is_relative_to(paths.runtime) else folder.parent
+
+
+def lock_folder(paths: AgentPaths, env: Mapping[str, str]) -> Path:
+    return shared_folder(paths, env) / ".host"
 
 
 class AccountLock:

@@ -20,6 +20,7 @@ from jackstay_protocols.messages import Directive, Event, Message
 from jackstay_protocols.session import BotSession
 
 from .account_feed import AccountFeed
+from .account_lock import lock_folder, shared_folder
 from .agent_desk import AgentDesk
 from .config import Config, class_rules_of, profiles_of
 from .connection_desk import ConnectionDesk
@@ -182,7 +183,7 @@ class Agent(Supervised):
             deliver=self._tell_bot,
             clock=ports.clock,
             equal_window_s=config.queue.idempotency_window_s,
-            venue_s=self.access.venue_s,
+            venue_at=self.access.venue_at,
             present=lambda: [each["bot"] for each in self.bots.bots()],
             class_rules=class_rules_of(config),
             telling=self.telling,
@@ -227,6 +228,7 @@ class Agent(Supervised):
         )
         self.telling.listen(self.errors)
         self.telling.listen(self.state.intake)
+        self.telling.listen(self.resolver)
 
     def _halt(self, venue: str, why: str) -> None:
         """The state monitor's policy: stop orders there until an operator releases it."""
@@ -381,9 +383,8 @@ class Agent(Supervised):
     def _open_outbox(self) -> None:
         folder = state_folder(self.paths, os.environ)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        own = folder.is_relative_to(self.paths.runtime)
-        shared = self.paths.runtime.parent if own else folder.parent
-        self.protection.open(folder, shared / ".host", self.name)
+        shared = shared_folder(self.paths, os.environ)
+        self.protection.open(folder, lock_folder(self.paths, os.environ), self.name)
         self.access.open(folder)
         self.recording.open(folder)
         self.decisions.open(folder, shared)

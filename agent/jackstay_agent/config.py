@@ -6,7 +6,6 @@ reported at once, each with its line. `Config()` is a complete configuration of 
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
@@ -32,6 +31,7 @@ from .core.liveness import WatchSettings
 from .core.order_class import ClassRules
 from .core.overload import OverloadSettings
 from .core.pool import PoolSettings
+from .core.toml_text import toml_document
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .http_settings import HttpSettings
@@ -106,6 +106,8 @@ class ConfigError(ValidationError):
 
 
 def _nearest(word: str, known: list[str]) -> str:
+    import difflib  # only for an error
+
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
 
@@ -140,7 +142,7 @@ class Config(Section, frozen=True, kw_only=True):
     def from_toml(cls, text: str, origin: str = "config") -> Config:
         """Raises ConfigError listing every problem with its line."""
         try:
-            raw = tomllib.loads(text)
+            raw = toml_document(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(origin, [f"not TOML: {error}"]) from error
         return cls.from_dict(raw, origin, text)

@@ -190,7 +190,7 @@ class Dispatch:
         for origin, line in self._lines.items():
             if line.proof_due(now):
                 self._prove(origin, line)
-        while (due := outbox.next_due(allow=self._may_leave, skip=self._taken)) is not None:
+        while (due := outbox.next_due(allow=self._may_leave, skip=self._taken, stopped=self._is_stopped)) is not None:
             self._taken.add(due.seq)
             line = self._line(due.intent.connection_id)
             if line.left(self._clock(), due.seq, derisk=due.intent.lane is Lane.DERISK):
@@ -210,12 +210,18 @@ class Dispatch:
             return False
         met = self._upstreams.met(intent.connection_id)
         if met is not None and met.pool.is_live:
-            held = intent.lane is Lane.ORDER and met.judgement.held([(intent.order_class, intent.post_only)])
-            return not held
+            return not self._is_stopped(intent)
         if line.lost():
             self._tell_held(intent.connection_id, "its connections are gone")
             self.kick()
         return False
+
+    def _is_stopped(self, intent: Intent) -> bool:
+        """A mode does not let it pass now."""
+        met = self._upstreams.met(intent.connection_id)
+        if met is None or intent.lane is not Lane.ORDER:
+            return False
+        return met.judgement.held([(intent.order_class, intent.post_only)]) is not None
 
     def _emptied(self) -> None:
         depths = self._intents.outbox.queued() if self._lines else {}

@@ -14,15 +14,17 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from jackstay_protocols.errors import Lane
+from jackstay_protocols.errors import Lane, ValidationError
 from jackstay_protocols.types import OrderClass
 
 from .core.intent import State
-from .core.protection import HoldScope, OpenOrder, choose
+from .core.modes import ADMITS, Mode
+from .core.protection import NEVER_CANCELLED, HoldScope, OpenOrder, choose
 from .flight import Flight, Reply
-from .outbox import Outbox
+from .outbox import Intent, OpenIntent, Outbox
 
 EventSink = Callable[[str, dict[str, Any]], None]
+WAYS_OUT = ADMITS[Mode.CONSERVATIVE]
 AT_ONCE_MAX = 8  # cancels under way at once: a storm is paced by the venue's limits, not by a burst of ours
 CONFIRM_AFTER_S = 0.1  # lists lag behind cancels
 RETRY_FIRST_S = 0.25
@@ -104,20 +106,52 @@ class Guardian:
     # ---- holding
 
     def hold(self, bot_id: str, scope: HoldScope, why: str) -> None:
-        """Its queued entries stay where they are; what reduces risk goes on."""
+        """Its queued entries stay where they are; exits, hedges and what reduces risk go on."""
+        held = self._hold(bot_id, lambda each: each.is_entry and each.order_class not in WAYS_OUT)
+        self._on_event("protect.held", {"bot": bot_id, "entries": held, "scope": str(scope), "why": why})
+
+    def _hold(self, bot_id: str, which: Callable[[Intent], bool]) -> int:
         held = self._held.setdefault(bot_id, set())
-        for each in self._outbox().open_intents():
-            intent = each.intent
-            waits = each.state is State.RECORDED and not each.held and intent.lane is Lane.ORDER and intent.is_entry
-            if waits and intent.bot_id == bot_id and self._outbox().hold(each.seq, True):
+        for each in self._queued(bot_id):
+            if not each.held and which(each.intent) and self._outbox().hold(each.seq, True):
                 held.add(each.seq)
-        self._on_event("protect.held", {"bot": bot_id, "entries": len(held), "scope": str(scope), "why": why})
+        return len(held)
 
     def release(self, bot_id: str) -> None:
         """Only what was held here: an operator's hold stays."""
         held = self._held.pop(bot_id, set())
         released = [seq for seq in held if self._outbox().hold(seq, False)]
         self._on_event("protect.released", {"bot": bot_id, "entries": len(released)})
+
+    def drop(self, bot_id: str, classes: frozenset[OrderClass], why: str) -> None:
+        """What the bot wants cancelled does not leave any more; the outcome waits for the bot like any other."""
+        going = [each for each in self._queued(bot_id) if each.intent.order_class in classes - NEVER_CANCELLED]
+        done = [each for each in going if self._outbox().drop(each.seq, who=bot_id, why=why) is not None]
+        if done:
+            names = [each.intent.client_order_id or str(each.seq) for each in done][:NAMES_MAX]
+            self._on_event("protect.dropped", {"bot": bot_id, "ids": names, "why": why})
+
+    def _queued(self, bot_id: str) -> list[OpenIntent]:
+        """Its orders that have not left, in order."""
+        return [
+            each
+            for each in self._outbox().open_intents()
+            if each.state is State.RECORDED and each.intent.lane is Lane.ORDER and each.intent.bot_id == bot_id
+        ]
+
+    def holds(self, bot_id: str) -> bool:
+        return bool(self._held.get(bot_id))
+
+    def snapshot(self) -> dict[str, list[int]]:
+        """What is held here: the queue's own mark does not say by whom."""
+        return {bot_id: sorted(held) for bot_id, held in self._held.items() if held}
+
+    def restore(self, kept: Any) -> None:
+        """Raises ValidationError if it is damaged, and holds nothing of it then."""
+        try:
+            self._held = {str(bot_id): {int(seq) for seq in held} for bot_id, held in dict(kept).items()}
+        except (TypeError, ValueError) as error:
+            raise ValidationError(f"the list of held entries is damaged ({type(error).__name__})") from error
 
     def open_orders(self, bot_id: str) -> dict[OrderClass, int]:
         counts: dict[OrderClass, int] = {}
@@ -132,6 +166,7 @@ class Guardian:
         self.stop_cancelling(bot_id)
         job = Job(bot_id, classes, why, self._clock())
         if act:
+            self._hold(bot_id, lambda each: each.order_class in classes)  # not sent, to be cancelled a moment later
             self._jobs[bot_id] = job
             self._fly(self._cancelling(job), job)
         else:

@@ -322,10 +322,11 @@ class ProtectionRoom:
         self.deadman.restore(found)
 
     def _expect_bots(self, found: dict[str, Any]) -> None:
+        self.guardian.restore(found.get("held", {}))
         self._bots.adopt(self.watchdog.restore(found, same_boot=found.get("boot") == self._ports.boot_id))
 
     def _watch_snapshot(self) -> dict[str, Any]:
-        return self.watchdog.snapshot() | {"boot": self._ports.boot_id}
+        return self.watchdog.snapshot() | {"boot": self._ports.boot_id, "held": self.guardian.snapshot()}
 
     async def _keep_switches(self) -> None:
         if self._deadman_keeper is not None:

@@ -1,8 +1,9 @@
 """Step 11 for what nobody knows: ask the venue, with patience and within its budgets; never resend (DESIGN §3 rule 1).
 
 One question at a time per intent, on a schedule: soon after it became unknown (so that the bot's own call can often
-still return the truth), then with growing pauses, and again when a "not found" starts to count (core/evidence). What an
-answer proves is `core/evidence`'s to say; what settles is written down by the outbox.
+still return the truth), then with growing pauses, and again when a "not found" starts to count (core/evidence), or a
+recovery finds the venue back: who waits behind an unknown order need not wait for the end of a pause. What an answer
+proves is `core/evidence`'s to say; what settles is written down by the outbox.
 
 Refuses to know sockets: ``ask`` carries a signed question to the venue under its limits and breaker.
 """
@@ -20,8 +21,9 @@ from .core.evidence import Evidence, Finding, Source, countable_at
 from .core.intent import State
 from .core.verdict import unknown_of
 from .flight import Flight
-from .list_search import ListSearch, context_of
+from .list_search import ListSearch, context_of, has_fields_of
 from .outbox import Intent, Outbox, Unknown
+from .telling import Listener
 from .transport.http import HttpAnswer, HttpFailure
 from .venues.answers import NotFound, OrderState
 from .venues.operations import Lookup, Operations
@@ -37,7 +39,7 @@ ANSWER_WITHIN_S = 5.0
 AT_ONCE_MAX = 8  # questions under way at once, so that a storm of unknowns does not spend the budget
 
 
-class Resolver:
+class Resolver(Listener):
     """Asks about every unknown intent the outbox has, where the venue can be asked and a key is here."""
 
     def __init__(
@@ -98,6 +100,17 @@ class Resolver:
         if taken and len(self._outbox().search(client_id, limit=2)) < 2:
             return unknown_of(verdict, Cause.DUPLICATE_ID, verdict.detail)
         return verdict
+
+    def happened(self, name: str, fields: dict[str, Any], wall_us: int) -> None:
+        if name == "recovery.step" and fields.get("step") == "look_at_account":
+            self.ask_soon(str(fields.get("what", "")))
+
+    def ask_soon(self, venue: str) -> None:
+        """The venue is back: what is unknown there is asked about at the next tick, and with short pauses again."""
+        now = self._clock()
+        for unknown in self._outbox().unknowns():
+            if unknown.intent.venue == venue and unknown.seq in self._next:
+                self._next[unknown.seq] = (now, 2 * FIRST_S)
 
     def tick(self) -> None:
         """Call it often (each 50 ms while something is unknown): start the questions that are due."""
@@ -175,6 +188,7 @@ class Resolver:
                 venue_order_id=answer.venue_id,
                 status=str(answer.status),
                 created_at=created_at,
+                alike=has_fields_of(unknown, answer),
             )
             return evidence, answer
         if isinstance(answer, NotFound):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -125,11 +126,16 @@ def _inside(kind: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
             yield name, inner, known[name]
 
 
-def _fields_of(kind: Any) -> dict[str, Any] | None:
+def _fields_of(kind: Any) -> Mapping[str, Any] | None:
     """Key -> type of a settings value (msgspec Struct or dataclass), None for anything else."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+    return _fields_of_type(kind) if isinstance(kind, type) else None
+
+
+@cache  # the annotations are evaluated each time they are asked for: a fifth of an agent's start
+def _fields_of_type(kind: type) -> Mapping[str, Any] | None:
+    if issubclass(kind, msgspec.Struct):
         return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-    if isinstance(kind, type) and is_dataclass(kind):
+    if is_dataclass(kind):
         hints = get_type_hints(kind)
         return {field.name: hints[field.name] for field in fields(kind)}
     return None

@@ -271,6 +271,8 @@ class TradeGuard:
             return
         if isinstance(answer, Refusal):
             kind = {422: "final", 429: "wait", 504: "unknown"}.get(status_of(answer), "now")
+            if answer.reason == Reason.EQUAL_PENDING:  # "unknown" ends the socket at some venues, with others' orders
+                kind = "now"
             self._say(kind, call.number, call.verb, answer.message)
         elif isinstance(answer, Response) and answer.outcome is Outcome.FAILED:
             self._say("now", call.number, call.verb, answer.detail or answer.cause)

@@ -46,6 +46,12 @@ class Guard(Protocol):
     def release(self, bot_id: str) -> None:
         """Let go of what `hold` held."""
 
+    def holds(self, bot_id: str) -> bool:
+        """Something of it is held, also by an earlier agent."""
+
+    def drop(self, bot_id: str, classes: frozenset[OrderClass], why: str) -> None:
+        """Its queued orders of these classes end unsent, which the bot is told."""
+
     def stop_cancelling(self, bot_id: str) -> None:
         """The bot is well again, or an operator holds it: what is not cancelled yet stays."""
 
@@ -81,6 +87,7 @@ class Watched:
     why: str = ""
     measures: Measures = NOTHING
     said: object = None  # the goodbye that was acted on
+    unheard: bool = False  # an earlier agent knew it; this one has not heard a word of it
 
 
 class Watchdog:
@@ -109,6 +116,7 @@ class Watchdog:
         self._silences: dict[str, Silences] = {}
         self._holds: dict[str, tuple[float, str, str]] = {}  # bot -> until, by, why
         self._expected: dict[str, tuple[float, str]] = {}  # bot -> until, by
+        self._adopted: list[BotSession] = []
         self.changed = True  # something a restart has to know; the owner writes a snapshot and clears it
 
     # ---- the pulse
@@ -153,6 +161,9 @@ class Watchdog:
         self.changed = True
         if before is not None:
             began.state, began.why, began.measures = before.state, before.why, before.measures
+        elif self._guard.holds(session.bot_id):
+            began.measures = Measures(HoldScope.BOT)  # so that it is let go of when the bot is well, and no sooner
+            began.unheard = any(session is each for each in self._adopted)
         return began
 
     def _look(self, watched: Watched, now: float) -> None:
@@ -185,6 +196,7 @@ class Watchdog:
         if heard_at == watched.heard_at:
             watched.lease_s = watched.session.lease.within_s
             return
+        watched.unheard = False
         length_s, lease_s, before = heard_at - watched.heard_at, watched.lease_s, watched.open_orders
         watched.heard_at, watched.lease_s, watched.open_orders = heard_at, watched.session.lease.within_s, {}
         if length_s > 0 and watched.state is not BotState.HELD:
@@ -202,6 +214,8 @@ class Watchdog:
             watched.state, watched.why = found.state, found.why
             self._tell(watched, before)
         watched.why = found.why
+        if watched.unheard and found.state is BotState.WELL:
+            return  # a fresh lease is no word of the bot
         wanted = measures(found.state, self.armed.preset)
         goodbye = session.goodbye
         if found.state is BotState.LEFT and goodbye is not None:
@@ -244,6 +258,8 @@ class Watchdog:
                 self._guard.hold(bot_id, wanted.hold, why)
             else:
                 self._on_event("would.hold", {"bot": bot_id, "why": why})
+        if wanted.drop:
+            self._guard.drop(bot_id, wanted.cancel, why)
         if wanted.cancel:
             self._guard.cancel(bot_id, wanted.cancel, why, act=wanted.act)
 
@@ -382,6 +398,7 @@ class Watchdog:
         self.armed, self._silences = armed, silences
         self._holds = {bot: each for bot, each in holds.items() if each[0] > now}
         self._expected = {bot: each for bot, each in expected.items() if each[0] > now}
+        self._adopted = bots
         return bots
 
 

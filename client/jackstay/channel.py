@@ -61,7 +61,11 @@ RECONNECT_MS = 50
 RECONNECT_MS_MAX = 500
 SOCKETS_MAX = 8_192  # libzmq stops at 1,023 by default: about 300 threads
 
-NOBLOCK = zmq.NOBLOCK
+# Plain numbers: an operation on pyzmq's enums costs more than the look at a socket that it is for.
+NOBLOCK = int(zmq.NOBLOCK)
+POLLIN = int(zmq.POLLIN)
+_POLLOUT = int(zmq.POLLOUT)
+_EVENTS = int(zmq.EVENTS)
 _WATCHED = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
 
 _contexts: dict[int, zmq.Context[Socket]] = {}
@@ -97,14 +101,14 @@ def dealer(queue_frames_max: int = QUEUE_FRAMES_MAX) -> Socket:
 
 def readable(socket: Socket) -> bool:
     """Something is there to receive; asking also makes libzmq look at its own wake-ups."""
-    events: Any = socket.getsockopt(zmq.EVENTS)
-    return bool(events & zmq.POLLIN)
+    events: Any = socket.getsockopt(_EVENTS)
+    return bool(int(events) & POLLIN)
 
 
 def writable(socket: Socket) -> bool:
     """With IMMEDIATE: connected, and the queue has room."""
-    events: Any = socket.getsockopt(zmq.EVENTS)
-    return bool(events & zmq.POLLOUT)
+    events: Any = socket.getsockopt(_EVENTS)
+    return bool(int(events) & _POLLOUT)
 
 
 def fd_of(socket: Socket) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +26,16 @@ EDGE_S = 1e-4  # a look so long after an edge, or before a word: the harshest mo
 ACTING = (Preset.DIRECTIONAL, Preset.MARKET_MAKER)
 
 #: Seconds between two words of a living bot.
+RECORDED: dict[str, list[float]] = json.loads((Path(__file__).parents[1] / "rhythms.json").read_text(encoding="utf-8"))
+
+
+def recorded(draw: random.Random) -> Callable[[], float]:
+    """A real ccxt loop between its calls, from some moment on (measured by tests/e2e/test_false_alarms.py)."""
+    told = RECORDED[draw.choice(sorted(RECORDED))]
+    going = itertools.cycle(told[(at := draw.randrange(len(told))) :] + told[:at])
+    return lambda: next(going)
+
+
 SHAPES: dict[str, Callable[[random.Random], Callable[[], float]]] = {
     "loop": lambda draw: lambda s=draw.choice((5.0, 30.0, 300.0)): s,  # type: ignore[misc]
     "jitter": lambda draw: lambda: draw.uniform(0.2, 60.0),
@@ -30,6 +43,7 @@ SHAPES: dict[str, Callable[[random.Random], Callable[[], float]]] = {
     "lognormal": lambda draw: lambda: min(draw.lognormvariate(1.0, 1.5), 900.0),
     "bursts": lambda draw: lambda: draw.choice((0.3, 0.3, 0.3, 120.0)) * draw.uniform(0.9, 1.1),
     "heavy": lambda draw: lambda: min(draw.paretovariate(1.1), 3000.0),
+    "recorded": recorded,
     "error wait": lambda draw: lambda: 30.0 + draw.random() if draw.random() < 0.2 else 5.0,
 }
 

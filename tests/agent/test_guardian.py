@@ -5,16 +5,20 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from jackstay_agent.core.protection import OpenOrder
+from jackstay_agent.core.intent import State
+from jackstay_agent.core.protection import HoldScope, OpenOrder
 from jackstay_agent.flight import Reply
 from jackstay_agent.guardian import AT_ONCE_MAX, LOOK_AGAIN_S, Found, Guardian
+from jackstay_protocols.errors import Lane, ValidationError
 from jackstay_protocols.types import OrderClass
 
 ENTRY, EXIT, STOP = OrderClass.ENTRY, OrderClass.EXIT, OrderClass.PROTECTIVE
+HEDGE, UNKNOWN = OrderClass.HEDGE, OrderClass.UNKNOWN
 
 
 def order(name: str, kind: OrderClass = ENTRY, price: str = "100", bot: str = "b") -> OpenOrder:
@@ -44,6 +48,8 @@ class World:
         self._timers: list[tuple[float, int, Callable[[], None], Timer]] = []
         self._count = 0
         self.broken = False
+        self.queue: list[Any] = []
+        self.dropped: list[tuple[int, str, str]] = []
         self.guardian = Guardian(
             lambda: self,  # type: ignore[arg-type,return-value]
             self,
@@ -96,10 +102,24 @@ class World:
     # ---- outbox
 
     def open_intents(self) -> list[Any]:
-        return []
+        return self.queue
 
     def hold(self, seq: int, held: bool) -> bool:
+        self.queue[seq].held = held
         return True
+
+    def drop(self, seq: int, *, who: str, why: str) -> Any:
+        self.dropped.append((seq, who, why))
+        return object()
+
+    def queued(self, kind: OrderClass, bot: str = "b", *, held: bool = False) -> None:
+        intent = SimpleNamespace(
+            bot_id=bot, lane=Lane.ORDER, is_entry=True, order_class=kind, client_order_id=f"q{len(self.queue)}"
+        )
+        self.queue.append(SimpleNamespace(seq=len(self.queue), state=State.RECORDED, held=held, intent=intent))
+
+    def held(self) -> list[int]:
+        return [each.seq for each in self.queue if each.held]
 
     def told(self, name: str) -> list[dict[str, Any]]:
         return [fields for event, fields in self.events if event == name]
@@ -236,3 +256,59 @@ def test_a_venue_whose_list_is_away_is_not_asked_again_for_what_it_took() -> Non
     assert world.asked.count("b-e7") == 2
     assert not world.book
     assert world.told("protect.done")[-1]["count"] == 20
+
+
+def test_queued_entries_wait_and_ways_out_go_on() -> None:
+    """What nobody can class counts as an entry; another bot's are not touched; an operator's hold outlives ours."""
+    world = World()
+    for kind in (ENTRY, EXIT, STOP, HEDGE, UNKNOWN):
+        world.queued(kind)
+    world.queued(ENTRY, "c")
+    world.queued(ENTRY, held=True)
+    world.guardian.hold("b", HoldScope.BOT, "late")
+    assert world.held() == [0, 4, 6]
+    assert world.told("protect.held")[0]["entries"] == 2
+    world.guardian.release("b")
+    assert world.held() == [6]
+
+
+def test_what_would_be_cancelled_is_not_sent_first() -> None:
+    """A market maker's queued exits wait like its entries once it is stalled, and go when it is back."""
+    world = World()
+    for kind in (ENTRY, EXIT, STOP):
+        world.queued(kind)
+    world.guardian.hold("b", HoldScope.BOT, "late")
+    go(world, {ENTRY, EXIT})
+    assert world.held() == [0, 1]
+    world.guardian.stop_cancelling("b")
+    world.guardian.release("b")
+    assert world.held() == []
+    go(world, {ENTRY}, act=False)
+    assert world.held() == []
+
+
+def test_what_is_dropped_are_the_queued_ones_of_these_classes() -> None:
+    """A bot's own last word; nothing that protects, whatever is asked for."""
+    world = World()
+    for kind in (ENTRY, EXIT, STOP, HEDGE, UNKNOWN):
+        world.queued(kind)
+    world.queued(ENTRY, "c")
+    world.guardian.drop("b", frozenset(OrderClass), "it said goodbye")
+    assert world.dropped == [(0, "b", "it said goodbye"), (1, "b", "it said goodbye")]
+    assert world.told("protect.dropped")[0]["ids"] == ["q0", "q1"]
+
+
+def test_what_is_held_is_known_to_the_next_agent() -> None:
+    """The queue's mark does not say by whom; a damaged list is an error and holds nothing."""
+    world, later = World(), World()
+    world.queued(ENTRY)
+    later.queued(ENTRY, held=True)
+    world.guardian.hold("b", HoldScope.BOT, "late")
+    later.guardian.restore(world.guardian.snapshot())
+    assert later.guardian.holds("b")
+    later.guardian.release("b")
+    assert later.held() == []
+    assert not later.guardian.holds("b")
+    for damaged in ([1], {"b": 3}, {"b": ["x"]}):
+        with pytest.raises(ValidationError, match="damaged"):
+            later.guardian.restore(damaged)

@@ -399,6 +399,19 @@ def test_a_second_damaged_file_does_not_overwrite_the_first(world: World) -> Non
     assert len({said["moved_to"] for said in world.said("outbox.set_aside")}) == 3
 
 
+@pytest.mark.parametrize("version", [-1, 0, 16_711_682])
+def test_a_file_whose_version_is_damaged_is_set_aside(world: World, version: int) -> None:
+    """No release ever had that number: the agent starts, and the file can be looked at (found by the fuzz)."""
+    world.open().begin(order(1))
+    world.box.close()
+    with sqlite3.connect(world.path) as conn:
+        conn.execute(f"PRAGMA user_version={version}")
+    conn.close()
+    seq_of(world.open().begin(order(2)))
+    assert len(world.said("outbox.set_aside")) == 1
+    assert world.said("outbox.degraded") == []
+
+
 def test_an_sqlite_file_of_something_else_is_set_aside(world: World) -> None:
     """With or without tables of ours by name."""
     for kind in ("foreign", "application"):

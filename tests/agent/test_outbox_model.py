@@ -20,6 +20,7 @@ from jackstay_agent.core.evidence import Evidence, Finding, Patience, Source
 from jackstay_agent.core.intent import State
 from jackstay_agent.outbox import Accepted, Admitted, Refusal, Signed, Wait
 from jackstay_protocols.errors import Lane, Outcome, Reason
+from jackstay_protocols.types import OrderClass
 from outbox_world import FIELDS, World, cancel, order
 
 PATIENCE = Patience(visibility_delay_s=5.0, not_found_needed=2, spacing_s=1.0)
@@ -42,6 +43,7 @@ class Known:
     ttl_s: float | None
     recorded_at: float
     state: str
+    way_out: bool = False
     unknown_at: float = 0.0
     not_found: int = 0
     counted_at: float = -1e9
@@ -89,10 +91,19 @@ class Model(RuleBasedStateMachine):
             return False
         if not known.price:
             return True
-        earlier = [k for k in self._of("recorded") if k.price and k.seq < known.seq]
-        flying = [k for k in self._of("in_flight") if k.queued and k.price]
-        pending = [k for k in self._of("unknown") if k.price and k.side == known.side]
-        return not earlier and not flying and not pending
+        own = [k for k in self._of("recorded") if k.price and k.seq < known.seq and k.bot == known.bot]
+        flying = [k for k in self._of("in_flight") if k.queued and k.price and k.bot == known.bot]
+        return not self._in_the_way(known, own) and not flying and not self._pending(known)
+
+    def _pending(self, known: Known) -> bool:
+        return any(k.price and k.side == known.side for k in self._of("unknown"))
+
+    def _in_the_way(self, known: Known, earlier: list[Known]) -> bool:
+        """A way out passes the oldest entry where that is held or waits for an unknown order; nothing else passes."""
+        entries = sorted((k for k in earlier if not k.way_out), key=lambda k: k.seq)
+        if not known.way_out or len(entries) < len(earlier):
+            return bool(earlier)
+        return bool(entries) and not (entries[0].held or self._pending(entries[0]))
 
     def _expire(self) -> None:
         for k in self._of("recorded"):
@@ -110,10 +121,20 @@ class Model(RuleBasedStateMachine):
         client=st.integers(0, 8),
         queued=st.booleans(),
         by_bot=st.booleans(),
+        way_out=st.booleans(),
         ttl_s=st.sampled_from([None, 3.0, 20.0]),
     )
     def hand_in(
-        self, price: int, side: str, bot: str, key: int, client: int, queued: bool, by_bot: bool, ttl_s: float | None
+        self,
+        price: int,
+        side: str,
+        bot: str,
+        key: int,
+        client: int,
+        queued: bool,
+        by_bot: bool,
+        way_out: bool,
+        ttl_s: float | None,
     ) -> int:
         """begin or enqueue an order or (price 0) a cancel."""
         changes: dict[str, Any] = {
@@ -125,7 +146,8 @@ class Model(RuleBasedStateMachine):
         client_id = f"c{client}" if price else ""
         if price:
             fields = {**FIELDS, "price": str(price), "side": side}
-            intent = order(price, side=side, client_order_id=client_id, fields=fields, **changes)
+            kind = OrderClass.EXIT if way_out else OrderClass.ENTRY
+            intent = order(price, side=side, client_order_id=client_id, fields=fields, order_class=kind, **changes)
         else:
             intent = cancel(key, side=side, **changes)
         why = self._why_not(price, side, bot, f"k{key}", client_id)
@@ -142,7 +164,7 @@ class Model(RuleBasedStateMachine):
         assert isinstance(result, Accepted if queued else Admitted), (result, self.known)
         self.known[result.seq] = Known(
             result.seq, price, side, bot, f"k{key}", client_id, queued, by_bot, changes["ttl_s"], self.world.now,
-            "recorded" if queued else "in_flight",
+            "recorded" if queued else "in_flight", way_out,
         )  # fmt: skip
         return result.seq
 

@@ -8,8 +8,9 @@ import pytest
 
 from jackstay_agent.core.evidence import Evidence, Finding, Source
 from jackstay_agent.core.intent import State
-from jackstay_agent.outbox import Admitted, Outbox, Refusal, Signed
+from jackstay_agent.outbox import Admitted, Intent, Outbox, Refusal, Signed
 from jackstay_protocols.errors import Lane, Outcome, Reason
+from jackstay_protocols.types import OrderClass
 from outbox_world import World, cancel, order, seq_of
 
 
@@ -406,6 +407,62 @@ def test_a_held_cancel_does_not_hold_up_the_others(world: World) -> None:
     for seq in (held_cancel, held_order):
         assert box.hold(seq)
     assert drain(box) == [free, other]
+
+
+def test_a_held_order_keeps_no_other_bot_back(world: World) -> None:
+    """Nor does one that is being sent: a bot that is stopped, or a venue that is slow with its order, is its own."""
+    box = world.open()
+    held = seq_of(box.enqueue(order(1, bot_id="a")))
+    own = seq_of(box.enqueue(order(2, bot_id="a")))
+    others = [seq_of(box.enqueue(order(number, bot_id="b"))) for number in (3, 4)]
+    assert box.hold(held)
+    assert drain(box) == others
+    assert [each.seq for each in box.open_intents() if each.state is State.RECORDED] == [held, own]
+    assert box.hold(held, False)
+    slow, next_of_b = (seq_of(box.enqueue(order(number, bot_id="b"))) for number in (5, 6))
+    seq_of(box.mark_in_flight(slow))
+    assert (due := box.next_due()) is not None
+    assert due.seq == held
+    box.finish(slow, Outcome.OK)
+    assert drain(box) == [held, own, next_of_b]
+
+
+@pytest.mark.parametrize("why", ["held", "a mode", "an unknown order"])
+def test_a_way_out_passes_an_entry_that_may_not_leave(world: World, why: str) -> None:
+    """Exits and hedges of the same bot and symbol leave, in their order; what is an entry waits behind the first."""
+    box = world.open()
+    if why == "an unknown order":
+        lost = seq_of(box.begin(order(9)))
+        box.finish(lost, Outcome.UNKNOWN)
+    ways_out = {"side": "SELL", "order_class": OrderClass.EXIT}
+    entry = seq_of(box.enqueue(order(1, order_class=OrderClass.ENTRY)))
+    exits = [seq_of(box.enqueue(order(number, **ways_out))) for number in (2, 3)]
+    seq_of(box.enqueue(order(4, side="SELL", order_class=OrderClass.ENTRY)))
+    if why == "held":
+        box.hold(entry)
+
+    def stopped(intent: Intent) -> bool:
+        return why == "a mode" and intent.order_class is OrderClass.ENTRY
+
+    left = []
+    while (due := box.next_due(allow=lambda intent: not stopped(intent), stopped=stopped)) is not None:
+        left.append(due.seq)
+        seq_of(box.mark_in_flight(due.seq))
+        box.finish(due.seq, Outcome.OK)
+    assert left == exits
+
+
+def test_nothing_overtakes_while_nothing_is_held(world: World) -> None:
+    """A way out waits for the entry before it, and an entry for the way out before it."""
+    box = world.open()
+    kinds = [OrderClass.ENTRY, OrderClass.EXIT, OrderClass.ENTRY, OrderClass.HEDGE, OrderClass.EXIT]
+    seqs = [seq_of(box.enqueue(order(number, order_class=kind))) for number, kind in enumerate(kinds)]
+    for seq in seqs:
+        assert (due := box.next_due()) is not None
+        assert due.seq == seq
+        seq_of(box.mark_in_flight(seq))
+        assert box.next_due() is None, "one after the other"
+        box.finish(seq, Outcome.OK)
 
 
 def test_one_that_was_put_back_often_expires_once(world: World) -> None:

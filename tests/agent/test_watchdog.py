@@ -10,6 +10,7 @@ from jackstay_agent.core.liveness import BotState, Process
 from jackstay_agent.core.protection import HoldScope, Preset
 from jackstay_protocols.errors import ValidationError
 from jackstay_protocols.messages import Goodbye
+from jackstay_protocols.session import BotSession, SilenceLease
 from jackstay_protocols.types import OrderClass
 from watch_world import World
 
@@ -94,7 +95,7 @@ def test_a_restart_within_the_grace_costs_nothing(world: World) -> None:
 
 def test_a_goodbye_keeps_orders_or_cancels_them_as_it_says(world: World) -> None:
     """A deploy is not a death; cancel is the bot's own word and holds under observe, once."""
-    for word, done in (("keep", []), ("cancel", [("cancel", "b", ENTRY)])):
+    for word, done in (("keep", []), ("cancel", [("drop", "b", ENTRY), ("cancel", "b", ENTRY)])):
         session = world.bot()
         world.done.clear()
         session.goodbye, session.said_goodbye_at = Goodbye("deploy", word), world.now
@@ -206,6 +207,32 @@ def test_a_restarted_agent_expects_the_bots_it_knew(world: World) -> None:
     assert world.dog.armed.preset is Preset.DIRECTIONAL
     done = world.step(7)
     assert ("cancel", "b", ENTRY) in done
+
+
+def test_what_an_earlier_agent_held_is_let_go_of_when_its_bot_is_well(world: World) -> None:
+    """Whether it was away for longer than its lease or not; a bot of which nothing is held is not concerned."""
+    world.dog.arm(Preset.DIRECTIONAL, None, by="uid 0")
+    world.held_before = {"b", "late"}
+    world.bot("b")
+    world.bot("c")
+    assert world.done == [("release", "b")]
+    late = BotSession("late", 43, "primary", "t", SilenceLease(3.0, world.now - 4.0), seen_pid=43)
+    world.sessions.append(late)
+    assert world.step(1) == []
+    late.lease.heard(world.now)
+    assert world.step(1) == [("release", "late")]
+
+
+def test_what_an_earlier_agent_held_waits_for_a_word_of_the_bot(world: World) -> None:
+    """The lease a restarted agent gives it is none."""
+    world.dog.arm(Preset.DIRECTIONAL, 600.0, by="uid 0")
+    world.bot()
+    kept = world.dog.snapshot()
+    world.dog, world.held_before = world.another(), {"b"}
+    world.sessions = world.dog.restore(kept, same_boot=True)
+    assert world.step(60) == []
+    world.sessions[0].lease.heard(world.now)
+    assert world.step(1) == [("release", "b")]
 
 
 def test_after_a_reboot_a_bot_has_the_restart_grace(world: World) -> None:

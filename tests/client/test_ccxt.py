@@ -196,7 +196,8 @@ REFUSALS: list[tuple[m.Message, type[Exception]]] = [
     (m.Refusal(Reason.RATE_LIMITED, "words", 1.0), ccxt.RateLimitExceeded),
     (m.Refusal(Reason.GATED, "words", 1.0), ccxt.RateLimitExceeded),
     (m.Refusal(Reason.MODE, "words"), ccxt.OnMaintenance),
-    (m.Refusal(Reason.EQUAL_PENDING, "words"), ccxt.InvalidOrder),
+    # its equal is unknown, so is it: to ask again is right, and the agent sends nothing before the truth is known
+    (m.Refusal(Reason.EQUAL_PENDING, "words"), ccxt.RequestTimeout),
     (m.Refusal(Reason.DUPLICATE, "words"), ccxt.InvalidOrder),
     (m.Refusal(Reason.LOOP_STOPPED, "words"), ccxt.InvalidOrder),
     (m.Response(0, b"", [], b"", Outcome.UNKNOWN, cause="reset", detail="words"), ccxt.RequestTimeout),

@@ -98,7 +98,13 @@ def test_a_second_agent_that_claims_the_same_account_does_not_start(sandbox: San
     """It names the one that has it; that one gone, it starts."""
     config = routed(sandbox.url, '[account]\nexclusive = true\nid = "main"\n' + RESOLVING)
     with AgentProcess(config, name="first", runtime_dir=tmp_path) as first:
+        mine = cli("config", "check", str(first.config_path), runtime_dir=tmp_path)
+        assert (mine.returncode, mine.stderr) == (0, "")
         second = AgentProcess(config, name="second", runtime_dir=tmp_path)
+        checked = cli("config", "check", str(second.config_path), runtime_dir=tmp_path)
+        assert checked.returncode == 1
+        assert "agent first, which runs on this host, claims it" in checked.stderr
+        assert f"{first.config_path} claims it" in checked.stderr
         with pytest.raises(RuntimeError, match="agent first on this host claims it"):
             second.start()
         first.kill()

@@ -1,7 +1,7 @@
 """The core promise: each recovery happens while the bot is stopped, and goes on wherever the agent is killed in it.
 
-`make recoveries` plays every death alone, before each step and between a step and its journal; here one run of each
-scenario dies in every step in turn.
+`make recoveries` plays every death alone: before each step, between a step and its journal, while a step waits. Here
+one run of each scenario dies in every step in turn.
 """
 
 from __future__ import annotations
@@ -19,12 +19,33 @@ QUICK_BREAKER = (
     "[errors.breakers.api_calls]\nfailure_threshold = 1\nopen_s = 0.5\nopen_growth = 1.0\nopen_spread = 0.0\n"
 )
 DEATHS = [(name, step, when) for name, case in CASES.items() for step in case.steps for when in ("before", "after")]
+#: Steps that wait: the agent dies in the middle of that, too.
+DEATHS += [
+    ("network_disconnection", "reconnect", "during"),
+    ("exchange_maintenance", "wait_for_the_end", "during"),
+    ("data_feed_interruption", "come_back", "during"),
+    ("api_rate_limit", "wait_for_the_instant", "during"),
+]
 # A plan that ends in a step has nothing to journal after it but its end.
 ALONE = [each for each in DEATHS if each != ("order_rejection", "resubmit", "after")]
 
 
 def killed_in_each(case: Case) -> list[tuple[str, str]]:
     return [(step, "after") for step in case.steps if (case.name, step, "after") in ALONE]
+
+
+def told(stage: Stage, case: Case) -> None:
+    """The time line is printed, and tells it all: stopped, fault, begin, each step, end, and still stopped."""
+    rows = stage.time_line(case.name)
+    print("\n".join([case.name, *rows]))
+    words = [row[13:] for row in rows]
+    landmarks = ["the bot is stopped", "the fault begins", "begun", *(f"step {each}" for each in case.steps)]
+    ends = [each for each in words if each.split()[0] == case.ends]
+    landmarks += [*ends[-1:], "venue and agent agree, and the bot is still stopped"]
+    assert ends, words
+    at = [len(words) - 1 - words[::-1].index(each) if each in ends else words.index(each) for each in landmarks]
+    assert at == sorted(at), [words[each] for each in at]
+    assert words.count("the agent was killed") == stage.deaths
 
 
 def breaker(stage: Stage) -> list[dict[str, Any]]:
@@ -44,7 +65,7 @@ def test_a_stopped_bots_trouble_is_recovered_though_the_agent_dies_in_every_step
     case = CASES[name]
     with Stage(tmp_path, mortal=True) as stage:
         play(stage, case, killed_in_each(case))
-        print("\n".join([name, *stage.time_line(name)]))
+        told(stage, case)
         assert [step for step in case.steps if step not in stage.steps(name)] == []
 
 
@@ -55,7 +76,7 @@ def test_each_scenario_is_detected_and_carried_out_without_the_bot(name: str, tm
     case = CASES[name]
     with Stage(tmp_path) as stage:
         play(stage, case, [])
-        print("\n".join([name, *stage.time_line(name)]))
+        told(stage, case)
         steps = stage.steps(name)
         assert steps[: len(case.steps)] == list(case.steps)
 

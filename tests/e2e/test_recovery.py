@@ -54,10 +54,10 @@ while True:
 
 
 class Stage:
-    def __init__(self, sandbox: SandboxProcess) -> None:
+    def __init__(self, sandbox: SandboxProcess, config: str = "") -> None:
         self.sandbox = sandbox
         self.plain = Plain(sandbox)
-        self.agent = AgentProcess(CONFIG.format(url=sandbox.url))
+        self.agent = AgentProcess(CONFIG.format(url=sandbox.url) + config)
 
     def __enter__(self) -> Stage:
         self.agent.start()
@@ -175,6 +175,23 @@ def test_a_partial_fill_is_cancelled_on_request_with_the_venue_as_witness(stage:
     assert name == "re_evaluate"
     assert fields["status"] == "cancelled"
     assert float(fields["remaining"]) > 0
+
+
+def test_a_venue_that_says_cancelled_while_the_order_lives_is_not_believed() -> None:
+    """Its 200 with the word CANCELED is asked after; the order is still on the book, so nothing was recovered, and the
+    bot is told nothing of a rest it could place anew.
+    """
+    lie = json.dumps({"symbol": "BTCUSDT", "orderId": 1, "origClientOrderId": "resting", "status": "CANCELED"})
+    quick = "[recovery.partial_fill]\nwithin_s = 2.0\n"
+    with SandboxProcess(seed=1, quiet=True) as sandbox, Stage(sandbox, quick) as stage:
+        sandbox.admin.fault("answer", route="DELETE /api/v3/order", status=200, body=lie)
+        stage.run("run", "partial_fill", "venue=binance", "symbol=BTCUSDT", "order_id=resting")
+        ended = stage.event("recovery.not_recovered", scenario="partial_fill")
+        assert "still open after the cancel" in ended["why"]
+        rows = sandbox.admin.ledger(method="DELETE", path="/api/v3/order")
+        assert {(row["status"], row["executed"]) for row in rows} == {(200, False)}
+        assert stage.open() == {"resting"}
+        assert not stage.agent.events("directive.sent")
 
 
 def test_a_directive_outlives_agent_and_bot_until_the_bots_code_has_it(stage: Stage) -> None:

@@ -119,12 +119,19 @@ class Pulling:
         """What an order of this symbol has to keep to; ``context``: what the question needs besides (a category)."""
         if not operations.has("symbol_rules"):
             return Silence("its profile has no way to ask for a symbol's rules")
-        listed = await self._ask(operations, "symbol_rules", "", {**context, "symbol": symbol}, asked={})
-        if isinstance(listed, Silence):
-            return listed
-        rows = [each for each in listed if isinstance(each, SymbolRule)] if isinstance(listed, list) else []
         wanted = operations.profile.symbol(symbol)
-        return next((each for each in rows if each.symbol == wanted), Silence(f"the venue lists no rules of {symbol}"))
+        turns = operations.turns("symbol_rules")
+        fitting = [each for each in turns if all(context.get(key, value) == value for key, value in each.items())]
+        for turn in fitting or [{}]:
+            given: dict[str, str | int] = {**turn, **context, "symbol": symbol}
+            listed = await self._ask(operations, "symbol_rules", "", given, asked={})
+            if isinstance(listed, Silence):
+                return listed
+            rows = [each for each in listed if isinstance(each, SymbolRule)] if isinstance(listed, list) else []
+            for each in rows:
+                if each.symbol == wanted:
+                    return each
+        return Silence(f"the venue lists no rules of {symbol}")
 
     async def positions(self, operations: Operations) -> list[Holding] | Silence:
         found: list[Holding] = []

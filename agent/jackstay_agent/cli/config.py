@@ -12,6 +12,7 @@ import click
 from jackstay_protocols import endpoints
 from jackstay_protocols.errors import ValidationError
 
+from ..account_lock import AccountLock, lock_folder
 from ..config import Config, ConfigError
 from ..config_layers import layers_of, merged
 from ..config_show import effective, rows, toml
@@ -44,8 +45,7 @@ def check(path: str, as_json: bool) -> None:
     wrong."""
     file = _file(path)
     try:
-        Config.load(file)
-        problems: list[str] = []
+        problems = _other_claims(file, Config.load(file))
     except ConfigError as error:
         problems = error.problems
     if as_json:
@@ -58,6 +58,33 @@ def check(path: str, as_json: bool) -> None:
         click.echo(f"{file}: ok")
     if problems:
         sys.exit(EXIT_UNHEALTHY)
+
+
+def _other_claims(file: Path, read: Config) -> list[str]:
+    """Who else says that the exclusive account is its own: an agent that runs here, a configuration beside this one."""
+    account, name = read.account, file.stem
+    if not account.exclusive or not account.id:
+        return []
+    found = []
+    for root in endpoints.runtime_roots(os.environ):
+        paths = endpoints.AgentPaths(name, root / name)
+        owner = AccountLock(lock_folder(paths, os.environ), account.id).owner()
+        if owner and owner != name:
+            found.append(f"agent {owner}, which runs on this host,")
+    for other in sorted(file.parent.glob("*.toml")):
+        if other.stem in (name, "defaults"):
+            continue
+        try:
+            theirs = Config.load(other).account
+        except ConfigError:
+            continue  # its own check says what is wrong with it
+        if theirs.exclusive and theirs.id == account.id:
+            found.append(str(other))
+    return [
+        f"[account] id = {account.id!r} is exclusive, and {each} claims it: one agent for an exclusive account; set"
+        " exclusive = false in both, or give them ids of their own if they are two accounts"
+        for each in found
+    ]
 
 
 @config.command()

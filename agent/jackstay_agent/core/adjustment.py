@@ -23,14 +23,18 @@ class Remedy(StrEnum):
     NONE = "none"  # nobody here knows
 
 
-#: Words of venues, lower case -> what helps. The first that is found counts; codes are Binance's.
+#: Words of venues, lower case -> what helps. The first that is found counts; codes are Binance's,
+#: OKX's (51...) and Bybit's (170...).
 _WORDS: Final = (
     (Remedy.CLOCK, ("-1021", "timestamp", "recvwindow", "nonce", "10002", "50102")),
     (
         Remedy.ROUND,
         (
             *("price_filter", "lot_size", "min_notional", "notional", "tick", "step", "precision", "-1111", "-4164"),
-            *("-4014", "-1013", "percent_price", "minimum", "minsz", "lotsz", "volume minimum", "51121", "170136"),
+            *("-4003", "-4014", "-4023", "-1013", "percent_price", "minimum", "minsz", "lotsz"),
+            *("51020", "51120", "51121", "parameter px", "parameter sz", "multiple of the lot"),
+            *("170134", "170136", "170137", "170140", "decimals", "qty invalid", "lower limit"),
+            *("arguments:volume", "arguments:price"),
         ),
     ),
     (Remedy.FUNDS, ("-2010", "-2019", "insufficient", "margin", "51008", "170131")),

@@ -139,8 +139,9 @@ BYBIT: Final = OutcomeTable(
             BAD_SYMBOL="170121 10029",
             MARKET_CLOSED="170202 110066",
             MAINTENANCE="10019 170011",
-            BAD_REQUEST="10001",
         ),
+        # "params error": of contracts also what spot has codes of its own for
+        "10001": (Rule(C.INVALID_ORDER, "qty"), Rule(C.INVALID_ORDER, "price"), Rule(C.BAD_REQUEST)),
         "10006": (Rule(C.RATE_LIMITED, gate=G.ENDPOINT),),  # per UID and endpoint, per second
         "10018": (Rule(C.RATE_LIMITED),),  # per IP
         "170005": (Rule(C.ORDER_RATE),),

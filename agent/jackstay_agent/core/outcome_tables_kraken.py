@@ -48,6 +48,8 @@ KRAKEN: Final = OutcomeTable(
         ("EOrder:", Rule(C.INVALID_ORDER)),
         ("ETrade:", Rule(C.INVALID_ORDER)),
         ("EFunding:", Rule(C.BAD_REQUEST)),
+        ("EGeneral:Invalid arguments:volume", Rule(C.INVALID_ORDER)),
+        ("EGeneral:Invalid arguments:price", Rule(C.INVALID_ORDER)),
         ("EGeneral:", Rule(C.BAD_REQUEST)),
         ("EQuery:", Rule(C.BAD_REQUEST)),
         ("EAPI:", Rule(C.AUTH)),

@@ -39,11 +39,14 @@ class HoldScope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """``act`` False: only told, as ``would.hold`` and ``would.cancel``."""
+    """``act`` False: only told, as ``would.hold`` and ``would.cancel``. ``drop``: what is queued of those classes ends
+    unsent.
+    """
 
     hold: HoldScope = HoldScope.NONE
     cancel: frozenset[OrderClass] = frozenset()
     act: bool = True
+    drop: bool = False
 
 
 _NOTHING: Final = Measures()
@@ -100,7 +103,7 @@ def measures(state: BotState, preset: Preset) -> Measures:
 
 def on_goodbye(orders: str, preset: Preset) -> Measures:
     """What a bot's last word asks for: ``keep`` or ``cancel``."""
-    return Measures(cancel=ON_GOODBYE_CANCEL[preset]) if orders == "cancel" else _NOTHING
+    return Measures(cancel=ON_GOODBYE_CANCEL[preset], drop=True) if orders == "cancel" else _NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,6 +233,7 @@ class HttpDoor(InFlight):
             idempotency_key=given.get("key", "")[:IDEMPOTENCY_KEY_BYTES_MAX],
             sign=given.get("sign", "").lower() in ("yes", "true", "1"),
             tag=given.get("tag", ""),
+            patient=True,  # a library that knows no word of ours
         )
         call = HttpCall(self, peer, request, bot, message, now, now + seconds)
         peer.busy = call

@@ -1,7 +1,7 @@
 """The order in which queued intents may leave: by lane, then first in first out, and per symbol never out of order.
 
-Numbers in, numbers out: it knows sequence numbers, lanes and groups (a symbol), nothing of intents. A group whose head
-may not leave yet does not hold up the others of its lane.
+Numbers in, numbers out: it knows sequence numbers, lanes and groups (a bot's orders of a symbol), nothing of intents. A
+group whose head may not leave yet does not hold up the others of its lane.
 """
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ class LaneQueue:
             if found is not None:
                 return found
         return None
+
+    def head(self, lane: Lane, group: str) -> int | None:
+        """The oldest of a group; None: nothing of it waits."""
+        waiting = self._groups.get((lane, group))
+        return waiting[0] if waiting else None
 
     def waiting(self) -> list[int]:
         return sorted(self._members)

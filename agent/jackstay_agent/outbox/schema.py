@@ -25,6 +25,7 @@ from jackstay_protocols.errors import StateConsistencyError, ValidationError
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
 SCHEMA_VERSION: Final = 2
+VERSION_MAX: Final = 1_000  # no schema will ever have a higher number: such a one is damage
 COPY_LEAVES_BYTES: Final = 8 << 20  # free beside a copy: the WAL of a busy agent between two checkpoints
 APPLICATION_ID: Final = 0x4A_53_54_59  # "JSTY"
 
@@ -248,6 +249,8 @@ def migrate(
             conn.execute(statement)
     elif application != APPLICATION_ID:
         raise StoreFault(Fault.DAMAGED, "it is an SQLite file of something else")
+    elif not 0 < version <= VERSION_MAX:
+        raise StoreFault(Fault.DAMAGED, f"its schema has the number {version}")
     elif version > target:
         raise OutboxTooNew(
             f"outbox {name} has schema {version}; this version knows up to {target}: run the later jackstay, or"

@@ -54,11 +54,12 @@ class Sending(Ledger):
         lanes: Iterable[Lane] = LANES,
         allow: Callable[[Intent], bool] | None = None,
         skip: Container[int] = (),
+        stopped: Callable[[Intent], bool] = lambda _intent: False,
     ) -> Due | None:
         """The next queued intent that may leave, left in the queue; `mark_in_flight` takes it out.
 
         What outlived its time is settled as EXPIRED on the way. ``allow`` is the caller's own hold (modes, barriers);
-        ``skip``: numbers it has in hand already.
+        ``skip``: numbers it has in hand already; ``stopped``: a mode stops this entry, so ways out pass it.
         """
         now = self._now()
         late: list[Entry] = []
@@ -71,8 +72,11 @@ class Sending(Ledger):
                 return False
             return self._is_free(entry) and (allow is None or allow(entry.intent))
 
+        def stands_aside(entry: Entry) -> bool:
+            return not self._is_free(entry) or stopped(entry.intent)
+
         while True:
-            entry = self._waiting.first(connection_id, may_leave, lanes)
+            entry = self._waiting.first(connection_id, may_leave, lanes, stands_aside)
             if not late:
                 return None if entry is None else Due(entry.seq, entry.intent, entry.attempts)
             self._expire(late)  # behind an expired head another may be due

@@ -1,4 +1,8 @@
-"""The intents that wait to be sent: per connection, per lane, with their time to live. The file is elsewhere."""
+"""The intents that wait to be sent: per connection, per lane, with their time to live. The file is elsewhere.
+
+A bot's orders of one symbol leave one after the other, as it placed them; bots do not wait for each other. Only a way
+out (an exit, a hedge, a stop) passes an entry of its bot that is held, or that waits for a mode or an unknown order.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,11 @@ from heapq import heappop, heappush
 from jackstay_agent.core.ttl import Stamp, sendable_s
 from jackstay_protocols.errors import Lane
 
+from ..core.modes import ADMITS, Mode
 from .lanes import LANES, LaneQueue
 from .records import Entry, Signed
+
+WAYS_OUT = ADMITS[Mode.CONSERVATIVE]
 
 
 class Waiting:
@@ -17,7 +24,7 @@ class Waiting:
         self._queues: dict[str, LaneQueue] = {}
         self._entries: dict[int, Entry] = {}
         self._by_age: list[tuple[float, int]] = []  # boot-clock instant at which the time to live ends, seq
-        self._under_way: dict[tuple[str, str], int] = {}  # (connection, symbol) -> the queued order being sent
+        self._under_way: dict[tuple[str, str, str], int] = {}  # connection, bot, symbol -> the queued order being sent
         self._clock_jump_max_s = clock_jump_max_s
         self._offset: float | None = None
         self._boot_id = ""
@@ -44,9 +51,7 @@ class Waiting:
     def add(self, entry: Entry) -> None:
         intent = entry.intent
         queue = self._queues.setdefault(intent.connection_id, LaneQueue())
-        # a held or blocked cancel stands in nobody's way; an order stands before the later ones of its symbol
-        group = f"#{entry.seq}" if intent.lane is Lane.DERISK else intent.symbol
-        queue.add(entry.seq, intent.lane, group)
+        queue.add(entry.seq, intent.lane, _group(entry))
         self._entries[entry.seq] = entry
         self.bytes += entry.payload_bytes
         self.derisk += intent.lane is Lane.DERISK
@@ -76,15 +81,32 @@ class Waiting:
             del self._under_way[_way(entry)]
 
     def first(
-        self, connection_id: str | None, may_leave: Callable[[Entry], bool], lanes: Iterable[Lane] = LANES
+        self,
+        connection_id: str | None,
+        may_leave: Callable[[Entry], bool],
+        lanes: Iterable[Lane] = LANES,
+        stands_aside: Callable[[Entry], bool] = lambda _entry: False,
     ) -> Entry | None:
-        """The most urgent one that may leave: by lane over all connections asked for, then the oldest."""
+        """The most urgent one that may leave: by lane over all connections asked for, then the oldest.
+
+        ``stands_aside``: an entry that, besides those held, lets the ways out of its bot and symbol pass.
+        """
         names = list(self._queues) if connection_id is None else [connection_id]
 
         def may(seq: int) -> bool:
             entry = self._entries[seq]
-            blocked = entry.intent.lane is not Lane.DERISK and _way(entry) in self._under_way
+            blocked = entry.intent.lane is not Lane.DERISK and (_way(entry) in self._under_way or behind(entry))
             return not blocked and not entry.held and may_leave(entry)
+
+        def behind(entry: Entry) -> bool:
+            if entry.intent.lane is not Lane.ORDER:
+                return False
+            way_out = entry.intent.order_class in WAYS_OUT
+            head = self._queues[entry.intent.connection_id].head(Lane.ORDER, _group(entry, not way_out))
+            if head is None or head > entry.seq:
+                return False
+            older = self._entries[head]
+            return not way_out or not (older.held or stands_aside(older))
 
         for lane in lanes:
             firsts = [q.first(may, (lane,)) for name in names if (q := self._queues.get(name)) is not None]
@@ -113,8 +135,17 @@ class Waiting:
         return list(found.values())
 
 
-def _way(entry: Entry) -> tuple[str, str]:
-    return entry.intent.connection_id, entry.intent.symbol
+def _way(entry: Entry) -> tuple[str, str, str]:
+    return entry.intent.connection_id, entry.intent.bot_id, entry.intent.symbol
+
+
+def _group(entry: Entry, way_out: bool | None = None) -> str:
+    """Who stands in a row. A held or blocked cancel stands in nobody's way."""
+    intent = entry.intent
+    if intent.lane is Lane.DERISK:
+        return f"#{entry.seq}"
+    way_out = intent.order_class in WAYS_OUT if way_out is None else way_out
+    return f"{'<' if way_out and intent.lane is Lane.ORDER else '>'}{intent.bot_id}>{intent.symbol}"
 
 
 def _ends_at(entry: Entry) -> float | None:

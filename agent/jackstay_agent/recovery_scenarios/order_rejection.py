@@ -70,16 +70,16 @@ class OrderRejectionRecovery(PlannedRecovery):
             remedy = Remedy(run.facts["remedy"])
             found = self._adjusted(order, context.get("filters") or run.facts.get("filters") or {})
             if found.changed:
-                run.facts["suggested"] = {name: str(value) for name, value in found.changed.items()}
+                run.facts["suggested"] = {name: _text(value) for name, value in found.changed.items()}
             if found.needs:
-                run.facts["needs"] = {name: str(value) for name, value in found.needs.items()}
+                run.facts["needs"] = {name: _text(value) for name, value in found.needs.items()}
             fields = {
                 "symbol": symbol,
                 "remedy": remedy.value,
                 "why": reason,
                 "suggested": run.facts.get("suggested", {}),
                 "needs": run.facts.get("needs", {}),
-                "order": {name: str(value) for name, value in order.items()},
+                "order": {name: _text(value) for name, value in order.items()},
             }
             word = "stop_order" if remedy is Remedy.STOP else "adjust_parameters"
             for action in ("directive", "notify"):
@@ -123,6 +123,11 @@ class OrderRejectionRecovery(PlannedRecovery):
             _filters(self.NAME, filters),
             worse_max=self.settings.worse,
         )
+
+
+def _text(value: Any) -> str:
+    """As an order has it: no venue takes 1E-7."""
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def _filters(owner: str, given: Mapping[str, Any]) -> Filters:

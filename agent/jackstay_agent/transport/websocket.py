@@ -21,7 +21,8 @@ import picows
 from jackstay_protocols.clock import boot_s
 from jackstay_protocols.errors import ExchangeError, Reason
 
-from .websocket_connection import BINARY, TEXT, OnMessages, WsClosed, WsConnection, WsSettings
+from .websocket_connection import WsConnection
+from .ws_types import BINARY, TEXT, OnMessages, WsClosed, WsSettings
 from .ws_url import WsUrl, check_headers, parse_ws_url
 
 __all__ = [
@@ -188,6 +189,27 @@ async def resolve_system(host: str, port: int) -> Sequence[Address]:
     return [(int(family), str(address[0]), int(address[1])) for family, _type, _proto, _name, address in found]
 
 
+class _DialledSocket(socket.socket):
+    """A socket that leaves the loop before its descriptor can be somebody else's.
+
+    aiofastnet, under picows, begins to read one turn after the upgrade was written; where the peer's reset made that
+    write fail, this comes after it had taken its leave. uvloop would go on watching a number that is free by then:
+    whatever gets it next hears nothing, and after an error on it no WebSocket can be dialled on that number any more
+    ("unable to perform operation on <UVPoll closed=True>").
+    """
+
+    def __init__(self, family: int, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(family, socket.SOCK_STREAM)
+        self._loop = loop
+
+    def close(self) -> None:
+        fd = self.fileno()
+        if fd >= 0 and not self._loop.is_closed():
+            self._loop.remove_reader(fd)
+            self._loop.remove_writer(fd)
+        super().close()
+
+
 async def connect_any(addresses: Sequence[Address], timeout_s: float, local_address: str = "") -> socket.socket:
     """A connected TCP socket to the first address that answers; each gets a fair share of the time."""
     if not addresses:
@@ -196,7 +218,7 @@ async def connect_any(addresses: Sequence[Address], timeout_s: float, local_addr
     share_s = max(_ADDRESS_WAIT_S_MIN, timeout_s / len(addresses))
     last: OSError | None = None
     for family, address, port in addresses:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = _DialledSocket(family, loop)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -210,6 +210,27 @@ class _Key:
         return value.get(self._name) if isinstance(value, dict) else None
 
 
+class _Alternatives:
+    """Names one below the other, and others where nothing stands: ``a.b || c || @``. JMESPath's answer, as above."""
+
+    __slots__ = ("_ways",)
+
+    def __init__(self, expression: str) -> None:
+        ways = [way.strip() for way in expression.split("||")]
+        self._ways = [() if way == "@" else tuple(way.split(".")) for way in ways]
+
+    def search(self, value: Any) -> Any:
+        found: Any = None
+        for way in self._ways:
+            found = value
+            for name in way:
+                found = found.get(name) if isinstance(found, dict) else None
+            # JMESPath's own words for false: 0 is not among them
+            if not (found is None or found is False or found == "" or found == [] or found == {}):
+                return found
+        return found
+
+
 class _Path:
     """Any other JMESPath."""
 
@@ -232,14 +253,19 @@ class _Path:
             raise Broken(f"the answer does not fit the reader: {type(error).__name__}") from None
 
 
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_WAY: Final = rf"(?:@|{_NAME}(?:\.{_NAME})*)"
+_PLAIN_NAME: Final = re.compile(_NAME)
+_WAYS: Final = re.compile(rf"{_WAY}(?: *\|\| *{_WAY})*")
 
 
 def compiled(expression: str) -> _Expression:
     """A JMESPath; its ``search`` gives what stands there, or None, and raises Broken if it does not fit the value.
     Raises Broken if it is none.
     """
-    return _Key(expression) if _PLAIN_NAME.fullmatch(expression) else _Path(expression)
+    if _PLAIN_NAME.fullmatch(expression):
+        return _Key(expression)
+    return _Alternatives(expression) if _WAYS.fullmatch(expression) else _Path(expression)
 
 
 class Reader:
@@ -249,6 +275,7 @@ class Reader:
         """``symbol`` makes one name of a venue's several for the same market."""
         self._symbol = symbol
         self._fee_sign = -1 if data.fee_is_negative else 1
+        self._decimals = frozenset(data.decimals)
         self._paths = {name: compiled(path) for name, path in data.fields.items()}
         self._context = {name: compiled(path) for name, path in data.context.items()}
         self._statuses = {word.lower(): meaning for word, meaning in data.statuses.items()}
@@ -312,10 +339,18 @@ class Reader:
     def rule(self, item: Any) -> SymbolRule:
         at = _At(self._paths, item)
         names = ("tick_size", "step_size", "quantity_min", "quantity_max", "notional_min")
-        values = [_trimmed(at.money(name) or Decimal(0)) for name in names]
+        values = [_trimmed(self._step(at, name) or Decimal(0)) for name in names]
         if any(each < 0 for each in values):
             raise Broken("a rule is below zero")
         return SymbolRule(self._symbol(at.need_text("symbol")), *values)
+
+    def _step(self, at: _At, name: str) -> Decimal | None:
+        found = at.money(name)
+        if found is None or name not in self._decimals:
+            return found
+        if found not in range(DIGITS_MAX):
+            raise Broken(f"{name} is {found}; a number of decimals is expected")
+        return Decimal(1).scaleb(-int(found))
 
     def position(self, item: Any) -> Position:
         at = _At(self._paths, item)

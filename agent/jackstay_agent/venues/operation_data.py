@@ -8,7 +8,6 @@ refused. Knows no request and no answer itself.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -83,6 +82,7 @@ FIELDS: Final = {
         }
     ),
 }
+STEPS: Final = frozenset({"tick_size", "step_size"})
 ORDER_STATUSES: Final = ("open", "filled", "cancelled", "rejected", "expired")
 VENUE_STATUSES: Final = ("online", "maintenance", "cancel_only", "post_only", "limit_only")
 LOOKUPS: Final = ("by_client_id", "by_list_match", "none")
@@ -155,6 +155,7 @@ class ReaderData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``context``: values that later questions about the same order need (a category, an instrument type).
     ``fee_is_negative``: a fee that was charged stands below zero (ours is what was paid).
+    ``decimals``: steps that stand as a number of decimals (8 is 0.00000001).
     """
 
     fields: dict[str, str]
@@ -163,6 +164,7 @@ class ReaderData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: dict[str, str] = {}
     time_unit: str = "ms"
     fee_is_negative: bool = False
+    decimals: list[str] = []
 
 
 class ClientIdData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -252,6 +254,8 @@ Complain = Callable[[tuple[str, ...], str], None]  # where in the file, and what
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Words for an error: a likely meant name, or all there are."""
+    import difflib  # only for an error
+
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"
@@ -326,6 +330,8 @@ def check_reader(where: tuple[str, ...], reader: ReaderData, complain: Complain)
     for word, side in reader.sides.items():
         if side not in ("buy", "sell"):
             complain((*where, "sides"), f"{word!r} means {side!r}; buy or sell is expected")
+    for name in sorted(set(reader.decimals) - (set(reader.fields) & STEPS)):
+        complain((*where, "decimals"), f"{name!r} is no step of `fields`; {', '.join(sorted(STEPS))} are expected")
     if reader.time_unit not in TIME_UNITS:
         complain((*where, "time_unit"), f"{reader.time_unit!r}; {', '.join(TIME_UNITS)} are expected")
 

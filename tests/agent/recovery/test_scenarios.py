@@ -199,7 +199,7 @@ async def test_the_rest_of_a_partial_fill_is_handed_to_the_bot() -> None:
     ((name, fields),) = world.directives
     assert name == "re_evaluate"
     assert (fields["filled"], fields["remaining"], fields["average_price"]) == ("4", "6", "101")
-    assert len(world.did("cancel")) == 1
+    assert [name for name, _args in world.log] == ["query", "cancel", "query", "fills", "directive", "notify"]
 
 
 @pytest.mark.asyncio
@@ -218,6 +218,15 @@ async def test_a_database_module_gives_reconnect_alone() -> None:
     scenario = world.scenario("network_disconnection", actions=Only(world, "reconnect"))
     assert await scenario.execute_recovery({"component": "database"}) is True
     assert world.did("reconnect") == [("database",)] * 4
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_does_not_come_back_is_no_recovery() -> None:
+    """The venue answers, and says nothing of the account by itself: entries stay held, nobody looks further."""
+    world = World(lies={"resubscribe"})
+    assert await world.scenario("network_disconnection").execute_recovery({"venue": "v"}) is False
+    assert world.held == {"v"}
+    assert world.did("open_orders") == []
 
 
 @pytest.mark.asyncio
@@ -244,6 +253,19 @@ async def test_capital_redistribution_carries_what_the_venue_shows() -> None:
     dark.dead = {"positions"}
     await dark.scenario("exchange_maintenance").execute_recovery({"venue": "binance", "announced": True})
     assert dark.directives[0][1]["unknown"] == ["positions"]
+
+
+@pytest.mark.asyncio
+async def test_a_venue_is_asked_first_unless_its_maintenance_is_known() -> None:
+    """Its word is the hold's reason; without an answer nothing is held on a rumour."""
+    world, known, silent = (World(statuses=["maintenance", "online"]) for _ in range(3))
+    assert await world.scenario("exchange_maintenance").execute_recovery({"venue": "v"})
+    assert world.log[:2] == [("venue_status", ("v",)), ("hold", ("v", "maintenance (maintenance)"))]
+    assert await known.scenario("exchange_maintenance").execute_recovery({"venue": "v", "announced": True})
+    assert known.log[0] == ("hold", ("v", "maintenance (announced)"))
+    silent.dead = {"venue_status"}
+    assert await silent.scenario("exchange_maintenance").execute_recovery({"venue": "v"}) is False
+    assert silent.did("hold") == []
 
 
 @pytest.mark.asyncio
@@ -318,6 +340,17 @@ async def test_it_waits_for_the_primary_as_long_as_configured() -> None:
     )
     assert world.held == set()
     assert world.now <= 30
+
+
+@pytest.mark.asyncio
+async def test_a_primary_that_does_not_come_back_in_time_leaves_it_conservative() -> None:
+    """It was looked for until then; the fallback's data are the recovery, and entries stay held."""
+    world = World(sources={"backup"})
+    wanted = config("[recovery.data_feed_interruption]\nreturn_within_s = 60\npoll_s = 5\n")
+    assert await world.scenario("data_feed_interruption", wanted).execute_recovery(CONTEXTS["data_feed_interruption"])
+    assert world.held == {"spot"}
+    assert world.did("switch_feed").count(("spot", "spot")) == 1 + 12
+    assert world.now <= 60
 
 
 @pytest.mark.asyncio

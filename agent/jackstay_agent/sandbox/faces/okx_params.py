@@ -9,8 +9,8 @@ from typing import Any
 from ..answers import Call
 from ..engine.model import ZERO, OrderRequest
 from .instruments import Instrument
-from .okx_errors import ItemRefusal, wrong
-from .okx_views import remembered
+from .okx_errors import FILTERS, ItemRefusal, wrong
+from .okx_views import least_size, remembered
 
 _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9]{1,32}")
@@ -69,6 +69,8 @@ def order_request(each: Instrument, item: Call) -> OrderRequest:
     price = number(params, "px", needed=kind[0] != "MARKET")
     by_quote = each.is_spot and kind[0] == "MARKET" and _is_by_quote(params)
     size = number(params, "sz", needed=True)
+    if not by_quote and not each.quantity(size) % each.symbol.step and size < least_size(each):
+        raise ItemRefusal(*FILTERS["NOTIONAL"])
     return OrderRequest(
         type=kind[0],
         tif=kind[1],

@@ -27,6 +27,11 @@ def plain_or_empty(value: Decimal) -> str:
     return plain(value) if value else ""
 
 
+def least_size(each: Instrument) -> Decimal:
+    """OKX knows no least value of an order, only a least size; this one is worth more than the engine's."""
+    return 100 * each.symbol.step if each.is_spot else each.size(each.symbol.quantity_min)
+
+
 def instrument_json(each: Instrument) -> dict[str, Any]:
     """A row of public/instruments."""
     symbol = each.symbol
@@ -40,7 +45,7 @@ def instrument_json(each: Instrument) -> dict[str, Any]:
         "ctVal": "" if spot else plain(each.contract), "ctMult": "" if spot else "1",
         "ctValCcy": "" if spot else symbol.base, "ctType": "" if spot else "linear", "optType": "", "stk": "",
         "listTime": "1600000000000", "expTime": "", "lever": "" if spot else "100", "tickSz": plain(symbol.tick),
-        "lotSz": plain(each.size(symbol.step)), "minSz": plain(each.size(symbol.quantity_min)), "ruleType": "normal",
+        "lotSz": plain(each.size(symbol.step)), "minSz": plain(least_size(each)), "ruleType": "normal",
         "maxLmtSz": plain(each.size(symbol.quantity_max)), "maxMktSz": plain(each.size(symbol.market_quantity_max)),
         "maxLmtAmt": "20000000", "maxMktAmt": "1000000", "maxTwapSz": "", "maxIcebergSz": "", "maxTriggerSz": "",
         "maxStopSz": "", "state": "live" if each.takes_orders else "suspend",
