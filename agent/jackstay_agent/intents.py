@@ -77,6 +77,7 @@ class Intents:
         self._hook = telling or Telling()
         self._waiting: dict[int, list[Reply[Settled]]] = {}
         self._telling: set[int] = set()  # a call that still runs will tell these itself
+        self._left: set[int] = set()  # of these: whose caller has left
 
     def attach(self, outbox: Outbox) -> None:
         """The outbox is opened at start, after the agent's lock is held; before that nothing is taken."""
@@ -249,7 +250,7 @@ class Intents:
         if len(begun.seqs) > 1 and isinstance(result, HttpAnswer):
             outcomes = _item_outcomes(result, table, len(begun.seqs), verdict)
         found = []
-        for seq, outcome in zip(begun.seqs, outcomes, strict=True):
+        for seq, intent, outcome in zip(begun.seqs, begun.intents, outcomes, strict=True):
             settled = self.outbox.finish(
                 seq,
                 outcome,
@@ -258,6 +259,8 @@ class Intents:
                 cause=str(verdict.cause),
             )
             if settled is not None and settled.final:
+                if seq in self._left:
+                    self._note_truth(intent, settled)
                 self._wake(settled)
             found.append(settled)
         return found
@@ -277,11 +280,17 @@ class Intents:
         if self.outbox.state(seq) is State.IN_FLIGHT:
             self.outbox.finish(seq, Outcome.UNKNOWN, cause=Reason.INTERNAL)
 
+    def left(self, begun: Begun) -> None:
+        """The caller left while these are under way: to its bot they are unknown, an equal order would be a twin."""
+        self._left.update(begun.seqs)
+        self.outbox.left(begun.seqs)
+
     def told(self, begun: Begun, *, heard: bool = True) -> None:
         """The call was answered: what comes later about these is late news. ``heard`` False: its caller had left, so
         the answer itself is.
         """
         self._telling.difference_update(begun.seqs)
+        self._left.difference_update(begun.seqs)
         for seq, intent in zip(begun.seqs, begun.intents, strict=True):
             if not heard:
                 self._never_heard(seq, intent)
@@ -303,7 +312,8 @@ class Intents:
 
     def settled(self, settled: Settled) -> None:
         """The outbox: evidence, time or a person ended it (its ``on_settled``)."""
-        intent, noted = self.outbox.intent(settled.seq), settled.seq not in self._telling
+        intent = self.outbox.intent(settled.seq)
+        noted = settled.seq not in self._telling or settled.seq in self._left
         if noted:  # before anybody is woken: an equal order may wait for just this
             self._note_truth(intent, settled)
         if settled.final:

@@ -162,7 +162,7 @@ class Pipeline:
                         continue  # another one became unknown meanwhile: stand in line behind it
                     self._answer_refusal(call, wire_refusal(written, way.upstream.host))
                     return
-                begun = written
+                begun = self._under_way(call, written)
             self._telling.admitted(call.asked, () if begun is None else begun.seqs, intents)
             started_at = self._clock()
             result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
@@ -251,6 +251,13 @@ class Pipeline:
             self._answer_refusal(call, leave)
             return True
         return False
+
+    def _under_way(self, call: Call, begun: Begun) -> Begun:
+        if call.abandoned:
+            self._intents.left(begun)
+        else:
+            call.cancel = lambda: self._intents.left(begun)
+        return begun
 
     def _was_shed(self, call: Call, way: Way) -> bool:
         """The agent itself is at its limits, and this lane is one it turns away; answered here if so."""

@@ -6,10 +6,11 @@ client is refused at once (test_bad_days.py), and neither is ever sent.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -174,3 +175,30 @@ def test_a_repeated_key_hears_that_the_first_one_is_absent(world: World) -> None
         placed()
     assert (caught.value.reason, caught.value.outcome) == ("absent", "failed")
     assert world.placed() == []
+
+
+def test_an_order_whose_caller_left_is_unknown_to_its_bot(sandbox: SandboxProcess) -> None:
+    """Cancelled while it is under way (`asyncio.wait_for`): an equal order is refused or given its outcome; no twin."""
+
+    async def bot(agent: AgentProcess) -> jackstay.Response:
+        async with jackstay.AsyncClient(agent.name, runtime_dir=agent.runtime_dir, bot_id="leaves") as client:
+
+            def place(name: str, **options: Any) -> Any:
+                body = signed(order_params("first") | {"newClientOrderId": name}, 60_000).encode()
+                return client.request("POST", f"{HOST}{ORDER}", headers=list(HEADERS.items()), body=body, **options)
+
+            sandbox.admin.fault("latency", route=f"POST {ORDER}", count=1, ms=2_000.0)
+            first = asyncio.create_task(place("first", deadline_s=60.0))
+            while agent.status()["queue"]["open"]["in_flight"] == 0:
+                await asyncio.sleep(0.01)
+            first.cancel()
+            await asyncio.wait([first])
+            with pytest.raises(jackstay.Refused) as caught:
+                await place("second", deadline_s=60.0)
+            assert caught.value.reason == "equal_pending"
+            return cast(jackstay.Response, await place("third", deadline_s=60.0, patient=True))
+
+    with AgentProcess(routed(sandbox.url)) as agent:
+        answer = asyncio.run(bot(agent))
+    assert (answer.status, answer.json()["clientOrderId"]) == (200, "first")
+    assert [each["clientOrderId"] for each in sandbox.admin.orders()] == ["first"]

@@ -168,6 +168,12 @@ class Outbox(Sending):
         )
         return self._apply(entry, _EVENTS[outcome], ending)
 
+    def left(self, seqs: Iterable[int]) -> None:
+        """Their caller left while they are under way: to its bot they are unknown (rule 1)."""
+        for seq in seqs:
+            if (entry := self._shelf.get(seq)) is not None:
+                self._shelf.doubt(entry)
+
     def resolve(
         self,
         seq: int,

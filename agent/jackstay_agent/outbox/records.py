@@ -208,6 +208,7 @@ class Entry:
     digest: bytes = b""
     attempts: int = 0
     held: bool = False
+    left: bool = False  # its caller left while it was under way: to its bot it is unknown
     sent: Stamp | None = None  # this process's own first byte; None after a restart
     ending: Ending | None = None
     search: Search | None = None

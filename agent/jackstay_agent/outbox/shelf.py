@@ -51,11 +51,17 @@ class Shelf:
     def move(self, entry: Entry, state: State) -> None:
         """An open intent changes to another open state."""
         self._count(entry, -1)
-        if entry.state is State.UNKNOWN:
+        if _is_doubtful(entry):
             self._drop_unknown(entry)
         entry.state = state
         self._count(entry, +1)
-        if state is State.UNKNOWN:
+        if _is_doubtful(entry):
+            self._index_unknown(entry)
+
+    def doubt(self, entry: Entry) -> None:
+        """Its caller left while it is under way: an equal order stands before it as before an unknown one."""
+        if entry.state is State.IN_FLIGHT and not entry.left:
+            entry.left = True
             self._index_unknown(entry)
 
     def settle(self, entry: Entry, state: State, *, keep: bool) -> None:
@@ -77,7 +83,7 @@ class Shelf:
         """It is not open any more, or was refused after all."""
         if self._open.pop(entry.seq, None) is not None:
             self._count(entry, -1)
-            if entry.state is State.UNKNOWN:
+            if _is_doubtful(entry):
                 self._drop_unknown(entry)
             self._drop_id(entry)
 
@@ -132,6 +138,10 @@ class Shelf:
             side.pop(entry.seq, None)
             if not side:
                 del self._unknown_by_side[_side(entry)]
+
+
+def _is_doubtful(entry: Entry) -> bool:
+    return entry.state is State.UNKNOWN or (entry.left and entry.state is State.IN_FLIGHT)
 
 
 def _side(entry: Entry) -> tuple[str, str, str]:
