@@ -46,11 +46,13 @@ postgresql:  ## Debian's PostgreSQL server, for the test of the example database
 	echo "no PostgreSQL server here and no way to install one; its test will skip"
 
 test: $(STAMP) compat postgresql  ## all tests but soak; those that measure time run alone, afterwards
-	@failed=0; \
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not soak' || failed=$$?; \
-	$(PYTEST) -m 'serial and not soak' || failed=$$?; \
-	PYTHONPATH=$(CURDIR)/$(CCXT44) $(PYTEST) tests/e2e/test_ccxt_parity.py tests/client/test_ccxt.py || failed=$$?; \
-	PYTHONPATH=$(CURDIR)/$(CCXT44):$(CURDIR)/$(AIOHTTP310) $(PYTEST) tests/e2e/test_ccxt_pro.py -k sockets_that_die || failed=$$?; \
+	@failed=0; rm -f .pytest_cache/flaky; \
+	tests/again.sh beside $(PYTEST) -n $(WORKERS) --dist loadfile -m 'not serial and not soak' || failed=$$?; \
+	tests/again.sh alone $(PYTEST) -m 'serial and not soak' || failed=$$?; \
+	PYTHONPATH=$(CURDIR)/$(CCXT44) \
+	tests/again.sh ccxt44 $(PYTEST) tests/e2e/test_ccxt_parity.py tests/client/test_ccxt.py || failed=$$?; \
+	PYTHONPATH=$(CURDIR)/$(CCXT44):$(CURDIR)/$(AIOHTTP310) \
+	tests/again.sh pro44 $(PYTEST) tests/e2e/test_ccxt_pro.py -k sockets_that_die || failed=$$?; \
 	exit $$failed
 
 test-fast: $(STAMP)  ## what runs in seconds
@@ -88,8 +90,8 @@ soak: $(STAMP)  ## HOURS of a bot (RATE/s), a feed (FEED/s) and faults without a
 soak-tests: $(STAMP)  ## the tests that run for minutes
 	$(PYTEST) -m soak -s
 
-restarts: $(STAMP)  ## a ccxt bot at RATE (500) calls/s through RESTARTS (100) restarts and KILLS (20) kill -9, real systemd
-	$(PYTEST) -m soak -s tests/systemd/test_restarts.py tests/e2e/test_upgrade.py
+restarts: $(STAMP)  ## a ccxt bot at RATE (500) calls/s through RESTARTS (100) restarts and KILLS (20) kill -9, real systemd; upgrades by pip
+	$(PYTEST) -m soak -s $(addprefix tests/,systemd/test_restarts.py systemd/test_handover.py e2e/test_upgrade.py e2e/test_installations.py)
 
 recoveries: $(STAMP)  ## each recovery with the bot stopped, the agent killed at every step, one death a run (20 minutes)
 	$(PYTEST) -s -m 'soak or not soak' --timeout 300 tests/e2e/test_core_promise.py

@@ -18,6 +18,12 @@ import psutil
 READY_S = 20.0
 
 
+def freeze(pid: int) -> None:
+    """SIGSTOP a child, until it stands still: its threads run on until the one that takes it has a processor."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+
+
 class AgentProcess:
     """``jackstay run`` as a child. ``config`` is TOML text; the runtime folder is short, sockets have 107 bytes."""
 
@@ -30,6 +36,7 @@ class AgentProcess:
         self.log_path = self.runtime_dir / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.source: Path | None = None  # another checkout whose agent is started instead of this one's
+        self.python = sys.executable
         self.program: tuple[str, ...] = ("-m", "jackstay_agent.cli")  # what is run by Python, as `jackstay`
         self.more_env: dict[str, str] = {}
 
@@ -51,7 +58,7 @@ class AgentProcess:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    sys.executable,
+                    self.python,
                     *self.program,
                     "run",
                     self.name,
@@ -83,7 +90,8 @@ class AgentProcess:
         return child_env() | {"JACKSTAY_AGENT": self.name, "JACKSTAY_RUNTIME_DIR": str(self.runtime_dir)}
 
     def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        """Send it; of SIGSTOP until it stands still."""
+        freeze(self.pid) if number == signal.SIGSTOP else os.kill(self.pid, number)
 
     def kill(self) -> None:
         """kill -9, reaped."""
@@ -153,6 +161,11 @@ def child_env(source: Path | None = None) -> dict[str, str]:
         "KRAKEN_SECRET": "c2FuZGJveC1zZWNyZXQ=",
     }  # for `keys.env = "SANDBOX"`
     return env | {"PYTHONPATH": os.pathsep.join(filter(None, (path, env.get("PYTHONPATH", ""))))}
+
+
+def compiled_env(folder: Path) -> dict[str, str]:
+    """For an agent that is measured: byte code as an installation has it, kept below ``folder``."""
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder)}
 
 
 def cli(

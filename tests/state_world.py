@@ -144,8 +144,8 @@ class StateWorld:
         self.agent.state.fills._on_event = hear
         self.agent.take_lock()
         await self.agent.start()
-        self.bot = jackstay.AsyncClient("t", runtime_dir=self.folder, bot_id=self.bot_id)
-        await self.bot.status()
+        self.bot = jackstay.AsyncClient("t", runtime_dir=self.folder, bot_id=self.bot_id, connect_timeout_s=20.0)
+        await self.bot.status(timeout_s=20.0)
         await self.until(lambda: self.agent.state._file is not None, "the account's file")
         if anyway:
             return

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from jackstay_protocols.errors import Lane, Reason
-from jackstay_protocols.messages import Refusal
+from jackstay_protocols.messages import Post, Refusal, Request
 from jackstay_protocols.types import OrderClass
 
 from .core.breaker import Permit
@@ -25,11 +25,14 @@ from .upstreams import Way
 
 CallLater = Callable[[float, Callable[[], None]], Any]
 NOBODY: Any = object()
+MARGIN_S = 0.02  # the refusal has to travel back before the caller's own time is over
 
 
 class Asking(Protocol):
     """A bot's call, or a question of the agent's own."""
 
+    @property
+    def message(self) -> Request | Post: ...
     @property
     def deadline_at(self) -> float: ...
     @property
@@ -122,25 +125,32 @@ class Admission:
         return None
 
     async def _stand(self, call: Asking, way: Way, intents: tuple[Intent, ...]) -> Refusal | None:
-        """DESIGN §3 rule 1: an order equal to an unknown one is refused, other entries of its side wait for it."""
-        until = call.deadline_at
+        """DESIGN §3 rule 1: an order equal to an unknown one is refused, other entries of its side wait for it.
+
+        A patient caller (an unmodified library, which knows no such refusal and would only ask again) waits for the
+        equal one, too, before it hears of it: the pipeline then gives it that one's outcome, if it exists.
+        """
+        fresh_until = call.deadline_at
         if intents and intents[0].signed is Signed.BOT and intents[0].recv_window_s is not None:
             # a signature older than its window is refused by the venue: not sent
-            until = min(until, self._clock() + intents[0].recv_window_s)
+            fresh_until = min(fresh_until, self._clock() + intents[0].recv_window_s)
         while True:
             no = self._intents.stand(intents)
             if no is None:
-                return None
-            if not isinstance(no, StandBehind):
+                stale = self._clock() > fresh_until
+                return Refusal(Reason.EXPIRED, "its signature is older than its window: not sent") if stale else None
+            if isinstance(no, StandBehind):
+                behind, words, until = no.behind, _behind(no), fresh_until
+            elif no.pending is not None and _is_patient(call.message):  # what became of that one needs no signature
+                behind, words, until = (no.pending,), wire_refusal(no, way.upstream.host), call.deadline_at - MARGIN_S
+            else:
                 return wire_refusal(no, way.upstream.host)
             self._counters["waited"] += 1
-            if await self.until_settled(no.behind, until, not_sent=True) is None:
-                if self.left:
-                    return _leaving(way)
-                behind = ", ".join(map(str, no.behind[:3]))
-                return Refusal(
-                    Reason.EXPIRED, f"it waited behind unknown orders of its symbol and side (intents {behind})"
-                )
+            if await self.until_settled(behind, until, not_sent=True) is None:
+                return _leaving(way) if self.left else words
+            if self._intents.has_late_truth(intents):
+                # now, before it stands behind others: the bot may hear of its equal meanwhile, and this would be a twin
+                return words
 
     # ---- waiting
 
@@ -171,6 +181,15 @@ class Admission:
             await rung
             self._waiting.discard(rung)
         return False
+
+
+def _behind(no: StandBehind) -> Refusal:
+    behind = ", ".join(map(str, no.behind[:3]))
+    return Refusal(Reason.EXPIRED, f"it waited behind unknown orders of its symbol and side (intents {behind})")
+
+
+def _is_patient(message: Request | Post) -> bool:
+    return isinstance(message, Request) and message.patient
 
 
 def _leaving(way: Way) -> Refusal:

@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 
 from .alert_settings import AlertSettings
-from .telling import EventSink, Listener
+from .core.event_sink import EventSink
+from .telling import Listener
 from .transport.http import HttpAnswer, HttpFailure
 
 BACKOFF_S, BACKOFF_MAX_S = 0.5, 60.0

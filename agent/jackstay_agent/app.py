@@ -82,6 +82,7 @@ class Agent(Supervised):
         self._logger: Any = None
         self._started_at = ports.clock()
         self._stopping = asyncio.Event()
+        self.stops_asked = 0
         self._stopped = False
         self._doors: list[DoorLike] = []
         self._ticker: asyncio.TimerHandle | None = None
@@ -182,7 +183,7 @@ class Agent(Supervised):
             deliver=self._tell_bot,
             clock=ports.clock,
             equal_window_s=config.queue.idempotency_window_s,
-            venue_s=self.access.venue_s,
+            venue_at=self.access.venue_at,
             present=lambda: [each["bot"] for each in self.bots.bots()],
             class_rules=class_rules_of(config),
             telling=self.telling,
@@ -469,6 +470,7 @@ class Agent(Supervised):
 
     def request_stop(self) -> None:
         """Begin an ordered stop; safe to call more than once."""
+        self.stops_asked += 1
         self._stopping.set()
 
     async def asked_to_stop(self) -> None:

@@ -6,12 +6,11 @@ reported at once, each with its line. `Config()` is a complete configuration of 
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +31,7 @@ from .core.liveness import WatchSettings
 from .core.order_class import ClassRules
 from .core.overload import OverloadSettings
 from .core.pool import PoolSettings
+from .core.toml_text import toml_document
 from .error_settings import ErrorSettings, over_shipped
 from .feed_settings import FeedSettings
 from .http_settings import HttpSettings
@@ -40,7 +40,7 @@ from .metrics_settings import MetricsSettings
 from .outbox.settings import OutboxSettings
 from .recovery_settings import RecoverySettings
 from .state_settings import AccountSettings, StateSettings, problems_of
-from .toml_places import line_of, split_key, unknown_keys
+from .toml_places import line_of, split_key, unknown_keys, without, wrong_values
 from .trading_hours import HoursSettings
 from .transport.endpoint import Endpoint
 from .venues.credentials import KeySource
@@ -106,6 +106,8 @@ class ConfigError(ValidationError):
 
 
 def _nearest(word: str, known: list[str]) -> str:
+    import difflib  # only for an error
+
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
 
@@ -140,7 +142,7 @@ class Config(Section, frozen=True, kw_only=True):
     def from_toml(cls, text: str, origin: str = "config") -> Config:
         """Raises ConfigError listing every problem with its line."""
         try:
-            raw = tomllib.loads(text)
+            raw = toml_document(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(origin, [f"not TOML: {error}"]) from error
         return cls.from_dict(raw, origin, text)
@@ -150,42 +152,48 @@ class Config(Section, frozen=True, kw_only=True):
         cls, raw: Mapping[str, Any], origin: str = "config", text: str = "", texts: Sequence[tuple[str, str]] = ()
     ) -> Config:
         """``text`` is what ``raw`` was read from, or ``texts`` are, (how to call it, text), the weightiest first."""
-        values, problems = cls._values(raw, text)
-        if problems:
-            raise ConfigError(origin, problems)
+        values, problems, wrong = cls._values(raw, text)
         config = cls(**values)
-        problems.extend(_located(each, texts or [("", text)]) for each in config.check())
+        problems.extend(_located(each, texts or [("", text)]) for each in config.check(wrong))
         if problems:
             raise ConfigError(origin, problems)
         return config
 
     @classmethod
-    def _values(cls, raw: Mapping[str, Any], text: str) -> tuple[dict[str, Any], list[str]]:
-        """Sections by name, and what is wrong with single keys, each with its line in ``text``."""
+    def _values(cls, raw: Mapping[str, Any], text: str) -> tuple[dict[str, Any], list[str], set[str]]:
+        """Sections by name, as far as they can be read; what is wrong with single keys, each with its line in ``text``;
+        the sections that have such a key.
+        """
         problems: list[str] = []
+        wrong: set[str] = set()
 
         def add(path: tuple[str, ...], what: str) -> None:
-            line = (line_of(text, path) or line_of(text, path[:-1])) if text and path else None
+            line = next(filter(None, (line_of(text, path[:end]) for end in range(len(path), 0, -1))), None)
             problems.append(f"line {line}: {what}" if line else what)
+            wrong.add(path[0])
 
-        for path, names in unknown_keys(cls, raw):
+        unknown = list(unknown_keys(cls, raw))
+        for path, names in unknown:
             add(path, f"unknown key {'.'.join(path)!r}{_nearest(path[-1], names)}")
-        known = {field.encode_name: field for field in msgspec.structs.fields(cls)}
+        known = {field.encode_name: field.type for field in msgspec.structs.fields(cls)}
         values: dict[str, Any] = {}
-        for key, value in raw.items():
-            if key not in known:
-                continue
+        for key, value in without(raw, [path for path, _ in unknown]).items():
             if key == "errors" and isinstance(value, Mapping):
                 value = over_shipped(value)
+            told = len(problems)
             try:
-                values[key] = msgspec.convert(value, known[key].type, strict=True)
+                found = list(wrong_values(known[key], value, (key,)))
+                for path, what in found:
+                    add(path, f"[{'.'.join(path[:-1] or path)}] {path[-1]}: {what}" if path[1:] else f"[{key}] {what}")
+                sound = without({key: value}, [path for path, _ in found])
+                if key in sound:
+                    values[key] = msgspec.convert(sound[key], known[key], strict=True)
             except msgspec.ValidationError as error:
-                what = str(error)
-                if "unknown field" not in what:  # those were named above, with a suggestion
-                    add((key,), f"[{key}] {what}")
+                if len(problems) == told:  # else it misses what was told and left out
+                    add((key,), f"[{key}] {error}")
             except ValidationError as error:  # a settings value's own check
                 add((key,), f"[{key}] {error}")
-        return values, problems
+        return values, problems, wrong
 
     @classmethod
     def load(cls, path: Path) -> Config:
@@ -198,13 +206,17 @@ class Config(Section, frozen=True, kw_only=True):
             for key, what in never_shared(each):
                 found.append(f"line {line_of(each.text, key)}: {what}")
             problems += [f"{each.path.name}: {what}" if each.shared else what for what in found]
+        values, _told, wrong = cls._values(merged(layers), "")
+        config = cls(**values)
+        texts = [(f"{each.path.name}: " if each.shared else "", each.text) for each in reversed(layers)]
+        if not any(each.wrong for each in layers):
+            problems.extend(_located(each, texts) for each in config.check(wrong))
         if problems:
             raise ConfigError(str(path), problems)
-        texts = [(f"{each.path.name}: " if each.shared else "", each.text) for each in reversed(layers)]
-        return cls.from_dict(merged(layers), str(path), texts=texts)
+        return config
 
-    def check(self) -> list[str]:
-        """What is wrong across sections, in words."""
+    def check(self, wrong: Collection[str] = ()) -> list[str]:
+        """What is wrong across sections, in words; nothing that hangs on a section which is ``wrong`` in itself."""
         problems: list[str] = []
         if self.agent.log_level not in ("debug", "info", "warning", "error"):
             problems.append(f"[agent] log_level = {self.agent.log_level!r}; debug, info, warning or error is expected")
@@ -214,10 +226,9 @@ class Config(Section, frozen=True, kw_only=True):
             problems.append(f"[agent] drain_timeout_s = {self.agent.drain_timeout_s}; 0 to 300 seconds are expected")
         if not 0 < self.bot.beat_within_s <= 3600:
             problems.append(f"[bot] beat_within_s = {self.bot.beat_within_s}; above 0 and up to 3600 is expected")
-        if wrong := self.http.problem():
-            problems.append(f"[http] {wrong}")
-        if wrong := self.metrics.problem():
-            problems.append(f"[metrics] {wrong}")
+        for section, each in (("http", self.http.problem()), ("metrics", self.metrics.problem())):
+            if each:
+                problems.append(f"[{section}] {each}")
         try:
             self.watching()
         except ValidationError as error:
@@ -257,12 +268,15 @@ class Config(Section, frozen=True, kw_only=True):
                 venue.maintenance.made()
             except ValidationError as error:
                 problems.append(f"[venues.{name}.maintenance] {error}")
-        try:
-            profiles_of(self)
-        except ValidationError as error:
-            problems.append(str(error))
-        problems.extend(problems_of(self.account, self.state.policies))
-        problems.extend(self._credentials_on_rerouted_hosts())
+        if not {"agent", "venues"}.intersection(wrong):
+            try:
+                profiles_of(self)
+            except ValidationError as error:
+                problems.append(str(error))
+        if not {"account", "state"}.intersection(wrong):
+            problems.extend(problems_of(self.account, self.state.policies))
+        if not {"agent", "upstreams", "venues"}.intersection(wrong):
+            problems.extend(self._credentials_on_rerouted_hosts())
         return problems
 
     def _credentials_on_rerouted_hosts(self) -> list[str]:
@@ -361,8 +375,8 @@ def _place(problem: str) -> tuple[str, ...]:
     table, closed, rest = problem.removeprefix("[").partition("]")
     if not closed or not problem.startswith("["):
         return ()
-    key = re.match(r" ([a-z_]+)(?=[ :=]+)", rest)
-    return split_key(table) + ((key[1],) if key else ())
+    key = re.match(r" (?:'([^']+)'|([a-z_]+))(?=[ :=]+)", rest)
+    return split_key(table) + ((key[1] or key[2],) if key else ())
 
 
 def _target(route: str | Reroute) -> str:

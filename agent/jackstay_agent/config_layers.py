@@ -16,6 +16,7 @@ from typing import Any
 
 from jackstay_protocols.endpoints import config_folders
 
+from .core.toml_text import toml_document
 from .toml_places import line_of
 
 SHARED = "defaults.toml"
@@ -99,7 +100,7 @@ def _read(path: Path) -> Layer:
     except (OSError, UnicodeDecodeError) as error:
         return Layer(path, "", {}, f"cannot be read: {error}")
     try:
-        return Layer(path, text, tomllib.loads(text))
+        return Layer(path, text, toml_document(text))
     except tomllib.TOMLDecodeError as error:
         return Layer(path, text, {}, f"not TOML: {error}")
 

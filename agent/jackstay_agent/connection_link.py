@@ -12,13 +12,18 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from jackstay_protocols.errors import ExchangeError, Reason, ValidationError
 
-from .transport.websocket import WsClosed, WsConnection, WsSettings, parse_ws_url, ws_connect
+from .transport.ws_dial import ws_dial
+from .transport.ws_types import WsClosed, WsSettings
+from .transport.ws_url import parse_ws_url
+
+if TYPE_CHECKING:
+    from .transport.websocket import WsConnection
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _SAFE = ("GET", "HEAD", "PUT", "DELETE")  # may be repeated (RFC 9110 §9.2.2)
@@ -108,7 +113,7 @@ class WsLink:
     async def open(self) -> None:
         """Raises ExchangeError; returns once the upgrade is through."""
         options = self._options
-        self._ws = await ws_connect(
+        self._ws = await ws_dial(
             self._url,
             on_messages=self._on_messages,
             on_close=self._on_close,

@@ -39,7 +39,7 @@ from .connection_record import (
 from .connection_settings import ConnectionSettings
 from .core.health import Health
 from .core.redial import DialBudget, Redial, RedialRules
-from .transport.websocket import check_headers
+from .transport.ws_url import check_headers
 
 if TYPE_CHECKING:
     from .connection_journal import MessageJournal

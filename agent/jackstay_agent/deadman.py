@@ -17,6 +17,7 @@ from jackstay_protocols.errors import Reason, ValidationError
 from jackstay_protocols.types import OrderClass
 
 from .core.deadman import Advice, Step, Switch, cost_share, refuse_arming
+from .core.event_sink import EventSink
 from .core.protection import OpenOrder
 from .flight import Flight
 from .transport.http import HttpAnswer, HttpFailure
@@ -25,7 +26,6 @@ from .venues.answers import Denied, Done
 from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest
 
-EventSink = Callable[[str, dict[str, Any]], None]
 Carry = Callable[[str, OutgoingRequest, float], Awaitable["HttpAnswer | HttpFailure | None"]]
 ASK_WITHIN_S = 3.0
 SYMBOLS_MAX = 100

@@ -13,6 +13,7 @@ from jackstay_protocols.errors import ValidationError
 
 from .core.bounds import LONGEST_S
 from .core.breaker import Breaker, BreakerState
+from .core.event_sink import EventSink
 from .core.modes import Mode
 from .core.rate_limit import GateScope
 from .gateway.door import PeerCredentials
@@ -20,7 +21,6 @@ from .judgement import Judgement
 from .order_desk import Verb, name_of, reason
 from .venue_modes import EVERYWHERE, VenueModes
 
-EventSink = Callable[[str, dict[str, Any]], None]
 #: What an operator says -> the state it means.
 WORDS = {"trip": BreakerState.FORCED_OPEN, "reset": BreakerState.CLOSED, "disable": BreakerState.DISABLED}
 OPERATOR = "operator"

@@ -14,9 +14,9 @@ from typing import Any
 from jackstay_protocols.errors import ValidationError
 
 from .core.bounds import LONGEST_S
+from .core.event_sink import EventSink
 from .kept import Kept
 
-EventSink = Callable[[str, dict[str, Any]], None]
 VERSION = 1
 PLACES_MAX = 512
 KEPT_S = LONGEST_S  # longer than any gate or open time

@@ -15,6 +15,7 @@ from jackstay_protocols.errors import ValidationError
 from .analytics_settings import loop_settings
 from .config import Config, profiles_of
 from .core.breaker import BreakerState
+from .core.event_sink import EventSink
 from .decision_desk import BreakerPlace, DecisionDesk
 from .decision_memory import DecisionMemory
 from .dial_breakers import STREAM_DIALS, DialBreakers
@@ -32,7 +33,6 @@ from .venues.operations import Operations
 from .venues.profile import Profile
 
 T = TypeVar("T")
-EventSink = Callable[[str, dict[str, Any]], None]
 TOLD = ("breaker.", "limit.", "mode.", "operator.")  # events after which the file is written at once
 SPENT_S = 1.0  # what was spent of budgets is written this often
 MODES, DIALS = "modes", "dials"  # places in the memory beside the upstreams' origins

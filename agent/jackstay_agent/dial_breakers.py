@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from jackstay_protocols.errors import ExchangeError, Outcome, TradingBotError, ValidationError
 
 from .core.breaker import Breaker, BreakerSettings, Permit
+from .core.event_sink import EventSink
 from .judgement import tell_breaker
 
 T = TypeVar("T")
-EventSink = Callable[[str, dict[str, Any]], None]
 STREAM_DIALS = "stream_dials"
 HOSTS_MAX = 256
 

@@ -20,6 +20,7 @@ from jackstay_protocols.errors import Lane, Outcome, Reason, ValidationError
 from jackstay_protocols.limits import DEADLINE_S_DEFAULT
 from jackstay_protocols.messages import Accepted, Headers, Refusal, Request
 
+from .core.event_sink import EventSink
 from .core.flush import Line, Phase
 from .core.intent import State
 from .core.verdict import Verdict
@@ -34,7 +35,6 @@ from .upstreams import Upstreams, Way
 from .venue_access import VenueAccess
 from .venues.outgoing import FORM, JSON, OutgoingRequest
 
-EventSink = Callable[[str, dict[str, Any]], None]
 ROOM_WITHIN_S = 1.0  # so long a queued one may wait for room in a budget; then others of the queue get their turn
 PROOF_WITHIN_S = 3.0
 FRESH_ANSWER_S = 5.0  # an answer this young is proof enough that the venue is there

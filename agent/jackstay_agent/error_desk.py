@@ -14,13 +14,13 @@ from typing import Any
 from jackstay_protocols.errors import ErrorSeverity, Outcome, ValidationError
 from jackstay_protocols.messages import ReportError
 
+from .core.event_sink import EventSink
 from .core.verdict import Cause
 from .error_handler import ErrorEvent, ErrorHandler
 from .gateway.door import PeerCredentials
 from .order_desk import Verb
 from .telling import Asked, Attempt, Listener
 
-EventSink = Callable[[str, dict[str, Any]], None]
 ROWS_MAX = 1_000
 
 

@@ -23,7 +23,7 @@ from .core.health import Health
 from .core.heartbeat import NEVER, Cadence, Due, FirstMessages, SocketClocks
 from .core.redial import Pace, Redial
 from .feed_reach import Reach
-from .transport.websocket import WsClosed, WsSettings
+from .transport.ws_types import WsClosed, WsSettings
 
 LATE_S = 0.25  # a timer this late means that we did not run: not the venue's silence (DESIGN §3 rule 13)
 CONTROL_BYTES_MAX = 64 * 1024
@@ -51,7 +51,7 @@ class WsLike(Protocol):
 
 
 class WsDial(Protocol):
-    """`transport.websocket.ws_connect`, or the simulation's stand-in."""
+    """`transport.ws_dial.ws_dial`, or the simulation's stand-in."""
 
     def __call__(
         self,

@@ -34,7 +34,7 @@ from .feed_routes import FeedRoutes
 from .feed_settings import FeedSettings
 from .feed_socket import FeedSocket, WsDial, WsLike
 from .trading_hours import TradingHours
-from .transport.websocket import WsClosed, WsSettings
+from .transport.ws_types import WsClosed, WsSettings
 from .transport.ws_url import parse_stream_url
 
 __all__ = ["BATCH_BYTES_MAX", "BATCH_MESSAGES_MAX", "Batch", "Feed", "FeedManager", "FeedSettings", "WsDial"]

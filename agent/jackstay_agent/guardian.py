@@ -17,13 +17,13 @@ from typing import Any, Protocol
 from jackstay_protocols.errors import Lane, ValidationError
 from jackstay_protocols.types import OrderClass
 
+from .core.event_sink import EventSink
 from .core.intent import State
 from .core.modes import ADMITS, Mode
 from .core.protection import NEVER_CANCELLED, HoldScope, OpenOrder, choose
 from .flight import Flight, Reply
 from .outbox import Intent, OpenIntent, Outbox
 
-EventSink = Callable[[str, dict[str, Any]], None]
 WAYS_OUT = ADMITS[Mode.CONSERVATIVE]
 AT_ONCE_MAX = 8  # cancels under way at once: a storm is paced by the venue's limits, not by a burst of ours
 CONFIRM_AFTER_S = 0.1  # lists lag behind cancels

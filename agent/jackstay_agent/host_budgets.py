@@ -17,9 +17,8 @@ from jackstay_protocols.errors import ValidationError
 
 from .budget_settings import BudgetSettings
 from .budgets import SharedBudgets
+from .core.event_sink import EventSink
 from .core.rate_lease import Leased
-
-EventSink = Callable[[str, dict[str, Any]], None]
 
 
 class UpstreamBudgets:

@@ -14,6 +14,7 @@ from typing import Any
 from jackstay_protocols.session import BotSession
 
 from .config import Config, profiles_of, reachable_hosts
+from .core.event_sink import EventSink
 from .gateway.http_door import HttpDoor, HttpDoorSettings
 from .intents import Intents
 from .pipeline import Pipeline
@@ -21,8 +22,6 @@ from .ports import Ports
 from .telling import Telling
 from .trade_socket import TradeSockets
 from .transport.endpoint import Endpoint
-
-EventSink = Callable[[str, dict[str, Any]], None]
 
 
 class HttpService:

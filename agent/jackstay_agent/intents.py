@@ -60,18 +60,18 @@ class Intents:
         deliver: Callable[[str, OutcomeNews], bool],
         clock: Callable[[], float],
         equal_window_s: float,
-        venue_s: Callable[[str], float | None] = lambda _venue: None,
+        venue_at: Callable[[str, float], float | None] = lambda _venue, _boot_s: None,
         present: Callable[[], Iterable[str]] = lambda: (),
         class_rules: Callable[[str], ClassRules] = lambda _venue: ClassRules(),
         telling: Telling | None = None,
     ) -> None:
-        """``class_rules``: what an operator said of a venue's orders."""
+        """``class_rules``: what an operator said of a venue's orders. ``venue_at``: see `Outbox.venue_at`."""
         self._outbox: Outbox | None = None
         self._clock = clock
         self._equal_window_s = equal_window_s
         self._truths = LateTruths()
         self.news = News(lambda: self.outbox, deliver=deliver, clock=clock)
-        self._venue_s = venue_s
+        self._venue_at = venue_at
         self._present = present
         self._class_rules = class_rules
         self._hook = telling or Telling()
@@ -82,6 +82,7 @@ class Intents:
         """The outbox is opened at start, after the agent's lock is held; before that nothing is taken."""
         self._outbox = outbox
         outbox.on_late_file = self._file_came
+        outbox.venue_at = self._venue_at
         self._note_found(outbox)
 
     def _note_found(self, outbox: Outbox) -> None:
@@ -168,6 +169,16 @@ class Intents:
             return None
         return self.outbox.one_uncollected(seq)
 
+    def has_late_truth(self, intents: Sequence[Intent]) -> bool:
+        """Whether an equal of one of these is known to exist, and the bot has not been told."""
+        return any(each.fields and self._truths.holds(each, self._clock()) for each in intents)
+
+    def late_truths(self, intents: Sequence[Intent]) -> list[Uncollected]:
+        """The same for each order of a batch."""
+        if not self._truths:
+            return []
+        return [found for each in intents if (found := self.late_truth((each,))) is not None]
+
     async def mark(self, due: Due, operations: Operations | None) -> Begun | Refusal | Wait:
         """What was queued is about to leave: written down, with the other orders of its batch, if this is `Begun`."""
         first = due.intent
@@ -200,7 +211,7 @@ class Intents:
 
     async def begin(self, intents: tuple[Intent, ...]) -> Begun | Refusal | Wait:
         """In the journal, and on the disk where that was asked for, when this returns `Begun`."""
-        if (venue_s := self._venue_s(intents[0].venue)) is not None:
+        if (venue_s := self._venue_at(intents[0].venue, self._clock())) is not None:
             intents = tuple(msgspec.structs.replace(each, venue_s=venue_s) for each in intents)
         durable: Reply[BaseException | None] = Reply()
         admitted = self.outbox.begin_batch(intents, durable.set)
@@ -292,15 +303,21 @@ class Intents:
 
     def settled(self, settled: Settled) -> None:
         """The outbox: evidence, time or a person ended it (its ``on_settled``)."""
+        intent, noted = self.outbox.intent(settled.seq), settled.seq not in self._telling
+        if noted:  # before anybody is woken: an equal order may wait for just this
+            self._note_truth(intent, settled)
         if settled.final:
             self._wake(settled)
         if settled.seq in self._telling or settled.ending is None or not settled.final:
             return
-        intent = self.outbox.intent(settled.seq)
         self._hook.settled(intent, settled)
-        if settled.state is State.DONE and intent is not None and intent.fields:
-            self._truths.note(intent, settled.seq, self._clock() + self._equal_window_s)
+        if not noted:
+            self._note_truth(intent, settled)
         self._tell(settled.bot_id, settled.seq)
+
+    def _note_truth(self, intent: Intent | None, settled: Settled) -> None:
+        if settled.final and settled.state is State.DONE and intent is not None and intent.fields:
+            self._truths.note(intent, settled.seq, self._clock() + self._equal_window_s)
 
     def when_settled(self, seqs: Sequence[int]) -> Reply[Settled]:
         """Comes when one of these is settled."""

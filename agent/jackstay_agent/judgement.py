@@ -18,6 +18,7 @@ from jackstay_protocols.types import OrderClass
 
 from .core.breaker import Breaker, BreakerSettings, BreakerState, Permit
 from .core.breaker import Refusal as BreakerRefusal
+from .core.event_sink import EventSink
 from .core.loop_stop import LoopSettings, LoopStop
 from .core.modes import Mode
 from .core.rate_headers import HeaderReader
@@ -27,8 +28,6 @@ from .core.verdict import BreakerMark, Verdict
 from .host_budgets import UpstreamBudgets
 from .venue_modes import VenueModes
 from .venues.profile import GENERIC, Profile, Route
-
-EventSink = Callable[[str, dict[str, Any]], None]
 
 # Names of parameters that make an equal order look different (DESIGN §3 rule 1): ids, clocks, nonces, signatures.
 CHANGES_WITH_EVERY_REQUEST = frozenset({"timestamp", "recvwindow", "nonce", "signature", "exptime"})

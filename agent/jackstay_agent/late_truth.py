@@ -35,6 +35,10 @@ class LateTruths:
         if len(self._found) > KEPT_MAX:
             self._found.popitem(last=False)
 
+    def holds(self, intent: Intent, now: float) -> bool:
+        """Whether `take` would give one."""
+        return now < self._found.get(key_of(intent), (0, 0.0))[1]
+
     def take(self, intent: Intent, now: float) -> int | None:
         """The number of the settled one that an equal order would repeat; told once."""
         seq, until = self._found.pop(key_of(intent), (None, 0.0))

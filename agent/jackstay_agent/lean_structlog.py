@@ -5,13 +5,7 @@ rich would print the local variables of an exception too, and an agent's local v
 
 from __future__ import annotations
 
-import sys
+from .lean_imports import without
 
-_LOADED = "rich" in sys.modules
-if not _LOADED:
-    sys.modules["rich"] = None  # type: ignore[assignment]  # an import of it fails, as if it were not there
-try:
+with without("rich"):
     import structlog as structlog
-finally:
-    if not _LOADED:
-        del sys.modules["rich"]

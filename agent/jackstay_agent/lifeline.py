@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .core.event_sink import EventSink
 from .gateway.knock import Knocking
 
 ROUNDS_PER_WATCHDOG = 4  # a ping may be missed three times
@@ -25,7 +26,6 @@ EXTEND_BY_S = 10.0  # asked for again and again while a stop goes on; ends by it
 STATUS_CHARS_MAX = 200
 
 Say = Callable[[str], bool]
-EventSink = Callable[[str, dict[str, Any]], None]
 
 
 def watchdog_s(env: Mapping[str, str], pid: int) -> float:
@@ -78,7 +78,8 @@ class Lifeline:
         self._say(f"READY=1\nSTATUS={self._told}")
         self._after("status", STATUS_EVERY_S, self._tell_status)
         if self._watchdog_s:
-            self._say("WATCHDOG=1")
+            # an earlier program of this process may have asked for more (handover.py)
+            self._say(f"WATCHDOG_USEC={int(self._watchdog_s * 1e6)}\nWATCHDOG=1")
             self._after("round", min(FIRST_ROUND_S, self._watchdog_s / ROUNDS_PER_WATCHDOG), self._first_round)
 
     def _first_round(self) -> None:

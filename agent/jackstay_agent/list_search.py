@@ -15,8 +15,8 @@ from typing import Any
 
 from jackstay_protocols.errors import ValidationError
 
-from .core.evidence import Evidence, Finding, Source
-from .core.matching import Candidate, Sought, match_lists
+from .core.evidence import Clock, Evidence, Finding, Source
+from .core.matching import Candidate, Sought, looks_alike, match_lists
 from .outbox import Intent, Outbox, Unknown
 from .transport.http import HttpAnswer, HttpFailure
 from .venues.answers import OrderState
@@ -57,8 +57,8 @@ class ListSearch:
         intent, asked_at = unknown.intent, self._clock()
         told = Evidence(Source.LISTS, Finding.NO_ANSWER, asked_at, intent.family)
         sought = self._sought(unknown)
-        if sought is None or self._outbox().other_equals(unknown.seq):
-            return told, None
+        if sought is None or unknown.search.clock is Clock.WRONG or self._outbox().other_equals(unknown.seq):
+            return told, None  # without a time to look at, or without one order that could be it
         try:
             listed = await self._listed(unknown, operations, lookup)
         except Unlisted:
@@ -84,22 +84,13 @@ class ListSearch:
                 created_at=match.found.created_at,
             )
             return found, order
-        return (replace(told, finding=Finding.NOT_FOUND) if match.count == 0 else told), None
+        # where the venue's clock can be measured, nothing is missed by the word of ours: it may have been anywhere
+        dated = unknown.search.clock is Clock.VENUE or not operations.has("server_time")
+        return (replace(told, finding=Finding.NOT_FOUND) if match.count == 0 and dated else told), None
 
     def _sought(self, unknown: Unknown) -> Sought | None:
-        fields, intent = unknown.intent.fields, unknown.intent
-        quantity = _decimal(fields.get("quantity"))
-        if quantity is None:  # sized in quote units: no list says that
-            return None
-        return Sought(
-            symbol=intent.symbol,
-            side=intent.side,
-            order_type=str(fields.get("type", "")),
-            quantity=quantity,
-            price=_decimal(fields.get("price")),
-            sent_at=unknown.search.sent_wall,
-            given_up_at=self._wall() - unknown.since_s,
-        )
+        venue_s = self._outbox().venue_at(unknown.intent.venue, self._clock())
+        return sought_of(unknown, (self._wall() if venue_s is None else venue_s) - unknown.since_s)
 
     async def _listed(self, unknown: Unknown, operations: Operations, lookup: Lookup) -> dict[str, OrderState]:
         """Every order of the lists that says when it was created and could be ours. Raises Unlisted."""
@@ -155,6 +146,29 @@ def context_of(intent: Intent) -> dict[str, str]:
 
 
 ORDER_FIELDS = frozenset({"symbol", "side", "type", "quantity", "quote_quantity", "price", "stop_price"})
+
+
+def sought_of(unknown: Unknown, given_up_at: float) -> Sought | None:
+    """What to look for; None for an order sized in quote units: no list says that."""
+    fields, intent = unknown.intent.fields, unknown.intent
+    quantity = _decimal(fields.get("quantity"))
+    if quantity is None:
+        return None
+    return Sought(
+        symbol=intent.symbol,
+        side=intent.side,
+        order_type=str(fields.get("type", "")),
+        quantity=quantity,
+        price=_decimal(fields.get("price")),
+        sent_at=unknown.search.sent_wall,
+        given_up_at=given_up_at,
+    )
+
+
+def has_fields_of(unknown: Unknown, order: OrderState) -> bool:
+    """Whether the venue's order has the fields of this one; where they cannot be compared it has not."""
+    sought = sought_of(unknown, 0.0)
+    return sought is not None and looks_alike(sought, _candidate(order))
 
 
 def _candidate(order: OrderState) -> Candidate:

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from jackstay_protocols.errors import Lane, Outcome, Reason
 from jackstay_protocols.messages import Refusal
 
+from .core.event_sink import EventSink
 from .core.overload import RAISED_AT, SHED, Overload, OverloadSettings
 
-EventSink = Callable[[str, dict[str, Any]], None]
 SMOOTH = 0.25  # the share of the newest of four ticks a second
 TRIM_EVERY_S = 30.0
 RETRY_AFTER_S = 1.0

@@ -25,6 +25,7 @@ from .venues.outgoing import OutgoingRequest
 HOLDER = "venue status"
 PLANNED = "maintenance calendar"
 ASK_WITHIN_S = 5.0
+AGAIN_AFTER_S = 5.0  # a window whose recovery could not begin: another of this venue is under way, or just over
 SCENARIO = "exchange_maintenance"
 #: The venue's word -> the mode it is held in. Under maintenance the scenario holds it; limit_only refuses nobody.
 HELD_IN = {"cancel_only": Mode.CANCEL_ONLY, "post_only": Mode.POST_ONLY}
@@ -40,11 +41,12 @@ class Watched:
     ask_at: float = 0.0
     asking: bool = False
     announced: float | None = None
+    announce_at: float = 0.0
 
 
 class MaintenanceWatch:
-    """``reading(venue)``: how its answers are read; ``can_ask(venue)``: with a key of the agent's own;
-    ``detected(scenario, context)`` starts a recovery.
+    """``reading(venue)``: how its answers are read; ``can_recover(venue)``: whether a recovery can look after it, which
+    wants a key of the agent's own; ``detected(scenario, context)`` starts one, False: not now.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class MaintenanceWatch:
         calendars: Mapping[str, MaintenanceCalendar],
         *,
         reading: Callable[[str], Operations | None],
-        can_ask: Callable[[str], bool],
+        can_recover: Callable[[str], bool],
         ask: Callable[[str, OutgoingRequest, float], Awaitable[HttpAnswer | HttpFailure | None]],
         modes: VenueModes,
         detected: Callable[[str, dict[str, Any]], bool],
@@ -62,7 +64,7 @@ class MaintenanceWatch:
     ) -> None:
         self._venues = {venue: Watched(each, each.made()) for venue, each in calendars.items()}
         self._reading = reading
-        self._can_ask = can_ask
+        self._can_recover = can_recover
         self._ask = ask
         self._modes = modes
         self._detected = detected
@@ -78,7 +80,7 @@ class MaintenanceWatch:
     def tick(self) -> None:
         now, wall = self._clock(), self._wall()
         for venue, watched in self._venues.items():
-            self._look_ahead(venue, watched, wall)
+            self._look_ahead(venue, watched, now, wall)
             if watched.calendar.watch_s and not watched.asking and now >= watched.ask_at:
                 watched.ask_at = now + watched.calendar.watch_s
                 self._begin(venue, watched, now)
@@ -97,22 +99,23 @@ class MaintenanceWatch:
 
     # ---- inside
 
-    def _look_ahead(self, venue: str, watched: Watched, wall: float) -> None:
+    def _look_ahead(self, venue: str, watched: Watched, now: float, wall: float) -> None:
         lead_s = watched.calendar.lead_s
         ends_at = watched.windows.ends_at(wall) or watched.windows.ends_at(wall + lead_s)
         if ends_at is None:
             starts_at = watched.windows.next_start(wall)  # a window shorter than the lead
             if starts_at is not None and starts_at <= wall + lead_s:
                 ends_at = watched.windows.ends_at(starts_at)
-        if ends_at is None or ends_at == watched.announced:
+        if ends_at is None or ends_at == watched.announced or now < watched.announce_at:
+            return
+        if not self._can_recover(venue):  # nobody looks at the account afterwards, so the window's end is the end
+            why = "a planned window; without a recovery only the calendar tells its end"
+            self._modes.hold(venue, Mode.MAINTENANCE, holder=PLANNED, why=why, for_s=ends_at - wall)
+        elif not self._detected(SCENARIO, {"venue": venue, "announced": True, "ends_at": ends_at}):
+            watched.announce_at = now + AGAIN_AFTER_S
             return
         watched.announced = ends_at
         self._on_event("maintenance.window", {"venue": venue, "ends_in_s": round(ends_at - wall, 1), "lead_s": lead_s})
-        if self._can_ask(venue):
-            self._detected(SCENARIO, {"venue": venue, "announced": True, "ends_at": ends_at})
-        else:  # nobody can look at the account afterwards, so the window's end is the end
-            why = "a planned window; without a key only the calendar tells its end"
-            self._modes.hold(venue, Mode.MAINTENANCE, holder=PLANNED, why=why, for_s=ends_at - wall)
 
     def _begin(self, venue: str, watched: Watched, now: float) -> None:
         operations = self._reading(venue)

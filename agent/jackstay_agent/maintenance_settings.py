@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zoneinfo
-
 import msgspec
 
 from jackstay_protocols.errors import ValidationError
 
 from .core.windows import Windows
+from .time_zones import time_zone
 
 
 class MaintenanceCalendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,10 +25,9 @@ class MaintenanceCalendar(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
                 raise ValidationError(f"{name} = {getattr(self, name)}; 0 to {most:g} seconds are expected")
         if 0.0 < self.watch_s < 5.0:
             raise ValidationError(f"watch_s = {self.watch_s:g}; 0 (never) or 5 seconds and more are expected")
-        try:
-            zone = zoneinfo.ZoneInfo(self.timezone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValidationError(f"timezone = {self.timezone!r}; an IANA name like 'Asia/Tokyo' is expected") from None
+        zone = time_zone(self.timezone)
+        if zone is None:
+            raise ValidationError(f"timezone = {self.timezone!r}; an IANA name like 'Asia/Tokyo' is expected")
         try:
             return Windows(self.windows, zone)
         except ValidationError as error:

@@ -9,8 +9,8 @@ from typing import Any
 from jackstay_protocols.errors import ValidationError
 
 from .config import Config, profiles_of
+from .core.event_sink import EventSink
 from .ports import Ports
-from .telling import EventSink
 from .trading_hours import TradingHours
 from .transport.endpoint import Endpoint
 from .transport.http import HttpPool

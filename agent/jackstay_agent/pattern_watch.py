@@ -16,6 +16,7 @@ from jackstay_protocols.errors import Outcome, ValidationError
 from jackstay_protocols.messages import Refusal
 
 from .config import Config
+from .core.event_sink import EventSink
 from .core.findings import FOUND, Finding
 from .core.modes import Mode
 from .gateway.control_door import Verb
@@ -23,7 +24,7 @@ from .gateway.door import PeerCredentials
 from .judgement import CHANGES_WITH_EVERY_REQUEST, NOT_PART_OF_AN_ORDER
 from .logs import ERRORS, WARNINGS
 from .pattern_analytics import ErrorPatternAnalytics, ErrorTrend
-from .telling import Asked, Attempt, EventSink, Listener
+from .telling import Asked, Attempt, Listener
 from .upstreams import Upstreams
 from .venue_modes import VenueModes
 

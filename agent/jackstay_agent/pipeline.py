@@ -19,6 +19,7 @@ from jackstay_protocols.messages import Post, Refusal, Request, Response
 
 from .admission import Admission, CallLater, Leave
 from .core.classify import Cause, Verdict, classify_answer, classify_failure
+from .core.event_sink import EventSink
 from .core.intent import State
 from .core.nonce import LeftNonces, nonce_of
 from .core.retry import RetryAt, RetryPolicy, RetryState, Would, may_retry, would_retry
@@ -36,7 +37,8 @@ from .outbox import Wait as StandBehind
 from .replies import found_response, repeated_response, response_of
 from .resolver import Resolver
 from .telling import Asked, Telling
-from .transport.http import HttpAnswer, HttpFailure, Ticket
+from .transport.http import HttpAnswer, HttpFailure
+from .transport.http_ticket import Ticket
 from .upstreams import Upstreams, Way
 from .venue_access import VenueAccess
 from .venues.operations import Operations
@@ -44,7 +46,6 @@ from .venues.outgoing import OutgoingRequest
 from .venues.signing import NONCE_SCHEMES
 from .witness import Witness
 
-EventSink = Callable[[str, dict[str, Any]], None]
 _loads: Callable[[bytes], Any] = msgspec.json.decode  # several times faster than the standard library's
 
 ANSWER_SHARE = 0.6  # of the bot's deadline, where the rest can be used to ask
@@ -149,11 +150,10 @@ class Pipeline:
         result: HttpAnswer | HttpFailure | None = None
         while True:
             leave = await self._admission.admit(call, way, judgement, door, intents, loop_key)  # 4
-            if isinstance(leave, Refusal):
-                if result is None:
-                    self._answer_refusal(call, leave)
-                    return
+            if result is not None and isinstance(leave, Refusal):
                 break  # a second try is not to be had: the first one's answer stands
+            if self._stays(call, way, intents, judgement, door, leave) or isinstance(leave, Refusal):
+                return
             if intents:
                 written = await self._intents.begin(intents)  # 5
                 if not isinstance(written, Begun):
@@ -217,18 +217,40 @@ class Pipeline:
 
     def _was_told_late(self, call: Call, way: Way, intents: tuple[Intent, ...]) -> bool:
         """An equal order of a bot that never heard that the first one exists: the first one's outcome is the answer."""
-        late = self._intents.late_truth(intents)
-        if late is None:
+        found = self._intents.late_truths(intents)
+        if not found:
             return False
-        if late.ending.reply:
+        late = found[0]
+        # neither a batch nor a trade socket has words for another request's answer
+        if late.ending.reply and len(intents) == 1 and call.carrier is None:
             call.reply(found_response(Response(0, b"", [], b"", Outcome.OK), late.seq, late.ending))
         else:
+            each = ", ".join(f"{one.seq} {one.client_order_id}".rstrip() for one in found)
             words = (
-                f"{way.upstream.host}: an equal order of this bot was unknown and exists (intent {late.seq}):"
-                " collect its outcome; place it again if a second one is wanted"
+                f"{way.upstream.host}: an equal order of this bot was unknown and exists (intent {each}): collect its"
+                " outcome; place it again if a second one is wanted; nothing of this request was sent"
             )
-            self._answer_refusal(call, Refusal(Reason.EQUAL_PENDING, words, None, Outcome.FAILED))
+            self._answer_refusal(call, Refusal(Reason.DUPLICATE, words, None, Outcome.FAILED))
         return True
+
+    def _stays(
+        self,
+        call: Call,
+        way: Way,
+        intents: tuple[Intent, ...],
+        judgement: Judgement,
+        door: Door,
+        leave: Leave | Refusal,
+    ) -> bool:
+        """After its waits: an equal it waited for exists by now, or it may not leave; answered here if so."""
+        if intents and not call.abandoned and self._was_told_late(call, way, intents):
+            if isinstance(leave, Leave):
+                judgement.give_back(door, leave.permit, leave.room)
+            return True
+        if isinstance(leave, Refusal):
+            self._answer_refusal(call, leave)
+            return True
+        return False
 
     def _was_shed(self, call: Call, way: Way) -> bool:
         """The agent itself is at its limits, and this lane is one it turns away; answered here if so."""
@@ -313,8 +335,8 @@ class Pipeline:
         if isinstance(leave, Refusal):
             return None
         started_at = self._clock()
-        # where numbers rise it is signed again as it leaves: what was signed meanwhile may have left before it
-        signer = self._access.signing(way.upstream.profile.name) if _nonce(way, message) is not None else None
+        # signed again as it leaves: it may have waited, and where numbers rise others may have left before it
+        signer = self._access.asking(way.upstream.profile.name) if question.signed else None
         own.asked = self._telling.asked(
             message,
             way,
@@ -376,14 +398,20 @@ class Pipeline:
         reply: Reply[HttpAnswer | HttpFailure] = Reply()
         changes = way.route.changes
         target, headers, body = way.target, request.headers, request.body
+        again: dict[str, Any] = {}
         number = None if signer is not None else _nonce(way, request)
         if number is not None:
             key = way.upstream.judgement.key_alias(headers)
             before = self._left.leaves(key, number)
         try:
-            if signer is not None:  # now and not before: its timestamp should be young
-                signed = signer.sign(_outgoing(way, request))
-                target, headers, body = signed.target.encode("ascii"), signed.headers, signed.body
+            if signer is not None:  # now and not before, and again after a wait: its timestamp should be young
+
+                def sealed(signer: Operations = signer) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
+                    signed = signer.sign(_outgoing(way, request))
+                    return signed.target.encode("ascii"), signed.headers, signed.body
+
+                target, headers, body = sealed()
+                again = {"sealed": sealed}
             ticket = (call.carrier or way.upstream.pool).submit(
                 request.method.encode("ascii", "replace"),
                 target,
@@ -393,6 +421,7 @@ class Pipeline:
                 done=reply.set,
                 idempotent=not changes,
                 lane=way.route.lane,
+                **again,
             )
         except ValidationError as error:
             return HttpFailure(Reason.BAD_REQUEST, sent=False, detail=str(error), connection_id=None, elapsed_s=0.0)

@@ -28,7 +28,7 @@ from .logs import make_logger
 from .own_process import OwnProcess
 from .transport.dial import dial, resolve
 from .transport.line_stream import line_stream_connect
-from .transport.websocket import ws_connect
+from .transport.ws_dial import ws_dial
 
 
 class OpenDoor(Protocol):
@@ -166,7 +166,7 @@ def real_ports(loop: asyncio.AbstractEventLoop) -> Ports:
         random=random.Random(),
         dial=dial,
         resolve=resolve,
-        ws_dial=ws_connect,
+        ws_dial=ws_dial,
         open_door=open_door,
         store=sqlite3.connect,
         run_blocking=run_blocking,

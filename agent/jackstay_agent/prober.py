@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any
 
 from .core.breaker import Breaker, BreakerState
+from .core.event_sink import EventSink
 from .flight import Flight
 from .transport.http import HttpAnswer, HttpFailure
 from .upstreams import Upstream
 from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest
 
-EventSink = Callable[[str, dict[str, Any]], None]
 Ask = Callable[[str, OutgoingRequest, float, str], Awaitable["HttpAnswer | HttpFailure | None"]]
 ANSWER_WITHIN_S = 5.0
 AGAIN_S = 1.0  # after a probe that proved nothing (it could not be sent)

@@ -19,6 +19,7 @@ from .account_lock import AccountLock
 from .barrier import Barrier
 from .cancel_desk import CancelDesk
 from .config import Config, class_rules_of, profiles_of, venue_of
+from .core.event_sink import EventSink
 from .core.modes import Mode
 from .core.protection import Preset
 from .deadman import Deadman, limits_of
@@ -47,7 +48,6 @@ from .venue_modes import VenueModes
 from .watch_desk import WatchDesk
 from .watchdog import Watchdog
 
-EventSink = Callable[[str, dict[str, Any]], None]
 KEEP_EVERY_S = 60.0  # the history of silences; what an operator or a bot changed is written at once
 LEAVE_WITHIN_S = 5.0
 #: In which mode a scenario holds its venue; the others hold nothing, the pool and the limiter do.
@@ -236,10 +236,11 @@ class ProtectionRoom:
         )
 
     def _build_maintenance(self, config: Config, access: VenueAccess, ask: Ask, modes: VenueModes) -> None:
+        enabled = config.recovery.exchange_maintenance.enabled
         self.maintenance = MaintenanceWatch(
             {section.profile or name: section.maintenance for name, section in config.venues.items()},
             reading=access.reading,
-            can_ask=lambda venue: access.asking(venue) is not None,
+            can_recover=lambda venue: enabled and access.asking(venue) is not None,
             ask=ask,
             modes=modes,
             detected=self.recovery.detected,

@@ -18,12 +18,13 @@ from .alerts import Alerts, CommandSink, WebhookSink
 from .audit.anchors import JOURNAL, Anchors
 from .audit.log import AuditLog
 from .config import Config
+from .core.event_sink import EventSink
 from .core.modes import Mode
 from .gateway.control_door import Verb
 from .outbox.runner import loop_runner
 from .pattern_watch import PatternWatch
 from .ports import Ports
-from .telling import EventSink, Telling
+from .telling import Telling
 from .transport.endpoint import Endpoint
 from .transport.http import HttpAnswer, HttpFailure, HttpPool
 from .upstreams import Upstreams

@@ -17,6 +17,7 @@ from typing import Any
 from jackstay_protocols.errors import ValidationError
 
 from .config import Config
+from .core.event_sink import EventSink
 from .gateway.control_door import Verb
 from .gateway.door import PeerCredentials
 from .kept import Keeper, Kept, plain
@@ -28,7 +29,6 @@ from .recovery_scenarios.plan import Run, RunState
 from .telling import Asked, Attempt, Listener
 from .venue_modes import VenueModes
 
-EventSink = Callable[[str, dict[str, Any]], None]
 HOLDER = "recovery "
 RUNS_MAX = 32
 WAITING_MAX = 32  # rejected orders of one venue that wait for their explanation
@@ -133,12 +133,17 @@ class RecoveryRoom(Listener):
         self.detected(scenario, context)
 
     def detected(self, name: str, context: dict[str, Any]) -> bool:
-        """Start it, if it is enabled, the agent can ask there, and it is not under way or just over. True: begun."""
+        """Start it, if it is enabled, the agent can ask there, and it is not under way or just over. True: begun, or
+        this very case is under way already (after a restart it goes on by itself).
+        """
         what = what_of(context)
         if not getattr(self._config.recovery, name).enabled or not what:
             return False
-        if (name, what) in self._runs:
-            return name == "order_rejection" and self._after_this_one((name, what), context)
+        under_way = self._runs.get((name, what))
+        if under_way is not None:
+            if name == "order_rejection":
+                return self._after_this_one((name, what), context)
+            return under_way.context == context
         if "feed" not in context and not self._can_ask(what):
             return False  # without a key there is no evidence to be had: the pool and the limiter do what they do
         ended = self._ended.get((name, what))

@@ -64,7 +64,7 @@ def repeated_response(found: Duplicate) -> Response:
         [(b"x-jackstay-outcome", b"repeated")],
         ending.reply,
         OUTCOMES[found.state],
-        cause=ending.cause,
+        cause=ending.cause or str(found.state),  # as the first call would have heard it: "absent", "expired", ...
         detail=ending.why,
         intent=str(found.seq),
     )

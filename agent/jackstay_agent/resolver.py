@@ -21,7 +21,7 @@ from .core.evidence import Evidence, Finding, Source, countable_at
 from .core.intent import State
 from .core.verdict import unknown_of
 from .flight import Flight
-from .list_search import ListSearch, context_of
+from .list_search import ListSearch, context_of, has_fields_of
 from .outbox import Intent, Outbox, Unknown
 from .telling import Listener
 from .transport.http import HttpAnswer, HttpFailure
@@ -188,6 +188,7 @@ class Resolver(Listener):
                 venue_order_id=answer.venue_id,
                 status=str(answer.status),
                 created_at=created_at,
+                alike=has_fields_of(unknown, answer),
             )
             return evidence, answer
         if isinstance(answer, NotFound):

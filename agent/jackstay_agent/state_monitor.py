@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jackstay_protocols.errors import ValidationError
 
 from .core.discrepancy import Discrepancy, Kind, loudest, read_discrepancy
+from .core.event_sink import EventSink
 from .log import get_logger
 from .state_settings import COMPONENTS
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from .state_mend import Mended
 
 HISTORY_MAX = 2_000
-EventSink = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass

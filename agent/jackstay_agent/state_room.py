@@ -27,6 +27,7 @@ from .config import Config, profiles_of
 from .core.account import Order
 from .core.check_schedule import CheckSchedule
 from .core.discrepancy import Discrepancy, Kind
+from .core.event_sink import EventSink
 from .flight import landing
 from .outbox import Outbox
 from .ports import Ports
@@ -38,7 +39,6 @@ from .venue_access import VenueAccess
 from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest
 
-EventSink = Callable[[str, dict[str, Any]], None]
 Ask = Callable[[str, OutgoingRequest, float], Coroutine[Any, Any, "HttpAnswer | HttpFailure | None"]]
 FLUSH_S = 1.0
 CANCEL_AGAIN_S = 0.2

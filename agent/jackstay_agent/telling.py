@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jackstay_protocols.messages import Accepted, Post, Refusal, Request, Response
 from jackstay_protocols.types import OrderClass
 
+from .core.event_sink import EventSink
 from .core.verdict import Verdict
 from .core.wire_secrets import strip_body, strip_target
 from .outbox import Intent, Settled
@@ -31,7 +32,6 @@ from .venues.profile import Profile
 if TYPE_CHECKING:
     from .upstreams import Way
 
-EventSink = Callable[[str, dict[str, Any]], None]
 KEEPS_ITS_BODY_BACK = frozenset({"other"})  # a listen key is a secret, and nothing else of this kind is evidence
 
 

@@ -7,9 +7,10 @@ meaning; lines are found in the text as its author wrote it, with quoted names a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -93,6 +94,21 @@ def wrong_values(kind: Any, value: Any, path: Path = ()) -> Iterator[tuple[Path,
         yield from found or [(path, str(error).partition(" - at `")[0] + _expected(kind))]
 
 
+def without(data: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
+    """The data less what stands at these paths; what is not on their way is the same object."""
+    gone: dict[str, list[Path]] = {}
+    for path in paths:
+        gone.setdefault(path[0], []).append(path[1:])
+    kept: dict[str, Any] = {}
+    for key, value in data.items():
+        below = gone.get(key)
+        if below is None or (() not in below and not isinstance(value, Mapping)):
+            kept[key] = value
+        elif () not in below:
+            kept[key] = without(value, below)
+    return kept
+
+
 def _expected(kind: Any) -> str:
     return f"; {', '.join(kind)} are expected" if isinstance(kind, type) and issubclass(kind, StrEnum) else ""
 
@@ -110,11 +126,16 @@ def _inside(kind: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
             yield name, inner, known[name]
 
 
-def _fields_of(kind: Any) -> dict[str, Any] | None:
+def _fields_of(kind: Any) -> Mapping[str, Any] | None:
     """Key -> type of a settings value (msgspec Struct or dataclass), None for anything else."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+    return _fields_of_type(kind) if isinstance(kind, type) else None
+
+
+@cache  # the annotations are evaluated each time they are asked for: a fifth of an agent's start
+def _fields_of_type(kind: type) -> Mapping[str, Any] | None:
+    if issubclass(kind, msgspec.Struct):
         return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-    if isinstance(kind, type) and is_dataclass(kind):
+    if is_dataclass(kind):
         hints = get_type_hints(kind)
         return {field.name: hints[field.name] for field in fields(kind)}
     return None

@@ -16,6 +16,7 @@ from jackstay_protocols.limits import DEADLINE_S_DEFAULT
 from jackstay_protocols.messages import Accepted, Refusal, Request, Response
 from jackstay_protocols.session import BotSession
 
+from .core.event_sink import EventSink
 from .core.ws_frames import TEXT, WsMessage
 from .gateway.call import Call, Peer
 from .gateway.http_answers import status_of
@@ -29,8 +30,6 @@ from .venues.sockets import SocketData, answer_of, refusal_text, request_of, sou
 POLICY = 1008  # RFC 6455 7.4.1: what was sent violates the policy
 INTERNAL = 1011
 PENDING_MAX = 1024
-
-EventSink = Callable[[str, dict[str, Any]], None]
 
 
 class TradeSockets:
@@ -271,6 +270,8 @@ class TradeGuard:
             return
         if isinstance(answer, Refusal):
             kind = {422: "final", 429: "wait", 504: "unknown"}.get(status_of(answer), "now")
+            if answer.reason == Reason.EQUAL_PENDING:  # "unknown" ends the socket at some venues, with others' orders
+                kind = "now"
             self._say(kind, call.number, call.verb, answer.message)
         elif isinstance(answer, Response) and answer.outcome is Outcome.FAILED:
             self._say("now", call.number, call.verb, answer.detail or answer.cause)

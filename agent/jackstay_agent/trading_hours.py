@@ -6,7 +6,6 @@ venue is known by several words (its profile, its feed, its host), any of which 
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Callable, Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
@@ -15,6 +14,7 @@ import msgspec
 from jackstay_protocols.errors import ValidationError
 
 from .core.hours import Hours
+from .time_zones import time_zone
 
 NEVER = float("inf")
 TOPICS_KNOWN_MAX = 8192
@@ -34,12 +34,11 @@ class HoursSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         """Raises ValidationError naming the key that is wrong."""
         if not self.venues and not self.symbols:
             raise ValidationError(f"hours.{name} fits nothing; name 'venues' or 'symbols' (shell patterns)")
-        try:
-            zone = zoneinfo.ZoneInfo(self.timezone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        zone = time_zone(self.timezone)
+        if zone is None:
             raise ValidationError(
                 f"hours.{name}.timezone is {self.timezone!r}; an IANA name like 'America/New_York' is expected"
-            ) from None
+            )
         try:
             return Hours(self.sessions, zone, holidays=self.holidays, special=self.special)
         except ValidationError as error:

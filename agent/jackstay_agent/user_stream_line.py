@@ -15,7 +15,7 @@ from jackstay_protocols.errors import ExchangeError, Reason
 from .feed_socket import WsDial, WsLike
 from .redact import redact_text
 from .transport.http import HttpAnswer, HttpFailure
-from .transport.websocket import WsClosed, WsSettings
+from .transport.ws_types import WsClosed, WsSettings
 from .venues.answers import Broken, as_text, compiled, decode
 from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from jackstay_protocols.errors import Reason, ValidationError
 
+from .core.event_sink import EventSink
 from .core.nonce import Nonces
 from .core.venue_clock import Learned, VenueClock
 from .flight import Flight
@@ -26,7 +27,6 @@ from .venues.operations import Operations
 from .venues.outgoing import OutgoingRequest
 from .venues.profile import Profile
 
-EventSink = Callable[[str, dict[str, Any]], None]
 Ask = Callable[[str, OutgoingRequest, float], Awaitable["HttpAnswer | HttpFailure | None"]]
 TIME_WITHIN_S = 2.0
 
@@ -113,10 +113,10 @@ class VenueAccess:
             clock.asked(now)
             Flight(self._learn_time(venue, operations, clock), lambda _error, v=venue: self._asking.discard(v)).step()  # type: ignore[misc]
 
-    def venue_s(self, venue: str) -> float | None:
-        """The venue's own time in Unix seconds; None where it was not learned."""
+    def venue_at(self, venue: str, boot_s: float) -> float | None:
+        """The venue's own time (Unix seconds) at an instant of our boot-time clock; None where it was not learned."""
         clock = self._clocks.get(venue)
-        return None if clock is None else clock.known_s(self._clock())
+        return None if clock is None else clock.known_s(boot_s)
 
     def answered(self, venue: str, answer: object) -> None:
         """A question's answer, as it was read: a refusal for its timestamp means that the clock is off."""

@@ -12,9 +12,9 @@ from typing import Any
 from jackstay_protocols.errors import Lane, ValidationError
 from jackstay_protocols.types import OrderClass
 
+from .core.event_sink import EventSink
 from .core.modes import Hold, Mode, Modes, strictest
 
-EventSink = Callable[[str, dict[str, Any]], None]
 EVERYWHERE = "*"
 VENUES_MAX = 256
 

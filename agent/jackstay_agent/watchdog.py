@@ -18,11 +18,11 @@ from jackstay_protocols.session import BotSession, SilenceLease, clamp_beat_s
 from jackstay_protocols.types import OrderClass
 
 from .core.bounds import check_number
+from .core.event_sink import EventSink
 from .core.liveness import HOLD_S_MAX, BotState, Judged, Process, Vital, WatchSettings, judge
 from .core.protection import HoldScope, Measures, Preset, measures, on_goodbye
 from .core.silences import Silence, Silences
 
-EventSink = Callable[[str, dict[str, Any]], None]
 BOTS_MAX = 1_024  # bot ids remembered with their silences; the one not seen longest is forgotten
 WHY_MAX = 500
 NOTHING = Measures()

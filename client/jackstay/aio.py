@@ -90,6 +90,7 @@ class AsyncClient:
         idempotency_key: str | None = None,
         sign: bool = False,
         tag: str = "",
+        patient: bool = False,
     ) -> Response:
         """As `Client.request`. Cancelling it tells the agent that nobody waits; the outcome is then the journal's."""
         limit_s = deadline_of(deadline_s, deadline)
@@ -104,6 +105,7 @@ class AsyncClient:
             idempotency_key=idempotency_key,
             sign=sign,
             tag=tag,
+            patient=patient,
         )
         deadline_us = boot_us() + int(limit_s * 1e6)
         try:

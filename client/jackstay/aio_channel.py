@@ -22,7 +22,6 @@ from jackstay_protocols.session import LAST_WORD_READ
 from .answer import unexpected
 from .call import frame_of
 from .channel import (
-    DEPARTURES_MAX,
     GREET_AGAIN_S,
     NotTaken,
     Wire,
@@ -84,7 +83,7 @@ class AsyncLine:
     async def ask(self, message: Message, deadline_us: int) -> Message:
         """As `Line.ask`; cancelling it abandons the request."""
         membership = self.membership
-        strangers = departures = 0
+        strangers = 0
         while strangers < 2:
             if not self.greeted or self._lost():
                 await self._until_greeted(deadline_us)
@@ -105,16 +104,14 @@ class AsyncLine:
             try:
                 answer = await self._answer(request_id, deadline_us + grace_us(deadline_us - boot_us()))
             except NotTaken:
-                departures += 1
-                if departures > DEPARTURES_MAX:
-                    raise nothing_sent(f"agents at {self.wire.path} came and left {departures} times") from None
+                strangers = 0  # the next agent, as often as there is one: the deadline is the bound
                 continue
             if type(answer) is Refusal and answer.reason == Reason.UNKNOWN_PEER:
                 self.greeted = False
                 strangers += 1
                 continue
-            if turned_away(answer) and departures < DEPARTURES_MAX:
-                departures += 1
+            if turned_away(answer):
+                strangers = 0
                 self._agent_leaves()
                 continue
             return answer
@@ -328,6 +325,10 @@ class AsyncLine:
             until_us = membership.greet_until_us(boot_us() + GREET_US_MAX)
             await self._until_connected(until_us)
             self._lost()
+            if self.wire.broke:
+                self.wire.broke = False
+                membership.next_one_listens()
+                until_us = membership.greet_until_us(boot_us() + GREET_US_MAX)
             request_id = next_id()
             hello = frame_of(membership.hello(), request_id, 0, 0, membership.frame_bytes_max)
             answer: Message | None = None

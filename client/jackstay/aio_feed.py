@@ -13,7 +13,7 @@ from jackstay_protocols.errors import AgentGone
 from jackstay_protocols.messages import Message
 
 from .aio_channel import AsyncLine
-from .channel import fd_of, nothing_sent, readable, writable
+from .channel import NOBLOCK, fd_of, nothing_sent, readable, writable
 from .feed import SUBSCRIBED_S, FeedState, Item
 
 TURN_ITEMS_MAX = 256  # items handed out before other tasks of the loop get their turn
@@ -27,9 +27,10 @@ class AsyncFeed:
         self._loop = line.loop
         self._state = FeedState(line.membership, feed, topics, events=events)
         self._woken: Future[None] | None = None
+        self._broken = True  # perhaps: the monitor has something to say, or was never asked
         self._fds = [fd_of(self._state.wire.socket), fd_of(self._state.wire.monitor)]
-        for fd in self._fds:
-            self._loop.add_reader(fd, self._wake)
+        for fd, callback in zip(self._fds, (self._wake, self._wake_broken), strict=True):
+            self._loop.add_reader(fd, callback)
 
     async def items(self, timeout_s: float | None) -> AsyncIterator[Item]:
         """Ends after ``timeout_s`` silent seconds. Raises what a refused first subscription means."""
@@ -55,8 +56,10 @@ class AsyncFeed:
         state = self._state
         until_us = boot_us() + int((1e9 if timeout_s is None else timeout_s) * 1e6)
         while not state.ready:
-            if state.wire.lost():
-                state.greeted = False
+            if self._broken:
+                self._broken = False
+                if state.wire.lost():
+                    state.greeted = False
             if not state.greeted:
                 try:
                     await self._greet()
@@ -67,29 +70,30 @@ class AsyncFeed:
                 continue
             if self._take_some() or state.ready:
                 continue
-            self._beat_if_due()
+            if self._beat_if_due():
+                continue  # a send may swallow a wake-up: look again
             left_s = (until_us - boot_us()) / 1e6
             if left_s <= 0:
                 return False
-            await self._sleep(min(left_s, max(0.0, state.plan.due_at() - boot_s()) + 0.001, SLEEP_S_MAX))
+            await self._wait(min(left_s, max(0.0, state.plan.due_at() - boot_s()) + 0.001, SLEEP_S_MAX))
         return True
 
     def _take_some(self) -> bool:
         """Take what the agent sent together, if there is something; items land in the state."""
-        try:
-            frames = self._state.wire.socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
+        socket = self._state.wire.socket
+        if not readable(socket):  # asking costs a third of running into EAGAIN, which is an exception
             return False
-        for frame in frames:
+        for frame in socket.recv_multipart(NOBLOCK):
             self._state.take(frame)
         return True
 
-    def _beat_if_due(self) -> None:
+    def _beat_if_due(self) -> bool:
         state = self._state
         now = boot_s()
-        if now >= state.plan.due_at():
-            state.plan.spoke(now)
-            self._send(state.beat())
+        if now < state.plan.due_at():
+            return False
+        state.plan.spoke(now)
+        return self._send(state.beat())
 
     def _send(self, frame: bytes) -> bool:
         socket = self._state.wire.socket
@@ -103,11 +107,18 @@ class AsyncFeed:
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 
+    def _wake_broken(self) -> None:
+        self._broken = True
+        self._wake()
+
     async def _sleep(self, limit_s: float) -> None:
         """Until the socket has something (looked at after any send: the descriptor is edge-triggered)."""
         wire = self._state.wire
-        if readable(wire.socket) or readable(wire.monitor):
-            return
+        if not readable(wire.socket) and not readable(wire.monitor):
+            await self._wait(limit_s)
+
+    async def _wait(self, limit_s: float) -> None:
+        """Until a descriptor speaks; the caller has looked at the socket since it last sent or received."""
         self._woken = self._loop.create_future()
         timer = self._loop.call_later(limit_s, self._wake)
         try:

@@ -58,6 +58,7 @@ def request_message(
     idempotency_key: str | None,
     sign: bool,
     tag: str,
+    patient: bool = False,
 ) -> Request:
     """The wire's Request. Raises ValidationError (reason bad_request or too_large) naming the argument."""
     usual = type(url) is str and not venue and not path and len(url) <= URL_BYTES_MAX and _USUAL_URL(url)
@@ -71,6 +72,7 @@ def request_message(
         _key(idempotency_key) if idempotency_key else "",
         bool(sign),
         tag,
+        bool(patient),
     )
 
 

@@ -57,12 +57,15 @@ GRACE_US_MIN = 20_000
 GRACE_US_MAX = 150_000
 FRESH_US = 5_000
 GREET_AGAIN_S = 0.02  # between greetings while an agent is being replaced by the next
-DEPARTURES_MAX = 3  # agents that may leave during one call
 RECONNECT_MS = 50
 RECONNECT_MS_MAX = 500
 SOCKETS_MAX = 8_192  # libzmq stops at 1,023 by default: about 300 threads
 
-NOBLOCK = zmq.NOBLOCK
+# Plain numbers: an operation on pyzmq's enums costs more than the look at a socket that it is for.
+NOBLOCK = int(zmq.NOBLOCK)
+POLLIN = int(zmq.POLLIN)
+_POLLOUT = int(zmq.POLLOUT)
+_EVENTS = int(zmq.EVENTS)
 _WATCHED = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
 
 _contexts: dict[int, zmq.Context[Socket]] = {}
@@ -98,14 +101,14 @@ def dealer(queue_frames_max: int = QUEUE_FRAMES_MAX) -> Socket:
 
 def readable(socket: Socket) -> bool:
     """Something is there to receive; asking also makes libzmq look at its own wake-ups."""
-    events: Any = socket.getsockopt(zmq.EVENTS)
-    return bool(events & zmq.POLLIN)
+    events: Any = socket.getsockopt(_EVENTS)
+    return bool(int(events) & POLLIN)
 
 
 def writable(socket: Socket) -> bool:
     """With IMMEDIATE: connected, and the queue has room."""
-    events: Any = socket.getsockopt(zmq.EVENTS)
-    return bool(events & zmq.POLLOUT)
+    events: Any = socket.getsockopt(_EVENTS)
+    return bool(int(events) & _POLLOUT)
 
 
 def fd_of(socket: Socket) -> int:
@@ -122,6 +125,7 @@ class Wire:
         self.path = paths.feed if feed else paths.bot
         self.pid = os.getpid()
         self.thread_id = threading.get_ident()
+        self.broke = False  # since the last greeting
         self.socket = dealer(FEED_QUEUE_FRAMES_MAX if feed else QUEUE_FRAMES_MAX)
         self.monitor: Socket = self.socket.get_monitor_socket(_WATCHED)
         self.monitor.setsockopt(zmq.LINGER, 0)
@@ -139,6 +143,7 @@ class Wire:
         while readable(monitor):
             event = monitor.recv_multipart(zmq.NOBLOCK)
             broke = broke or int.from_bytes(event[0][:2], "little") == zmq.EVENT_DISCONNECTED
+        self.broke = self.broke or broke
         return broke
 
     def close(self) -> None:
@@ -252,7 +257,7 @@ class Line:
         (too large), SecurityError (session taken) and what else a refused HELLO means.
         """
         membership = self.membership
-        strangers = departures = 0
+        strangers = 0
         while strangers < 2:
             now_us = boot_us()
             # Just after an answer nobody has died yet; if so, the next life refuses this frame as a stranger's.
@@ -279,9 +284,7 @@ class Line:
             try:
                 answer = self._wait(request_id, deadline_us + grace_us(deadline_us - now_us))
             except NotTaken:
-                departures += 1
-                if departures > DEPARTURES_MAX:
-                    raise nothing_sent(f"agents at {self.wire.path} came and left {departures} times") from None
+                strangers = 0  # the next agent, as often as there is one: the deadline is the bound
                 continue
             except AgentGone:
                 raise
@@ -293,8 +296,8 @@ class Line:
                 self.greeted = False
                 strangers += 1
                 continue
-            if turned_away(answer) and departures < DEPARTURES_MAX:
-                departures += 1
+            if turned_away(answer):
+                strangers = 0
                 self._agent_leaves()
                 continue
             return answer
@@ -346,6 +349,10 @@ class Line:
             until_us = membership.greet_until_us(deadline_us)
             self._until_connected(until_us)
             self.wire.lost()
+            if self.wire.broke:
+                self.wire.broke = False
+                membership.next_one_listens()
+                until_us = membership.greet_until_us(deadline_us)
             request_id = next_id()
             hello = frame_of(membership.hello(), request_id, 0, 0, membership.frame_bytes_max)
             answer: Message | None = None

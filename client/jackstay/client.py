@@ -97,12 +97,14 @@ class Client:
         idempotency_key: str | None = None,
         sign: bool = False,
         tag: str = "",
+        patient: bool = False,
     ) -> Response:
         """One HTTP exchange with a venue, answered within ``deadline_s`` seconds (``deadline`` for short).
 
         Returns the `Response` whatever its status, with the agent's verdict. Raises DeadlineExceeded, OutcomeUnknown
         or ExchangeError when no HTTP answer came, AgentGone, Refused (see its ``reason`` and ``retry_after_s``) and
-        ValidationError; each carries ``outcome``: what is known about the venue's side.
+        ValidationError; each carries ``outcome``: what is known about the venue's side. ``patient``: an order whose
+        equal is unknown waits for that one's outcome, and gets it, instead of being refused at once (equal_pending).
         """
         limit_s = deadline_of(deadline_s, deadline)
         message = request_message(
@@ -116,6 +118,7 @@ class Client:
             idempotency_key=idempotency_key,
             sign=sign,
             tag=tag,
+            patient=patient,
         )
         deadline_us = boot_us() + int(limit_s * 1e6)
         try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from jackstay_protocols.clock import boot_s, boot_us
-from jackstay_protocols.codec import decode_feed
+from jackstay_protocols.codec import decode_feed, feed_turn_reader
 from jackstay_protocols.errors import AgentGone, ProtocolError, Reason
 from jackstay_protocols.limits import BEAT_WITHIN_S_DEFAULT
 from jackstay_protocols.messages import Beat, Done, Event, Message, Refusal, Subscribe, Welcome
@@ -24,7 +24,7 @@ from jackstay_protocols.session import BeatPlan, clamp_beat_s
 
 from .answer import AgentEvent, FeedMessage, Lagged, unexpected
 from .call import check_topics, frame_of
-from .channel import Wire, next_id, nothing_sent, read
+from .channel import NOBLOCK, POLLIN, Wire, next_id, nothing_sent, read
 from .membership import Membership
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ SUBSCRIBED_S = 2.0  # the agent answers a subscription from memory
 UNCOUNTED = -1
 
 _made = partial(tuple.__new__, FeedMessage)
+_turn = feed_turn_reader(FeedMessage)
 
 
 class FeedState:
@@ -44,7 +45,7 @@ class FeedState:
 
     def __init__(self, membership: Membership, feed: str, topics: Iterable[str], *, events: bool) -> None:
         self.membership = membership
-        self.subscription = Subscribe(feed, check_topics(topics), events)
+        self.subscription = Subscribe(feed, check_topics(topics), events, turns=True)
         self.wire = Wire(membership, feed=True)
         self.plan = BeatPlan(BEAT_WITHIN_S_DEFAULT, boot_s())
         self.greeted = False
@@ -64,6 +65,10 @@ class FeedState:
 
     def take(self, frame: bytes) -> Message | None:
         """Items go to ``ready``; the answer that is awaited comes back. Other frames are skipped."""
+        items = _turn(frame)
+        if items is not None:
+            self.ready.extend(items)
+            return None
         found = decode_feed(frame)
         if found is not None:
             # Without a Python frame per message: half the cost of FeedMessage(topic, sequence, payload).
@@ -113,6 +118,7 @@ class FeedLine:
     def __init__(self, client: Client, feed: str, topics: Iterable[str], *, events: bool) -> None:
         self._client = client
         self._state = FeedState(client._membership_here(), feed, topics, events=events)
+        self._watched = [(self._state.wire.socket, POLLIN), (self._state.wire.monitor, POLLIN)]
         try:
             self._greet()  # a refused subscription is told at once, not when the first message is asked for
         except BaseException:
@@ -133,8 +139,6 @@ class FeedLine:
         state = self._state
         until_us = boot_us() + int((1e9 if timeout_s is None else timeout_s) * 1e6)
         while not state.ready:
-            if state.wire.lost():
-                state.greeted = False
             if not state.greeted:
                 try:
                     self._greet()
@@ -147,17 +151,17 @@ class FeedLine:
         return True
 
     def _take_some(self, wait_ms: int) -> None:
-        """What the agent sent together; or wait for it."""
-        state = self._state
-        try:
-            frames = state.wire.socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            due_ms = int(max(0.0, state.plan.due_at() - boot_s()) * 1000) + 1
-            watched = [(state.wire.socket, zmq.POLLIN), (state.wire.monitor, zmq.POLLIN)]
-            zmq.zmq_poll(watched, min(wait_ms, due_ms))
-            return
-        for frame in frames:
-            state.take(frame)
+        """What the agent sent together, once it is there; a line that broke is noticed as soon."""
+        state, wire = self._state, self._state.wire
+        due_ms = int(max(0.0, state.plan.due_at() - boot_s()) * 1000) + 1
+        for socket, _events in zmq.zmq_poll(self._watched, min(wait_ms, due_ms)):
+            if socket is wire.monitor:
+                if wire.lost():
+                    state.greeted = False
+                continue
+            # Asked first, a receive never runs into EAGAIN, which is an exception and costs more than all else here.
+            for frame in wire.socket.recv_multipart(NOBLOCK):
+                state.take(frame)
 
     def _beat_if_due(self) -> None:
         state = self._state

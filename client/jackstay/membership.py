@@ -101,6 +101,10 @@ class Membership:
         """It said so: a restart, most likely, and the next agent of that name is worth waiting for."""
         self._return_until_us = boot_us() + int(RETURN_WITHIN_S * 1e6)
 
+    def next_one_listens(self) -> None:
+        """The connection broke and is up again: the next agent is there, and its first answer may take a while."""
+        self.agent_leaves()
+
     def returning(self) -> bool:
         return boot_us() < self._return_until_us
 

@@ -18,14 +18,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from types import GenericAlias
+from typing import Any, NamedTuple, TypeVar
 
 import msgpack
 import msgspec
 
 from .errors import ProtocolError, Reason
 from .limits import NESTING_DEPTH_MAX, TO_CLIENT_FRAME_BYTES_MAX, WIRE_VERSION, WIRE_VERSION_MIN
-from .messages import Feed, Message
+from .messages import Feed, FeedTurn, Message
+
+Item = TypeVar("Item")
 
 _HEADER = struct.Struct("!BBHQq")
 HEADER_BYTES = _HEADER.size
@@ -113,6 +116,27 @@ def decode_feed(frame: bytes) -> tuple[int, Feed] | None:
         return None
 
 
+def feed_turn_reader(item: type[Item]) -> Callable[[bytes], list[Item] | None]:
+    """The same for a `FeedTurn`: what reads its items, each as a named tuple ``item``(topic, sequence, payload).
+
+    0.1 us an item: nothing of Python runs between them.
+    """
+    items_of: Any = (("items", GenericAlias(list, (item,)), msgspec.field(default_factory=list)),)
+    body: Any = msgspec.defstruct("FeedTurnOf", items_of, array_like=True)  # what is appended later is ignored
+    read_items = msgspec.msgpack.Decoder(body).decode
+
+    def read(frame: bytes) -> list[Item] | None:
+        if frame[:2] != _TURN_HEAD or not HEADER_BYTES <= len(frame) <= TO_CLIENT_FRAME_BYTES_MAX:
+            return None
+        try:
+            items: list[Item] = read_items(memoryview(frame)[HEADER_BYTES:]).items
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        return items
+
+    return read
+
+
 def _decode_body(frame: bytes, kind: type[Message], request_id: int) -> Message:
     read = _READERS.get(kind)
     if read is None:
@@ -196,4 +220,5 @@ def _readers() -> dict[type[Message], Callable[[memoryview], Message]]:
 _READERS = _readers()
 _write = msgspec.msgpack.Encoder().encode
 _FEED_HEAD = bytes((WIRE_VERSION, Feed.KIND))
+_TURN_HEAD = bytes((WIRE_VERSION, FeedTurn.KIND))
 _read_feed = msgspec.msgpack.Decoder(Feed).decode

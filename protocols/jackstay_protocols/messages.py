@@ -9,7 +9,7 @@ or the order of a field is a new wire version.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -73,6 +73,7 @@ class Request(Message, frozen=True, array_like=True):
     idempotency_key: str = ""
     sign: bool = False
     tag: str = ""  # order class by the bot's own word
+    patient: bool = False  # while an equal order is unknown: wait for it, instead of hearing so at once
 
 
 class Post(Message, frozen=True, array_like=True):
@@ -105,12 +106,16 @@ class Ack(Message, frozen=True, array_like=True):
 
 
 class Subscribe(Message, frozen=True, array_like=True):
-    """On feed.sock: deliver these topics of this feed; ``events`` adds the agent's events."""
+    """On feed.sock: deliver these topics of this feed; ``events`` adds the agent's events.
+
+    ``turns``: this reader takes `FeedTurn`; without it every batch comes as a `Feed` of its own.
+    """
 
     KIND: ClassVar[int] = 8
     feed: str = ""
     topics: list[str] = []
     events: bool = False
+    turns: bool = False
 
 
 class Unsubscribe(Message, frozen=True, array_like=True):
@@ -267,6 +272,21 @@ class Directive(Message, frozen=True, array_like=True):
     id: str = ""
 
 
+class FeedItem(NamedTuple):
+    """One message of a topic and its number."""
+
+    topic: str
+    sequence: int
+    payload: bytes
+
+
+class FeedTurn(Message, frozen=True, array_like=True):
+    """Messages of several topics that came in one turn of the agent's loop; in order within each topic."""
+
+    KIND: ClassVar[int] = 74
+    items: list[FeedItem] = []
+
+
 class Done(Message, frozen=True, array_like=True):
     """Answer to anything that is not a venue request: status, commands, subscriptions, reports, beats."""
 
@@ -302,6 +322,7 @@ TO_CLIENT: dict[int, type[Message]] = {
         Accepted,
         OutcomeNews,
         Feed,
+        FeedTurn,
         Lagged,
         Event,
         Directive,

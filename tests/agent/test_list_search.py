@@ -57,6 +57,8 @@ def venue() -> Venue:
 
 @pytest.fixture
 def operations(world: World) -> Operations:
+    """The venue's clock is measured, and ours is right."""
+    world.box.venue_at = lambda _venue, boot_s: world.wall - world.now + boot_s
     keys = Credentials("key", "secret", origin="test")
     return Operations(shipped_profiles()["binance"], keys, wall_ms=lambda: int(world.wall * 1000))
 
@@ -99,6 +101,35 @@ async def test_none_that_fits_is_told_as_such(world: World, venue: Venue, operat
     """Read to its end and not there: not found; what that proves is another room's rule."""
     assert await search(world, venue, operations, unknown_one(world)) == (Finding.NOT_FOUND, "")
     assert [target.partition("?")[0] for target in venue.asked] == ["/api/v3/openOrders", "/api/v3/allOrders"]
+
+
+async def test_none_that_fits_means_nothing_while_the_time_is_in_doubt(
+    world: World, venue: Venue, operations: Operations
+) -> None:
+    """An hour ahead our clock looks for the order where it cannot be; measured later, the venue's finds it."""
+    true_s, world.wall = world.wall, world.wall + 3_600.0
+    world.box.venue_at = lambda _venue, _boot_s: None
+    unknown = unknown_one(world)
+    venue.pages["/api/v3/allOrders"] = [[listed(5, world, time=int(true_s * 1000))]]
+    assert await search(world, venue, operations, unknown) == (Finding.NO_ANSWER, "")
+    then_s = world.now
+    world.box.venue_at = lambda _venue, boot_s: true_s + boot_s - then_s
+    (unknown,) = world.box.unknowns()
+    assert await search(world, venue, operations, unknown) == (Finding.EXISTS, "5")
+
+
+async def test_after_a_reboot_a_wrong_clock_looks_nowhere(world: World, venue: Venue, operations: Operations) -> None:
+    """By our clock it was sent later than now: no order is looked for, and none is called absent."""
+    world.wall += 3_600.0
+    world.box.venue_at = lambda _venue, _boot_s: None
+    unknown_one(world)
+    world.kill()
+    world.boot_id, world.wall = "boot-2", world.wall - 3_600.0
+    world.open()
+    world.box.venue_at = lambda _venue, boot_s: world.wall - world.now + boot_s
+    (unknown,) = world.box.unknowns()
+    assert await search(world, venue, operations, unknown) == (Finding.NO_ANSWER, "")
+    assert venue.asked == []
 
 
 async def test_two_that_fit_settle_nothing(world: World, venue: Venue, operations: Operations) -> None:

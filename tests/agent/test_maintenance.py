@@ -28,6 +28,7 @@ class World:
         self.says: str | None = "online"
         self.asked = 0
         self.keyed = keyed
+        self.begins = True  # whether a recovery can begin now
         self.detected: list[tuple[str, dict[str, Any]]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.modes = VenueModes(clock=lambda: self.now, on_event=lambda *_: None)
@@ -35,7 +36,7 @@ class World:
         self.watch = MaintenanceWatch(
             {"kraken": calendar},
             reading=lambda _venue: operations,
-            can_ask=lambda _venue: self.keyed,
+            can_recover=lambda _venue: self.keyed,
             ask=self.ask,
             modes=self.modes,
             detected=self.take,
@@ -53,7 +54,7 @@ class World:
 
     def take(self, name: str, context: dict[str, Any]) -> bool:
         self.detected.append((name, context))
-        return True
+        return self.begins
 
     def run(self, seconds: float) -> None:
         until = self.now + seconds
@@ -87,6 +88,21 @@ def test_a_window_shorter_than_its_lead_is_seen_too() -> None:
     world = World(MaintenanceCalendar(windows=["2026-12-01 06:00-06:01"], lead_s=600.0))
     world.run(401.0)
     assert [context["ends_at"] for _name, context in world.detected] == [BEGINS + 60.0]
+
+
+def test_a_window_that_finds_another_recovery_under_way_has_its_turn() -> None:
+    """An unplanned maintenance before a planned one: the window is asked for again, now and then, until it is taken."""
+    world = World(CALENDAR)
+    world.begins = False
+    world.run(1000.0)
+    assert 5 < len(world.detected) < 20
+    assert world.events == []
+    world.begins = True
+    world.run(10.0)
+    taken = len(world.detected)
+    world.run(3600.0)
+    assert len(world.detected) == taken
+    assert [name for name, _fields in world.events] == ["maintenance.window"]
 
 
 def test_without_a_key_the_calendar_alone_holds_the_venue_from_lead_to_end() -> None:
@@ -135,6 +151,10 @@ def test_it_is_asked_as_often_as_configured_or_never() -> None:
     [
         ('windows = ["wed 2-3"]', "line 4: [venues.kraken.maintenance] windows: window 'wed 2-3'"),
         ('timezone = "Mars"', "line 4: [venues.kraken.maintenance] timezone = 'Mars'"),
+        (
+            'windows = ["mon-sun 00:00-24:00"]',
+            "line 4: [venues.kraken.maintenance] windows: mon-sun 00:00-24:00 leave no",
+        ),
         ("lead_s = -1.0", "line 4: [venues.kraken.maintenance] lead_s"),
         ("watch_s = 1.0", "line 4: [venues.kraken.maintenance] watch_s"),
         ("watchs = 9.0", "line 4: unknown key 'venues.kraken.maintenance.watchs', did you mean 'watch_s'?"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from jackstay_agent.metrics.picture import ROWS_MAX, Picture
 from jackstay_agent.metrics.readiness import reasons
-from jackstay_agent.metrics.sections import of_status
+from jackstay_agent.metrics.sections import of_status, tallied
 from jackstay_agent.metrics.tally import BOUNDS_S, EVENT_NAMES_MAX, Histogram, Tally
 
 READERS: dict[str, Any] = {"readers": [], "dropped": 0}
@@ -71,6 +71,17 @@ def test_the_fullest_key_stands_for_a_budget() -> None:
     of_status(picture, state, READERS, Tally())
     assert picture.rows["jackstay_budget_used_ratio"] == [(("api.binance.com", "orders"), 0.9)]
     assert picture.rows["jackstay_clock_offset_seconds"] == [(("binance",), 0.25)]
+
+
+def test_a_picture_is_of_one_moment() -> None:
+    """A page is written over several turns of the loop; what is counted meanwhile is the next page's."""
+    tally, picture = Tally(), Picture()
+    tally.waits["binance", "orders"] = counted = Histogram()
+    tallied(picture, tally)
+    counted.add(0.001)
+    ((_labels, shown),) = picture.rows["jackstay_request_duration_seconds"]
+    assert isinstance(shown, Histogram)
+    assert sum(shown.counts) == 0
 
 
 def test_a_metric_has_a_bound_of_rows() -> None:

@@ -273,6 +273,18 @@ def test_on_a_really_full_file_system(tmp_path: Path) -> None:
         world.box.close()
 
 
+@needs_root
+def test_a_copy_that_would_fill_the_disk_is_not_begun(tmp_path: Path) -> None:
+    """An upgrade's check takes no room from the orders of the agent that runs; the words say what is there."""
+    with small_tmpfs(tmp_path / "small", "4M") as folder, contextlib.closing(sqlite3.connect(tmp_path / "j")) as conn:
+        conn.execute("CREATE TABLE t (x)")
+        with pytest.raises(OSError, match="MiB are free, 8 MiB are expected"):
+            schema.copy_file(conn, folder / "copy")
+        assert list(folder.iterdir()) == []
+        schema.copy_file(conn, tmp_path / "copy")
+        assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
+
+
 # -- read-only, missing, taken -------------------------------------------------------------------------------------
 
 
@@ -385,6 +397,19 @@ def test_a_second_damaged_file_does_not_overwrite_the_first(world: World) -> Non
         world.path.write_bytes(b"rubbish" * 1_000)
         world.open().close()
     assert len({said["moved_to"] for said in world.said("outbox.set_aside")}) == 3
+
+
+@pytest.mark.parametrize("version", [-1, 0, 16_711_682])
+def test_a_file_whose_version_is_damaged_is_set_aside(world: World, version: int) -> None:
+    """No release ever had that number: the agent starts, and the file can be looked at (found by the fuzz)."""
+    world.open().begin(order(1))
+    world.box.close()
+    with sqlite3.connect(world.path) as conn:
+        conn.execute(f"PRAGMA user_version={version}")
+    conn.close()
+    seq_of(world.open().begin(order(2)))
+    assert len(world.said("outbox.set_aside")) == 1
+    assert world.said("outbox.degraded") == []
 
 
 def test_an_sqlite_file_of_something_else_is_set_aside(world: World) -> None:

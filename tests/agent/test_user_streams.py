@@ -76,7 +76,7 @@ class Listener:
     def of(self, name: str) -> list[Any]:
         return [value for each, value in self.told if each == name]
 
-    async def until(self, condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], limit_s: float = 30.0) -> None:
         async with asyncio.timeout(limit_s):
             while not condition():
                 self._news.clear()

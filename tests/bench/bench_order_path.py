@@ -77,6 +77,12 @@ def by_agent(agent: AgentProcess, calls: int) -> list[float]:
         return timed(call, calls)
 
 
+def a_question(agent: AgentProcess, calls: int) -> list[float]:
+    """Everything on but what an order brings: journal, evidence, rule 1."""
+    with client_for(agent, bot_id="bench") as client:
+        return timed(lambda: client.request("GET", "https://api.binance.com/api/v3/time", headers=HEADERS).ok, calls)
+
+
 def by_agent_async(agent: AgentProcess, calls: int) -> list[float]:
     import uvloop
 
@@ -111,6 +117,7 @@ def main(argv: list[str] | None = None) -> list[Row]:
                     "httpx.Client": lambda: by_httpx(base + PATH, options.calls),
                     "aiohttp on uvloop": lambda: by_aiohttp(base + PATH, options.calls),
                     "agent, Client": lambda: by_agent(agent, options.calls),
+                    "agent, Client, a question": lambda: a_question(agent, options.calls),
                     "agent, AsyncClient": lambda: by_agent_async(agent, options.calls),
                 },
                 options.rounds,

@@ -51,6 +51,27 @@ def echo(agent: FakeAgent, heard: Heard) -> Answer:
     return ok(heard.message.body)  # type: ignore[attr-defined]
 
 
+def turning_away(times: int) -> Script:
+    """Agents that are about to stop, one after the other, and one that stays."""
+    left = [times]
+
+    def script(_agent: FakeAgent, _heard: Heard) -> Answer:
+        left[0] -= 1
+        return m.Refusal(Reason.DRAINING, "the agent is stopping", 2.0) if left[0] >= 0 else ok(b"")
+
+    return script
+
+
+def welcome_after(seconds: float) -> Script:
+    """An agent that has only just bound its sockets, on a busy machine."""
+
+    def script(agent: FakeAgent, _heard: Heard) -> Answer:
+        time.sleep(seconds)  # its loop is elsewhere
+        return agent.welcome()
+
+    return script
+
+
 class FakeAgent:
     """Answers HELLO, BEAT, STATUS and the like by itself; requests and posts as the script says."""
 

@@ -189,7 +189,6 @@ REFUSALS: list[tuple[m.Message, type[Exception]]] = [
     (m.Refusal(Reason.HALF_OPEN_FULL, "words", 1.0), ccxt.ExchangeNotAvailable),
     (m.Refusal(Reason.QUEUE_FULL, "words"), ccxt.ExchangeNotAvailable),
     (m.Refusal(Reason.DISK, "words"), ccxt.ExchangeNotAvailable),
-    (m.Refusal(Reason.DRAINING, "words"), ccxt.ExchangeNotAvailable),
     (m.Refusal(Reason.EXPIRED, "words"), ccxt.ExchangeNotAvailable),
     (m.Refusal(Reason.INTERNAL, "words"), ccxt.ExchangeNotAvailable),
     (m.Refusal("a reason of a newer agent", "words"), ccxt.ExchangeNotAvailable),
@@ -197,7 +196,8 @@ REFUSALS: list[tuple[m.Message, type[Exception]]] = [
     (m.Refusal(Reason.RATE_LIMITED, "words", 1.0), ccxt.RateLimitExceeded),
     (m.Refusal(Reason.GATED, "words", 1.0), ccxt.RateLimitExceeded),
     (m.Refusal(Reason.MODE, "words"), ccxt.OnMaintenance),
-    (m.Refusal(Reason.EQUAL_PENDING, "words"), ccxt.InvalidOrder),
+    # its equal is unknown, so is it: to ask again is right, and the agent sends nothing before the truth is known
+    (m.Refusal(Reason.EQUAL_PENDING, "words"), ccxt.RequestTimeout),
     (m.Refusal(Reason.DUPLICATE, "words"), ccxt.InvalidOrder),
     (m.Refusal(Reason.LOOP_STOPPED, "words"), ccxt.InvalidOrder),
     (m.Response(0, b"", [], b"", Outcome.UNKNOWN, cause="reset", detail="words"), ccxt.RequestTimeout),

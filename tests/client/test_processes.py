@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 import jackstay
 from client import fake_agent
 from client.fake_agent import FakeAgent
+from harness import freeze
 from jackstay_protocols import messages as m
 from jackstay_protocols.errors import AgentGone, DeadlineExceeded, Outcome
 
@@ -74,9 +74,7 @@ def test_a_stopped_agent_executes_none_of_the_calls_it_slept_through(runtime: Pa
     with agent_process(runtime, "echo", ledger) as process:
         client = connect()
         client.request("POST", URL, tag="before")
-        process.send_signal(signal.SIGSTOP)
-        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
-            time.sleep(0.001)
+        freeze(process.pid)
         for _ in range(100):
             with pytest.raises((AgentGone, DeadlineExceeded)) as caught:
                 client.request("POST", URL, tag="stale", deadline_s=0.001)
@@ -90,7 +88,7 @@ def test_a_stopped_agent_executes_none_of_the_calls_it_slept_through(runtime: Pa
 def test_a_stopped_agent_does_not_greet_and_nothing_is_sent(runtime: Path, connect: Connect) -> None:
     """Not greeted means provably not sent: outcome FAILED."""
     with agent_process(runtime, "echo", runtime / "ledger") as process:
-        process.send_signal(signal.SIGSTOP)
+        freeze(process.pid)
         with pytest.raises(AgentGone) as caught:
             connect(connect_timeout_s=0.2).request("POST", URL, tag="stale")
         assert caught.value.outcome is Outcome.FAILED

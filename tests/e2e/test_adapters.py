@@ -217,7 +217,8 @@ REFUSED = [
     ("rate_limited", "", LATER),
     ("mode", "", LATER),
     ("absent", "failed", LATER),
-    ("equal_pending", "", NEVER),
+    ("equal_pending", "", NOBODY_KNOWS),
+    ("duplicate", "", NEVER),
     ("upstream_not_allowed", "", NEVER),
     ("", "unknown", NOBODY_KNOWS),
 ]

@@ -47,7 +47,7 @@ def test_agent_stopped_then_continued(sandbox: SandboxProcess, own_agent: AgentP
     """100 order calls into a SIGSTOPped agent end at their deadline; on SIGCONT it refuses every one as expired."""
     with client_for(own_agent) as client:
         assert place(client, sandbox, "warm").status == 200
-        os.kill(own_agent.pid, signal.SIGSTOP)
+        own_agent.signal(signal.SIGSTOP)
         try:
             for number in range(100):
                 with pytest.raises((AgentGone, DeadlineExceeded)):

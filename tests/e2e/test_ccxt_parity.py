@@ -212,7 +212,8 @@ class Ways:
         types = [{"spot": "spot", "usdm": "linear"}[kind]]
         wanted = types if ccxt.__version__.startswith("4.4.") else {"types": types}
         options = {"fetchMarkets": wanted, "fetchCurrencies": False, "fetchMargins": False}
-        return {"apiKey": "k", "secret": "s", "timeout": 700, "enableRateLimit": False, "options": options}
+        timeout_ms = 700 if self.answer == "silence" else 5_000
+        return {"apiKey": "k", "secret": "s", "timeout": timeout_ms, "enableRateLimit": False, "options": options}
 
     def sync(self, kind: str, verb: str, args: tuple[Any, ...], *, through: bool, markets: Any = None) -> Any:
         self.host = KINDS[kind][1]

@@ -1,7 +1,7 @@
 """An unmodified ccxt bot that answers every NetworkError by placing the order again: the venue has the intended ones.
 
-Each try has a new client id (where ccxt gives one), a new timestamp and a new signature. On Binance and OKX ccxt names
-its orders; on Bybit and Kraken it does not, so what was lost is recognised among the orders the venue lists.
+Each try has a new client id, a new timestamp and a new signature, and the bot knows no word of ours. On Binance and
+OKX ccxt names its orders; on Bybit and Kraken the attachment does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import jackstay
 from harness import AgentProcess
 from intended import FULL, sized
 from jackstay_agent.sandbox import SandboxProcess
-from jackstay_protocols.errors import Reason
 from venue_shapes import AGENTS_KEY, LOGIN, SHAPES, Shape, config_of
 
 
@@ -36,15 +35,9 @@ async def bot(shape: Shape, runtime_dir: Path, prices: list[float], told: Counte
                     order = await exchange.create_order(
                         shape.symbol, "limit", "buy", 0.001, price, {"timeInForce": "IOC"}
                     )
-                except ccxt.NetworkError as error:
-                    told[type(error).__name__] += 1
-                    continue
-                except ccxt.InvalidOrder as error:
-                    # "an equal one is unknown, do not place it again": this bot does, a little later
-                    if getattr(error.__cause__, "reason", "") != Reason.EQUAL_PENDING:
-                        raise
-                    told["equal is unknown"] += 1
-                    await asyncio.sleep(0.1)
+                except ccxt.NetworkError as error:  # at once, and nothing else: any other error ends this bot
+                    reason = getattr(error.__cause__, "reason", None)
+                    told[f"{type(error).__name__}{f' ({reason})' if reason else ''}"] += 1
                     continue
                 placed[price] = order["id"]
 
@@ -94,3 +87,44 @@ def test_a_bot_that_retries_every_network_error_has_exactly_what_it_intended(sha
     assert queue["open"]["unknown"] == 0
     assert sum(struck.values()) > count / 40
     print(f"\n{shape.name}: {count} intended, {len(orders)} at the venue; faults {struck}; the bot saw {dict(told)}")
+
+
+def test_a_batch_that_holds_an_order_that_exists_is_not_sent_again(tmp_path: Path) -> None:
+    """Its first sending was unknown and did happen: a bot that repeats on network errors alone is stopped, told which
+    orders exist, and the venue has each once.
+    """
+    (shape,) = [each for each in SHAPES if each.name == "bybit"]
+    wanted = [
+        {"symbol": shape.symbol, "type": "limit", "side": "buy", "amount": 0.001, "price": 30_000 + n}
+        for n in range(2)
+    ]  # fmt: skip
+
+    async def bot(runtime_dir: Path) -> tuple[int, str]:
+        exchange = ccxt.async_support.bybit({**LOGIN, **shape.options})
+        async with jackstay.AsyncClient("t", runtime_dir=runtime_dir, bot_id="batch") as client:
+            jackstay.attach(exchange, client)
+            try:
+                await exchange.load_markets()
+                exchange.timeout = shape.timeout_ms
+                for tries in range(1_000):
+                    try:
+                        await exchange.create_orders(wanted)
+                    except ccxt.NetworkError:
+                        continue
+                    except ccxt.BaseError as error:
+                        return tries, f"{type(error).__name__}: {error}"
+            finally:
+                await exchange.close()
+        return tries, "placed"
+
+    with (
+        SandboxProcess(seed=14, quiet=True, extra_args=AGENTS_KEY) as venue,
+        AgentProcess(config_of(shape, venue, tmp_path / "p")) as agent,
+    ):
+        venue.admin.fault("reset_after", route="POST /v5/order/create-batch", count=1)
+        tries, told = asyncio.run(bot(agent.runtime_dir))
+        orders = venue.admin.orders(shape.market)
+    assert tries > 0
+    assert told.startswith("InvalidOrder"), told
+    assert "was unknown and exists" in told
+    assert sorted(price_of(order) for order in orders) == [each["price"] for each in wanted]

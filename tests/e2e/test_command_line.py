@@ -226,6 +226,38 @@ def test_exec_starts_a_dead_agent_again(tmp_path: Path) -> None:
     pair.stdout.close()
 
 
+def test_exec_goes_on_trying_to_start_an_agent(tmp_path: Path) -> None:
+    """Killed while its configuration is broken: tried again and again, and up once the file is mended."""
+    config = tmp_path / "p.toml"
+    config.write_text("")
+    words = ["exec", "--name", "p", "-c", str(config), "--runtime-dir", str(tmp_path), "--"]
+    with (tmp_path / "stderr").open("wb") as told:
+        pair = subprocess.Popen(
+            [sys.executable, "-m", "jackstay_agent.cli", *words]
+            + [sys.executable, "-c", "print('up', flush=True); input()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            env=child_env(),
+        )
+    assert pair.stdout is not None
+    assert pair.stdin is not None
+    assert pair.stdout.readline() == b"up\n"
+    config.write_text("[agnet]\n")
+    os.kill(json.loads(cli("status", "p", "--json", runtime_dir=tmp_path).stdout)["pid"], signal.SIGKILL)
+    limit_at = time.monotonic() + 60
+    while (tmp_path / "stderr").read_text().count("the agent did not start") < 2:
+        assert time.monotonic() < limit_at, (tmp_path / "stderr").read_text()
+        time.sleep(0.05)
+    config.write_text("")
+    while cli("status", "p", "--timeout", "1", runtime_dir=tmp_path).returncode not in (0, 1):
+        assert time.monotonic() < limit_at, (tmp_path / "stderr").read_text()
+    pair.stdin.write(b"\n")
+    pair.stdin.close()
+    assert pair.wait(30) == 0
+    pair.stdout.close()
+
+
 def test_exec_of_a_missing_program(tmp_path: Path) -> None:
     """127, a message, and no agent left behind."""
     done = cli("exec", "--name", "m", "--", "/no/such/program", runtime_dir=tmp_path)

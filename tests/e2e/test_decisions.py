@@ -67,6 +67,7 @@ def test_an_ip_wide_429_gates_every_lane_until_the_servers_instant(
     assert len(soon) <= 3, "a slow return, not a stampede (de-risking goes first, off the ramp)"
 
 
+@pytest.mark.serial
 def test_without_time_to_wait_a_gate_refuses_at_once(sandbox: SandboxProcess, own_agent: AgentProcess) -> None:
     """A deadline before the instant is told immediately when to come back."""
     with client_for(own_agent) as client:

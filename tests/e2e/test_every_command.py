@@ -132,6 +132,7 @@ TABLE: dict[str, Row] = {
     "rehearse": elsewhere("runs a bot: tests/e2e/test_adopt_commands.py", form="json"),
     "doctor": local("{agent} --offline"),
     "logs": local("{agent} --runtime-dir {runtime} -n 5", form="lines"),
+    "bench": elsewhere("measures a machine: tests/e2e/test_bench_command.py", form="json"),
     "demo": elsewhere("a minute of processes: make demo", form="lines"),
     "sandbox": elsewhere("runs until it is stopped: tests/agent/sandbox"),
     "sandbox checks": SANDBOX,

@@ -145,6 +145,23 @@ def test_many_bots_are_bounded(watched: AgentProcess, door: Door) -> None:
     text = door.get("/metrics")[1]
     bots = {dict(labels)["bot"] for name, labels in samples(text) if name == "jackstay_bot_silent_seconds"}
     assert len(bots) == 64
+    assert (value(text, "jackstay_metrics_rows_dropped_total") or 0) >= 36, "those left out are counted"
+
+
+def test_a_path_of_anothers_is_left_alone_and_what_a_crash_left_is_not(tmp_path: Path) -> None:
+    """Two agents with one `unix:` path: the second says so and the first is scraped on; a dead one's is taken over."""
+    shared = f'[metrics]\nlisten = "unix:{tmp_path}/m.sock"\n'
+    with AgentProcess(shared) as first:
+        with pytest.raises(RuntimeError, match="a port or a path of its own"):
+            AgentProcess(shared, name="second").start()
+        scraped = Door(tmp_path / "m.sock")
+        assert scraped.get("/live")[0] == 200
+        scraped.close()
+        first.kill()
+        first.start()
+        scraped = Door(tmp_path / "m.sock")
+        assert scraped.get("/live")[0] == 200
+        scraped.close()
 
 
 def test_a_page_for_machines_is_no_page_for_others(watched: AgentProcess, door: Door) -> None:
@@ -173,7 +190,7 @@ def test_on_tcp_only_this_machine_is_answered(sandbox: SandboxProcess) -> None:
         try:
             for host, expected in (
                 (f"127.0.0.1:{port}", 200),
-                ("localhost", 200),
+                ("Localhost", 200),
                 ("[::1]:1", 200),
                 ("evil.example", 403),
             ):

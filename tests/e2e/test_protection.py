@@ -168,6 +168,7 @@ def mixed(stage: Stage, word: str = "") -> subprocess.Popen[bytes]:
     return bot
 
 
+@pytest.mark.serial  # within the silence and half a second
 @pytest.mark.parametrize(
     ("preset", "gone"),
     [

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -145,6 +146,38 @@ def test_maintenance_is_waited_out_and_the_bot_hears_of_its_capital_when_it_wake
     assert stage.modes() == []
 
 
+def in_a_planned_window(sandbox: SandboxProcess, more: str = "") -> AgentProcess:
+    """A venue that is online, while its calendar says it is closed."""
+    now = datetime.now(UTC)
+    begins, ends = (f"{now + timedelta(hours=hours):%Y-%m-%d %H:%M}" for hours in (-1, 1))
+    window = f'[venues.binance.maintenance]\nwindows = ["{begins} - {ends}"]\n'
+    return AgentProcess(CONFIG.format(url=sandbox.url) + more + window)
+
+
+def test_a_planned_window_is_one_recovery_whatever_happens_to_the_agent() -> None:
+    """Killed and started again inside the window: the same recovery goes on, no second one is begun for it."""
+    with SandboxProcess(seed=1, quiet=True) as sandbox, in_a_planned_window(sandbox) as agent:
+        agent.event("recovery.step", step="wait_for_the_end", within_s=20)
+        agent.kill()
+        agent.start()
+        agent.event("recovery.begun", resumed=True, within_s=20)  # type: ignore[arg-type]
+        begun = agent.events("maintenance.window")
+        while len(agent.events("maintenance.window")) == len(begun) == 1:
+            time.sleep(0.02)  # the second agent has looked at its calendar
+        shown = json.loads(cli("recover", "--json", runtime_dir=agent.runtime_dir).stdout)
+        assert [each["scenario"] for each in shown["running"]] == ["exchange_maintenance"]
+        assert [each["resumed"] for each in agent.events("recovery.begun")] == [False, True]
+
+
+def test_a_planned_window_holds_entries_also_where_its_recovery_is_switched_off() -> None:
+    """The calendar is the operator's word: without the scenario it holds the mode until the window's end."""
+    off = "enabled = false\n"  # of [recovery.exchange_maintenance], the last table
+    with SandboxProcess(seed=1, quiet=True) as sandbox, in_a_planned_window(sandbox, off) as agent:
+        held = agent.event("mode.held", by="maintenance calendar", within_s=20)
+        assert (held["venue"], held["mode"]) == ("binance", "maintenance")
+        assert not agent.events("recovery.begun")
+
+
 def test_a_partial_fill_is_cancelled_on_request_with_the_venue_as_witness(stage: Stage) -> None:
     """By client id, asked for by an operator; the bot gets what was filled and what remains."""
     stage.run("run", "partial_fill", "venue=binance", "symbol=BTCUSDT", "order_id=resting")
@@ -185,6 +218,7 @@ def test_a_directive_outlives_agent_and_bot_until_the_bots_code_has_it(stage: St
         time.sleep(0.02)
     stage.bot.kill()
     stage.agent.kill()
+    (kept.parent / "watchdog.json").unlink(missing_ok=True)  # as if it died before the bot itself was kept
     stage.agent.start()
     assert stage.agent.status()["directives"]["b"][0]["directive"] == "re_evaluate"
     stage.bot.wait(10)

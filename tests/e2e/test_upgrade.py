@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
-import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pytest
 
 from e2e_bot import RESOLVING, client_for, order_request, place, routed
 from harness import AgentProcess, child_env, cli
+from installations import earlier_source
 from jackstay_agent.control import ask
 from jackstay_agent.outbox.schema import SCHEMA_VERSION, kept_copy
 from jackstay_agent.sandbox import SandboxProcess
@@ -55,15 +56,7 @@ def installation(source: Path, folder: Path, version: str = "") -> Path:
 @pytest.fixture(scope="session")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source of the earlier version; skips where its history is not here (a shallow clone, a release archive)."""
-    packed = subprocess.run(
-        ["git", "-C", str(ROOT), "archive", EARLIER, "agent", "client", "protocols"], capture_output=True, check=False
-    )
-    if packed.returncode != 0:
-        pytest.skip(f"commit {EARLIER} is not in this checkout: {packed.stderr.decode().strip()[:200]}")
-    folder = tmp_path_factory.mktemp("earlier")
-    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
+    return earlier_source(EARLIER, tmp_path_factory.mktemp("earlier"), "agent", "client", "protocols")
 
 
 @pytest.fixture
@@ -76,6 +69,13 @@ def run(program: Path, *args: str, agent: AgentProcess) -> subprocess.CompletedP
     env = child_env() | {"JACKSTAY_RUNTIME_DIR": str(agent.runtime_dir)}
     env.pop("PYTHONPATH")
     return subprocess.run([str(program), *args], capture_output=True, text=True, timeout=90, env=env, check=False)
+
+
+def until(true: Callable[[], Any], what: str, limit_s: float = 30.0) -> None:
+    end = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
 
 
 def config_of(agent: AgentProcess) -> tuple[str, str]:
@@ -134,6 +134,8 @@ def test_the_new_version_is_asked_before_anything_is_touched(
 ) -> None:
     """`upgrade --check` of another installation: configuration, journal and wire are looked at, the agent lives on."""
     new = installation(ROOT, tmp_path / "new", "9.9.9")
+    left = own_agent.runtime_dir / own_agent.name / "state" / "upgrade-check.sqlite-wal"
+    left.write_bytes(b"of a check that was killed")
     with client_for(own_agent) as client:
         assert place(client, sandbox, "checked").status == 200
         done = run(new, "upgrade", own_agent.name, "--check", "--json", *config_of(own_agent), agent=own_agent)
@@ -157,8 +159,20 @@ def test_a_version_that_cannot_take_over_says_why(own_agent: AgentProcess, tmp_p
     handed = run(new, "handover", own_agent.name, agent=own_agent)
     assert handed.returncode == 1
     assert "could not take over, nothing was changed" in handed.stderr
-    nowhere = run(new, "handover", own_agent.name, "--to", str(tmp_path / "none"), agent=own_agent)
-    assert nowhere.returncode == 1
+    own_agent.config_path.write_text(good)
+    for what, said in programs_that_are_none(tmp_path).items():
+        refused = run(new, "handover", own_agent.name, "--to", str(what), agent=own_agent)
+        assert (refused.returncode, said in refused.stderr) == (1, True), refused.stderr
+    slow = tmp_path / "slow"
+    slow.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nwhile [ ! -e {tmp_path}/go ]; do sleep 0.05; done\nexit 7\n")
+    slow.chmod(0o755)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(run, new, "handover", own_agent.name, "--to", str(slow), agent=own_agent)
+        until((tmp_path / "asked").exists, "the first is being looked at")
+        second = run(new, "handover", own_agent.name, agent=own_agent)
+        (tmp_path / "go").touch()
+        assert f"a handover to {slow} is under way" in second.stderr
+        assert "exit code 7" in first.result().stderr
     assert own_agent.status()["version"] != "9.9.9"
 
 
@@ -180,6 +194,27 @@ def test_a_handover_between_two_installations_costs_a_trading_bot_a_pause(
             assert (status["version"], status["pid"]) == (version, pid)
     print(f"longest call {bot.longest_s * 1000:.0f} ms, {len(bot.placed)} orders")
     bot.judge()
+
+
+def test_a_stop_that_is_asked_for_meanwhile_is_a_stop(
+    sandbox: SandboxProcess, own_agent: AgentProcess, tmp_path: Path
+) -> None:
+    """SIGTERM while it drains for a handover: what is under way is seen through, and no other program begins."""
+    new = installation(ROOT, tmp_path / "new", "9.9.9")
+    sandbox.admin.fault("latency", route="GET /api/v3/time", count=1, ms=4000)
+    with ThreadPoolExecutor(2) as threads, client_for(own_agent) as client:
+        slow = threads.submit(client.request, "GET", "https://api.binance.com/api/v3/time", deadline_s=20)
+        until(lambda: own_agent.status()["in_flight"] == 1, "the slow request is under way")
+        handing = threads.submit(run, new, "handover", own_agent.name, agent=own_agent)
+        own_agent.event("operator.handover", within_s=30)
+        assert own_agent.process is not None
+        own_agent.process.send_signal(signal.SIGTERM)
+        assert own_agent.process.wait(30) == 0
+        assert slow.result().status == 200
+        assert not own_agent.events("agent.took_over")
+        own_agent.start()  # whatever starts it now is what the unit names
+        assert own_agent.status()["version"] != "9.9.9"
+        assert "ended before it became another version" in handing.result().stderr
 
 
 @pytest.mark.soak
@@ -251,6 +286,22 @@ def test_an_upgrade_from_the_earlier_version_by_restart(
         assert json.dumps(why).count("before")
         with client_for(own_agent) as client:
             assert place(client, sandbox, f"after-{source is None}").status == 200
+
+
+def programs_that_are_none(folder: Path) -> dict[Path, str]:
+    """What `--to` is given by mistake, and what is said of it."""
+    (folder / "folder").mkdir()
+    texts = {
+        "dangling": ("#!/no/such/interpreter\n", "cannot be executed: No such file or directory"),
+        "silent": ("#!/bin/sh\nexit 7\n", "exit code 7"),
+        "chatty": ("#!/bin/sh\necho '[1]'\necho 'no such command' >&2\n", "no such command"),
+        "odd": ('#!/bin/sh\necho \'{"ok": 1, "checks": [3]}\'\n', "it does not say why"),
+    }
+    for name, (text, _said) in texts.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    said = {folder / name: words for name, (_text, words) in texts.items()}
+    return said | dict.fromkeys((folder / "none", folder / "folder"), "cannot be executed from here")
 
 
 # ---------------------------------------------------------------- rollback

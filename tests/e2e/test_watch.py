@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,7 +108,7 @@ def test_all_agents_of_the_host(agent: AgentProcess) -> None:
     for words in (("watch", "--all", "--count", "1"), ("--all", "watch", "--count", "1")):
         done = cli(*words, runtime_dir=agent.runtime_dir)
         assert done.stdout.startswith("1 agents, 0 do not answer")
-        assert "mybot  ok" in done.stdout
+        assert re.search(r"^mybot  (ok|LOOK)", done.stdout, re.MULTILINE)  # its bot may be late: it did not beat
 
 
 def test_it_fits_every_size(agent: AgentProcess, sandbox: SandboxProcess) -> None:

@@ -168,7 +168,7 @@ def test_a_hold_and_an_expected_restart_are_an_operators_word(bots: Callable[...
         wait_for(agent, "bot.held")
         bot.signal(signal.SIGSTOP)
         shown = run(agent, "watchdog")
-        assert "held for" in shown.stdout
+        assert "s by uid " in shown.stdout
         assert run(agent, "bot", "release", "b").returncode == 0
         wait_for(agent, "bot.stalled")
         (word,) = agent.events("operator.bot_held")

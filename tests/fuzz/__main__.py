@@ -7,13 +7,18 @@ are mutated blindly, which is quicker per execution and finds the shallow things
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import time
+from contextlib import suppress
 from random import Random
 
 from .targets import TARGETS, Target
 
-SLOW_S = 1.0
+SLOW_S = 1.0  # of work: a machine with other things to do is no finding
+HUNG_S = 60.0  # of anything
+GROWTH_MB = 200.0
+WARM = 1_000  # executions after which a target holds what it needs
 INTERESTING = [b"", b"\0", b"\xff" * 8, b"9" * 40, b"{" * 300, b"[" * 300, b"\r\n\r\n", b"\x80", b'"', b"-1", b"1e999"]
 
 
@@ -43,17 +48,30 @@ def fuzz(name: str, seconds: float, executions: int, seed: str) -> tuple[int, li
     target, corpus = TARGETS[name]
     chance = Random(f"{seed}-{name}")
     found: list[str] = []
-    until, done = time.perf_counter() + seconds, 0
+    with suppress(Exception):
+        target(corpus[0])  # what it loads and builds once
+    until, done, least_mb = time.perf_counter() + seconds, 0, most_mb()
     while done < executions and (began := time.perf_counter()) < until and len(found) < 5:
         data = mutated(chance, corpus) if done >= len(corpus) else corpus[done]
         done += 1
+        worked = time.process_time()
         try:
             target(data)
         except Exception as error:
             found.append(f"{name}: {type(error).__name__}: {str(error)[:200]} for {data!r}")
-        if (took_s := time.perf_counter() - began) > SLOW_S:
-            found.append(f"{name}: {took_s:.1f} s for {data!r}")
+        work_s, took_s = time.process_time() - worked, time.perf_counter() - began
+        if work_s > SLOW_S or took_s > HUNG_S:
+            found.append(f"{name}: {work_s:.1f} s of work, {took_s:.1f} s in all, for {data!r}")
+        if done == WARM:
+            least_mb = most_mb()
+    if most_mb() - least_mb > GROWTH_MB:
+        found.append(f"{name}: grew from {least_mb:.0f} to {most_mb():.0f} MB in {done} executions")
     return done, found
+
+
+def most_mb() -> float:
+    """The most memory this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def guided(name: str, target: Target, seconds: int) -> None:

@@ -16,7 +16,7 @@ CORE = [path for path in SOURCES if "/core/" in path.as_posix()]
 PURE = {
     "__future__", "abc", "array", "bisect", "collections", "contextlib", "dataclasses", "datetime", "decimal", "email",
     "enum", "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "statistics",
-    "string", "struct", "types", "typing", "zlib", "weakref", "urllib",
+    "string", "struct", "tomllib", "types", "typing", "zlib", "weakref", "urllib",
 }  # fmt: skip
 PURE_LIBRARIES = {"msgspec", "jackstay_protocols"}
 BANNED_CALLS = {

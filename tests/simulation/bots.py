@@ -110,6 +110,7 @@ class Bot:
         fills = chance.random() < 0.4
         deadline_s = chance.choice((0.3, 1.0, 3.0, 8.0))
         key = f"{self.name}-{intention.quantity}" if intention.style == "keyed" else ""
+        patient = host.weather.hits("patient")
         client_id = self._new_id() if named else ""
         for number in range(TRIES_MAX):
             if number and intention.style == "stubborn" and named:
@@ -119,7 +120,11 @@ class Bot:
             intention.attempts.append(attempt)
             if client_id:
                 host.observer.by_client_id.setdefault(client_id, attempt).deadline_at = attempt.deadline_at
-            told = await client.ask(self._request(body, sign=not signs, key=key), deadline_s)
+            stays_s = None
+            if host.weather.hits("leaving"):
+                stays_s = host.weather.dice("leaving").uniform(0.0, deadline_s)
+            request = self._request(body, sign=not signs, key=key, patient=patient)
+            told = await client.ask(request, deadline_s, stays_s)
             host.observer.told(host.world, attempt, told)
             if told.kind == "response" and told.outcome in (Outcome.OK, Outcome.REJECTED):
                 break
@@ -181,11 +186,12 @@ class Bot:
         )
         return f"{text}&newClientOrderId={client_id}" if client_id else text
 
-    def _request(self, body: str, *, sign: bool, key: str) -> Request:
+    def _request(self, body: str, *, sign: bool, key: str, patient: bool = False) -> Request:
         if sign:
             headers = [(b"Content-Type", b"application/x-www-form-urlencoded")]
-            return Request("POST", f"{BASE}/api/v3/order", headers, body.encode(), "", None, key, True)
-        return Request("POST", f"{BASE}/api/v3/order", HEADERS, self._signed(body).encode(), "", None, key)
+            return Request("POST", f"{BASE}/api/v3/order", headers, body.encode(), "", None, key, True, "", patient)
+        signed = self._signed(body).encode()
+        return Request("POST", f"{BASE}/api/v3/order", HEADERS, signed, "", None, key, False, "", patient)
 
     def _signed(self, text: str) -> str:
         return signed(self.host, text)

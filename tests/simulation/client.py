@@ -73,8 +73,8 @@ class SimClient:
 
     # ---- calls
 
-    async def ask(self, request: Message, deadline_s: float) -> Told:
-        """One call; it ends by its deadline plus the client's grace, whatever happens."""
+    async def ask(self, request: Message, deadline_s: float, stays_s: float | None = None) -> Told:
+        """One call; it ends by its deadline plus the client's grace, whatever happens, or when its caller leaves."""
         if not self.greeted:
             return Told("unsent", Outcome.FAILED)
         number = self._next_id
@@ -85,7 +85,7 @@ class SimClient:
         if not self._line.send(encode(request, id=number, when=deadline_us, beat_ds=int(BEAT_S * 30))):
             del self._waiting[number]
             return Told("unsent", Outcome.FAILED)
-        timer = loop.call_later(deadline_s + GRACE_S, self._expire, number)
+        timer = loop.call_later(deadline_s + GRACE_S if stays_s is None else stays_s, self._expire, number)
         told = await future
         timer.cancel()
         if told.kind == "response":

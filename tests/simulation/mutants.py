@@ -190,7 +190,7 @@ def strange_answer_believed(agent: Any, _sim: Any) -> None:
 
 def wall_clock_believed(agent: Any, _sim: Any) -> None:
     """Orders are compared with our wall clock, right or wrong."""
-    agent.intents._venue_s = lambda venue: None
+    agent.intents._venue_at = lambda venue, boot_s: None
 
 
 def expired_in_flight(agent: Any, _sim: Any) -> None:
@@ -206,6 +206,19 @@ def expired_in_flight(agent: Any, _sim: Any) -> None:
         tick()
 
     agent.resolver.tick = old
+
+
+def woken_before_truth(agent: Any, _sim: Any) -> None:
+    """An order that waits for its equal is let go before it is noted that the equal exists."""
+    intents = agent.intents
+    sane = intents.settled
+
+    def settled(news: Any) -> None:
+        if news.final:
+            intents._wake(news)
+        sane(news)
+
+    intents.settled = settled
 
 
 def _ending() -> Any:
@@ -238,11 +251,12 @@ MUTANTS: dict[str, tuple[Mutant, int]] = {
     "late news lost": (news_lost, 50),
     "replay forgotten": (replay_forgotten, 100),
     "acknowledgement ignored": (ack_ignored, 50),
-    "abandoned call forgotten": (abandoned_call_forgotten, 100),
+    "abandoned call forgotten": (abandoned_call_forgotten, 200),
     "deadline ignored": (stale_sent, 100),
     "cancel waits for the breaker": (cancel_waits_for_breaker, 100),
     "lost wake-up": (wake_lost, 50),
     "strange answer believed": (strange_answer_believed, 100),
     "wall clock believed": (wall_clock_believed, 100),
     "unknown ages into absent": (expired_in_flight, 50),
+    "woken before the truth is known": (woken_before_truth, 100),
 }

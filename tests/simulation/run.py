@@ -267,6 +267,7 @@ class Simulation:
         self.weather.over = True
         self.world.note("weather", "over")
         self.network.blocked = {"out": 0.0, "in": 0.0}
+        self.network.heal()  # what a partition still held back of their ends arrives now
         self.house.maintenance_until = self.house.limited_until = 0.0
         self.host.disk.full_until = 0.0
         self.host.wall_offset_s = 0.0

@@ -26,8 +26,20 @@ KEPT = {
     "879": "the same with a cancel's refusal",
     "1312": "outcomes in a file that was opened late, because the disk was full at the start, were never told",
     "2cc7bae0-574": "what was written while the clock was an hour behind left the journal once it was right",
+    "a9e48204-695": "an order that was sent before the venue's time was known looked older than itself after a restart",
+    "04e48d24-1036": "the same without a restart",
+    "ddeb2d94-840": "the same across a loss of power: by a clock that had been ahead it was sent later than now",
     "2fb42e75-1086": "the world counted as at rest while the agent was still frozen (the simulator's own fault)",
 }
+
+
+#: Found once bots could be patient.
+KEPT_PATIENT = {
+    "b99adf82-1516": "an order waited for its equal, then behind others; its bot heard of the equal meanwhile: a twin",
+    "1d82b01b-1457": "a connection's end was held back by a partition that was over (the simulator's own fault)",
+}
+#: What the weather had not learned when a seed was kept: without it the seed is what it was.
+SINCE = dict.fromkeys(KEPT, frozenset({"patient", "leaving"})) | dict.fromkeys(KEPT_PATIENT, frozenset({"leaving"}))
 
 
 @pytest.mark.timeout(600)
@@ -39,10 +51,10 @@ def test_many_seeds_hold() -> None:
     assert not bad, f"{bad[0].violations[0]}; replay: {replay_command(bad[0].seed)}"
 
 
-@pytest.mark.parametrize("seed", KEPT)
+@pytest.mark.parametrize("seed", SINCE)
 def test_seeds_that_found_bugs_hold(seed: str) -> None:
     """What was found once does not come back."""
-    assert run(seed).violations == []
+    assert run(seed, without=SINCE[seed]).violations == []
 
 
 def test_an_error_that_nobody_could_get_is_found() -> None:

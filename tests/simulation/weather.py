@@ -60,6 +60,9 @@ RATES: dict[str, tuple[float, float]] = {
     "early_timers": (1, 1),
     "human": (1, 6),
     "operator": (1, 12),
+    # habits, no troubles: unmodified libraries' orders wait for an unknown equal one; callers leave early
+    "patient": (0.3, 1.0),
+    "leaving": (0.05, 0.6),
 }
 
 #: Troubles that have to meet for a mistake to show, and seldom do by chance: one seed in six plays one of these.
@@ -74,7 +77,7 @@ SCENES: dict[str, dict[str, float]] = {
 SILENCE_STORM_S = 120.0
 
 #: kinds that strike at drawn instants
-MOMENTS = frozenset(list(RATES)[list(RATES).index("partition_out") :])
+MOMENTS = frozenset(list(RATES)[list(RATES).index("partition_out") :]) - {"patient", "leaving"}
 
 
 class Weather:

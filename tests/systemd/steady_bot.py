@@ -2,8 +2,10 @@
 
     steady_bot.py OUT.json RATE_PER_S
 
-Of five calls one places an order (a price and a client id of its own), one cancels the order before it, three ask. It
-runs until SIGTERM, waits for what is under way, and writes OUT.json. OUT.json.n holds how many calls have ended so far.
+Of five calls one places an order (a price and a client id of its own), one cancels its oldest open one, three ask, so
+that a long run ends with as much money as it began. It
+runs until SIGTERM, waits for what is under way, and writes OUT.json. OUT.json.n holds how many calls were answered so
+far, OUT.json.open how many wait for their answer.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import json
 import signal
 import sys
 import time
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ class Steady:
         self.errors: list[str] = []
         self.placed: list[str] = []
         self.cancelled: list[str] = []
+        self.open: deque[str] = deque()
         self.longest_pause_s = self.longest_call_s = 0.0
         self.last_ok_at = 0.0
         self.stopping = asyncio.Event()
@@ -49,7 +53,8 @@ class Steady:
                 self.tasks.add(task)
                 task.add_done_callback(self.tasks.discard)
                 self.sent += 1
-            self.out.with_name(self.out.name + ".n").write_text(str(self.ok))
+            self.tell("n", self.ok)
+            self.tell("open", len(self.tasks))
             await asyncio.sleep(0.004)
         if self.tasks:
             await asyncio.wait(self.tasks)
@@ -61,6 +66,7 @@ class Steady:
                     "seconds": round(loop.time() - began, 1),
                     "errors": len(self.errors),
                     "first_errors": self.errors[:10],
+                    "kinds": Counter(" ".join(each.split()[1:9]) for each in self.errors).most_common(6),
                     "placed": self.placed,
                     "cancelled": self.cancelled,
                     "longest_pause_ms": round(self.longest_pause_s * 1000),
@@ -68,6 +74,13 @@ class Steady:
                 }
             )
         )
+
+    def tell(self, what: str, count: int) -> None:
+        """Whole or not at all: it is read at any moment."""
+        path = self.out.with_name(f"{self.out.name}.{what}")
+        making = path.with_name(path.name + ".new")
+        making.write_text(str(count))
+        making.replace(path)
 
     async def one(self, number: int) -> None:
         began = time.monotonic()
@@ -92,11 +105,9 @@ class Steady:
                 SYMBOL, "limit", "buy", 0.001, price, {"newClientOrderId": client_id, "timeInForce": "GTC"}
             )
             self.placed.append(client_id)
-        elif step == 3 and self.placed:
-            client_id = self.placed[-1]
-            if client_id in self.cancelled[-50:]:
-                await self.exchange.public_get_time()
-                return
+            self.open.append(client_id)
+        elif step == 3 and self.open:
+            client_id = self.open.popleft()
             self.cancelled.append(client_id)
             await self.exchange.private_delete_order({"symbol": "BTCUSDT", "origClientOrderId": client_id})
         else:

@@ -47,14 +47,19 @@ def box() -> Iterator[Box]:
         yield booted
 
 
-def answers(box: Box) -> int:
-    path = box.shared / "bot.json.n"
-    return int(path.read_text() or 0) if path.exists() else 0
+def answers(box: Box, what: str = "n") -> int:
+    path = box.shared / f"bot.json.{what}"
+    return int(path.read_text()) if path.exists() else 0
 
 
 def more(box: Box, count: int) -> None:
     since = answers(box)
     box.until(lambda: answers(box) >= since + count, f"{count} more answers", 60)
+
+
+def worked_off(box: Box) -> None:
+    """What piled up meanwhile: a restart every few seconds is asked for, not more calls than the machine can carry."""
+    box.until(lambda: answers(box, "open") <= RATE // 5, f"this machine carries {RATE} calls/s", 120)
 
 
 def ended(box: Box) -> tuple[dict[str, object], list[str], Counter[str]]:
@@ -75,6 +80,7 @@ def test_a_hundred_restarts_lose_nothing_and_double_nothing(box: Box) -> None:
         box.systemctl("restart", AGENT)
         took.append(time.monotonic() - began)
         more(box, RATE // 5)
+        worked_off(box)
     assert box.main_pid(BOT) == pid
     told, placed, accepted = ended(box)
     print(
@@ -84,7 +90,7 @@ def test_a_hundred_restarts_lose_nothing_and_double_nothing(box: Box) -> None:
         f" longest call {told['longest_call_ms']} ms; systemctl restart median {statistics.median(took) * 1000:.0f} ms,"
         f" worst {max(took) * 1000:.0f} ms"
     )
-    assert told["errors"] == 0, told["first_errors"]
+    assert told["errors"] == 0, (told["first_errors"], told["kinds"])
     assert told["ok"] == told["sent"]
     assert accepted == Counter(placed)
 

@@ -110,6 +110,8 @@ def test_a_key_comes_as_a_credential(started: Box) -> None:
         assert started.status("c")["grade"] != "carry"
         environ = started.inside(f"/proc/{started.main_pid('jackstay@c')}/environ").read_bytes()
         assert b"sandbox-secret" not in environ
+        checked = json.loads(started.run(JACKSTAY, "upgrade", "c", "--check", "--json"))
+        assert checked["ok"], "root has no credentials of the unit's: the next version can be looked at all the same"
     finally:
         started.systemctl("stop", "jackstay@c")
 
@@ -153,14 +155,14 @@ def test_reloads_and_restarts_cost_a_trading_bot_nothing(started: Box) -> None:
     assert sorted(accepted) == sorted(told["placed"])  # type: ignore[call-overload]
 
 
-def ledger(box: Box) -> list[str]:
+def ledger(box: Box, python: str = "/opt/jackstay/bin/python") -> list[str]:
     """Client ids of the orders that the venue accepted, each as often as it did."""
     code = (
         "import json\nfrom jackstay_agent.sandbox import SandboxAdmin\n"
         "rows = SandboxAdmin('http://127.0.0.1:8787').ledger(method='POST', path='/api/v3/order')\n"
         "print(json.dumps([row['client_order_id'] for row in rows if row['status'] == 200]))"
     )
-    return list(json.loads(box.run("/opt/jackstay/bin/python", "-c", code)))
+    return list(json.loads(box.run(python, "-c", code)))
 
 
 def test_kill_9_is_followed_by_a_new_agent_and_the_same_bot(started: Box) -> None:

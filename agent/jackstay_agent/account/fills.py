@@ -67,8 +67,9 @@ class Fills:
 
     async def pulled(self, fills: Sequence[Fill], told: bool) -> int:
         """What the venue listed; ``told``: a stream was up that should have brought them. How many were new."""
-        own = [named for each in fills if (named := self._owned(each)) is not None and each.key not in self._known]
-        self.counters["aliens"] += len(fills) - len(own)
+        fresh = [each for each in fills if each.key not in self._known]  # of a list asked for again most are known
+        own = [named for each in fresh if (named := self._owned(each)) is not None]
+        self.counters["aliens"] += len(fresh) - len(own)
         if not own:
             return 0
         new = await self._write(own, Told.JUDGE)

@@ -17,7 +17,7 @@ import msgspec
 from jackstay_protocols.errors import ValidationError
 
 from ..core.audit_chain import Anchor
-from ..telling import EventSink
+from ..core.event_sink import EventSink
 
 JOURNAL = Path("/run/systemd/journal/socket")
 ANCHOR_EVENT = "audit.anchor"

@@ -21,9 +21,10 @@ from jackstay_protocols.messages import Refusal
 from ..audit_settings import REFUSE_ENTRIES, AuditSettings
 from ..clock_quality import kernel_offset
 from ..core.audit_chain import GENESIS, Anchor, sealed
+from ..core.event_sink import EventSink
 from ..outbox import Intent, Settled
 from ..outbox.store import RunBlocking
-from ..telling import Answered, Asked, Attempt, EventSink, Listener
+from ..telling import Answered, Asked, Attempt, Listener
 from . import records
 from .key import own_key
 from .records import CHANGES_NOTHING, Record

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..core.protection import Preset
+from .tables import table
 from .target import agent_option, ask_agent, runtime_dir_option
 
 WATCHED_ENOUGH_S = 20 * 3600.0  # of a day; a bot that is restarted or held now and then is never seen for all of it
@@ -31,6 +32,8 @@ class Span(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 
 SPAN = Span()
+NOT_HERE = "has not said hello to this agent since its start"
+COLUMNS = ("bot", "state", "process", "held", "cancelling", "why")
 
 
 @click.group()
@@ -168,17 +171,29 @@ def unacknowledged(rows: list[dict[str, Any]]) -> list[str]:
 
 def _show(facts: dict[str, Any]) -> None:
     _warn(facts, facts["preset"])
-    if not facts["bots"]:
+    silent = [bot_id for bot_id in facts["directives"] if bot_id not in facts["bots"]]
+    if not facts["bots"] and not silent:
         click.echo("no bot has said hello yet")
-    for bot_id, each in facts["bots"].items():
-        held = f", held for {each['hold']['left_s']} s by {each['hold']['by']}" if each["hold"] else ""
-        doing = f", cancelling {', '.join(each['cancelling'])}" if each["cancelling"] else ""
-        why = each["why"] or "as expected"
-        told = "process" in why or " pid " in why or each["state"] == "left"  # who left is looked at no more
-        process = "" if told else f" (process {each['process']})"
-        click.echo(f"{bot_id}  {each['state']}: {why}{process}{held}{doing}")
+        return
+    absent: dict[str, Any] = {"state": "-", "process": None, "hold": None, "cancelling": [], "why": NOT_HERE}
+    bots = facts["bots"] | dict.fromkeys(silent, absent)
+    table([_row(bot_id, each) for bot_id, each in bots.items()], COLUMNS)
+    for bot_id in bots:
         for line in unacknowledged(facts["directives"].get(bot_id, [])):
-            click.echo(f"  {line}")
+            click.echo(f"{bot_id}: {line}")
+
+
+def _row(bot_id: str, each: dict[str, Any]) -> dict[str, Any]:
+    why = each["why"] or "as expected"
+    told = "process" in why or " pid " in why or each["state"] == "left"  # who left is looked at no more
+    return {
+        "bot": bot_id,
+        "state": each["state"],
+        "process": None if told else each["process"],
+        "held": f"{each['hold']['left_s']} s by {each['hold']['by']}" if each["hold"] else None,
+        "cancelling": ", ".join(each["cancelling"]),
+        "why": why,
+    }
 
 
 @click.group(invoke_without_command=True)

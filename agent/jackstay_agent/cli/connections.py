@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
+from .tables import table
 from .target import agent_option, ask_agent
 
 COLUMNS = ("id", "kind", "state", "detail", "latency_ms", "loss", "quality", "reconnects", "last_error")
@@ -69,22 +69,3 @@ def drain(id_: str, name: str | None, runtime_dir: Path | None, as_json: bool) -
     """Close an HTTP pool's connections, each once its request is through; the next request dials anew."""
     facts = ask_agent(name, runtime_dir, "connections.drain", id=id_)
     click.echo(json.dumps(facts) if as_json else f"{id_}: {facts['count']} closed, or closing with their answer")
-
-
-def table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
-    """Rows as a plain table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(box=None, pad_edge=False)
-    for column in columns:
-        shown.add_column(column, overflow="fold")
-    for row in rows:
-        shown.add_row(*(_cell(row[column]) for column in columns))
-    Console(highlight=False).print(shown)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .bots import SPAN
+from .tables import table
 from .target import agent_option, ask_agent
 
 _ask = partial(ask_agent, timeout_s=15.0)
@@ -37,11 +38,9 @@ def status(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
         return
     if not facts["switches"]:
         click.echo("no switch is armed")
-    for each in facts["switches"]:
-        click.echo(
-            f"{each['venue']} {each['symbol'] or 'account'}  {each['state']}: fires in {each['fires_in_s']} s,"
-            f" window {each['window_s']:g} s, renewed {each['renewals']} times in the name of {each['bot']}"
-        )
+        return
+    rows = [{**each, "symbol": each["symbol"] or "(account)"} for each in facts["switches"]]
+    table(rows, ("venue", "symbol", "state", "fires_in_s", "window_s", "renewals", "bot"))
 
 
 @deadman.command()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .duration import Duration, shown
-from .orders import table
+from .tables import table
 from .target import F, agent_option, ask_agent
 
 WHY = "Recorded with your uid."
+RESULTS = ("ok", "failed", "ignored", "refused", "bypassed")
 
 
 def _which(function: F) -> F:
@@ -64,17 +66,18 @@ def _breaker_table(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
-    above = ""
-    for each in facts["breakers"]:
-        if each["upstream"] != above:
-            above = each["upstream"]
-            click.echo(f"{above}  ({each['venue']})")
-        left = f", {shown(each['left_s'])} left" if each["left_s"] is not None else ""
-        why = f": {each['why']}" if each["why"] and each["state"] != "closed" else ""
-        counts = " ".join(f"{name} {each[name]}" for name in ("ok", "failed", "ignored", "refused", "bypassed"))
-        click.echo(f"  {each['class']:<13} {each['state']}{left}{why}  [{counts}]")
-    if not above:
+    if not facts["breakers"]:
         click.echo("no upstream was asked yet")
+        return
+    rows = [
+        {
+            **each,
+            "left": None if each["left_s"] is None else shown(each["left_s"]),
+            "why": None if each["state"] == "closed" else each["why"],
+        }
+        for each in facts["breakers"]
+    ]
+    table(rows, ("upstream", "venue", "class", "state", "left", *RESULTS, "why"))
 
 
 def _force_command(word: str, text: str, *, timed: bool) -> click.Command:
@@ -127,27 +130,34 @@ def limits(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_js
     if as_json:
         click.echo(json.dumps(facts))
         return
-    for each in facts["upstreams"]:
-        click.echo(f"{each['upstream']}  ({each['waiting']} waiting)")
-        for budget in each["budgets"]:
-            share = 100 * budget["used"] / budget["limit"]
-            of = f"{budget['limit']:g} in {budget['per_s']:g} s"
-            if budget["shared"]:
-                used = f"shared by the host's agents, {of}; this one used {budget['used']:g} since its start"
-            else:
-                used = f"{budget['used']:g} of {of} ({share:.0f} %)"
-            click.echo(f"  budget {budget['budget']} of {budget['whose']}: {used}")
-        for gate in each["gates"]:
-            kind = "ban" if gate["ban"] else "gate"
-            click.echo(f"  {kind} {gate['scope']} {gate['whose']}: {shown(gate['left_s'])} left, {gate['why']}")
-        for ramp in each["ramps"]:
-            click.echo(f"  slow return {ramp['scope']} {ramp['whose']}: {shown(ramp['left_s'])} left")
-        for stop in each["loops_stopped"]:
-            whose, left = stop["account"] or "no key", shown(stop["left_s"])
-            click.echo(f"  loop of {whose} stopped after {stop['count']} equal rejects ({stop['reason']}): {left} left")
+    if not facts["upstreams"]:
+        click.echo("no upstream was asked yet")
+    else:
+        table(_limit_rows(facts["upstreams"]), ("upstream", "what", "whose", "used", "of", "left", "why"))
     if facts["book"]:
         why = f", not usable: {facts['book']['degraded']}" if facts["book"]["degraded"] else ""
         click.echo(f"host's book: {facts['book']['file']}{why}")
+
+
+def _limit_rows(upstreams: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What takes room or lets nothing through, one each."""
+    for each in upstreams:
+        host = {"upstream": each["upstream"]}
+        for budget in each["budgets"]:
+            of = f"{budget['limit']:g} in {budget['per_s']:g} s"
+            why = "shared by the host's agents; used is this one's since its start" if budget["shared"] else None
+            yield {**host, "what": f"budget {budget['budget']}", **budget, "of": of, "why": why}
+        for gate in each["gates"]:
+            what = f"{'ban' if gate['ban'] else 'gate'} {gate['scope']}"
+            yield {**host, **gate, "what": what, "left": shown(gate["left_s"])}
+        for ramp in each["ramps"]:
+            yield {**host, **ramp, "what": f"slow return {ramp['scope']}", "left": shown(ramp["left_s"])}
+        for stop in each["loops_stopped"]:
+            why = f"{stop['count']} equal rejects: {stop['reason']}"
+            what, whose = "loop stopped", stop["account"] or "no key"
+            yield {**host, "what": what, "whose": whose, "left": shown(stop["left_s"]), "why": why}
+        if each["waiting"]:
+            yield {**host, "what": "waiting for room", "used": each["waiting"]}
 
 
 @limits.command()

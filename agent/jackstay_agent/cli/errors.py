@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..control import ask
-from .orders import table
+from .tables import table
 from .target import agent_option, ask_agent, existing_agent
 
 FOLLOW_EVERY_S = 0.5

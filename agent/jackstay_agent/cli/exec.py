@@ -101,28 +101,32 @@ class Pair:
     def _wait(self) -> int:
         """Reap until the bot ends; its code, or 128 + signal as a shell says it."""
         assert self._bot is not None
-        while True:
+        while self._bot.returncode is None:
             try:
                 pid, status = os.waitpid(-1, 0)
             except ChildProcessError:
                 return 1
             if self._agent is not None and pid == self._agent.pid:
                 self._agent.returncode = os.waitstatus_to_exitcode(status)
-                self._restart_agent()
+                self._restart_agent(self._bot)
             elif pid == self._bot.pid:
-                code = os.waitstatus_to_exitcode(status)
-                self._bot.returncode = code
-                return code if code >= 0 else 128 - code
+                self._bot.returncode = os.waitstatus_to_exitcode(status)
+        code = int(self._bot.returncode)
+        return code if code >= 0 else 128 - code
 
-    def _restart_agent(self) -> None:
-        pause_s = RESTART_PAUSE_S[min(self._deaths, len(RESTART_PAUSE_S) - 1)]
-        self._deaths += 1
-        click.echo(f"jackstay: the agent ended; starting it again in {pause_s} s", err=True)
-        time.sleep(pause_s)
-        try:
-            self._start_agent()
-        except click.ClickException as error:
-            click.echo(f"jackstay: {error.message}", err=True)
+    def _restart_agent(self, bot: subprocess.Popen[bytes]) -> None:
+        """As often as it takes, while the bot lives: what hinders it may be mended meanwhile."""
+        while bot.poll() is None:
+            pause_s = RESTART_PAUSE_S[min(self._deaths, len(RESTART_PAUSE_S) - 1)]
+            self._deaths += 1
+            click.echo(f"jackstay: the agent ended; starting it again in {pause_s} s", err=True)
+            time.sleep(pause_s)
+            try:
+                self._start_agent()
+            except click.ClickException as error:
+                click.echo(f"jackstay: {error.message}", err=True)
+            if self._agent is not None and self._agent.poll() is None:
+                return
 
     def _stop_agent(self) -> None:
         agent = self._agent

@@ -61,7 +61,7 @@ GATHERING = frozenset({"report", "watch"})
 #: About one agent, or about none.
 ALONE = frozenset(
     {
-        *("feeds tail", "keys add", "config check", "config init", "init", "rehearse", "run", "exec"),
+        *("feeds tail", "keys add", "config check", "config init", "init", "rehearse", "run", "exec", "bench"),
         *("handover", "rollback"),
     }
 )

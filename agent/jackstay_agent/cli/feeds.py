@@ -11,7 +11,7 @@ import click
 from jackstay_protocols.messages import Lagged
 
 from ..feed_tail import tail as read_feed
-from .connections import table
+from .tables import table
 from .target import agent_option, ask_agent, existing_agent
 
 COLUMNS = (

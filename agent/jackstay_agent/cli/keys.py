@@ -16,7 +16,9 @@ from jackstay_protocols.errors import TradingBotError
 from ..config import Config, profiles_of
 from ..key_check import checked
 from ..venues.credentials import KeySource, from_file
+from .progress import waiting
 from .root import EXIT_UNHEALTHY
+from .tables import table
 from .target import config_option, load_config
 
 
@@ -86,9 +88,17 @@ def list_(name: str, config_path: Path | None, as_json: bool) -> None:
         rows.append(row)
     if as_json:
         click.echo(json.dumps({"config": str(origin) if origin else None, "keys": rows}))
-    for row in [] if as_json else rows:
-        state = row["problem"] or ("ok" if row["from"] != "-" else "no key: the venue is carried only")
-        click.echo(f"{row['venue']:22} {row['from']:40} {'live' if row['live'] else 'test'}  {state}")
+    else:
+        none = "no key: the venue is carried only"
+        shown = [
+            {
+                **row,
+                "live": "live" if row["live"] else "test",
+                "state": row["problem"] or ("ok" if row["from"] != "-" else none),
+            }
+            for row in rows
+        ]
+        table(shown, ("venue", "from", "live", "state"))
     if any(row["problem"] for row in rows):
         sys.exit(EXIT_UNHEALTHY)
 
@@ -110,17 +120,22 @@ def check(
     for venue, section in sorted(config.venues.items()):
         if section.keys is not None:
             profile = profiles[section.profile or venue]
-            rows.append({"venue": venue, **checked(config, profile, section.keys, bot_key)})
+            with waiting(f"{venue} is asked what the key may do"):
+                rows.append({"venue": venue, **checked(config, profile, section.keys, bot_key)})
     if not rows:
         raise click.ClickException("no venue of this configuration has a key ([venues.NAME.keys])")
     if as_json:
         click.echo(json.dumps({"keys": rows}))
-    for row in [] if as_json else rows:
-        trade = {True: "can trade", False: "cannot trade", None: "trade not told"}[row["trade"]]
-        withdraw = {True: "CAN WITHDRAW", False: "cannot withdraw", None: "withdrawal not told"}[row["withdraw"]]
-        click.echo(f"{row['venue']:22} {trade}, {withdraw}{'' if row['ok'] else '  -- refused: ' + row['problem']}")
+    else:
+        table([{**row, **_permissions(row)} for row in rows], ("venue", "trade", "withdraw", "verdict"))
     if not all(row["ok"] for row in rows):
         sys.exit(EXIT_UNHEALTHY)
+
+
+def _permissions(row: dict[str, Any]) -> dict[str, str]:
+    trade = {True: "can trade", False: "cannot trade", None: "not told"}[row["trade"]]
+    withdraw = {True: "CAN WITHDRAW", False: "cannot withdraw", None: "not told"}[row["withdraw"]]
+    return {"trade": trade, "withdraw": withdraw, "verdict": "ok" if row["ok"] else f"refused: {row['problem']}"}
 
 
 def _bot_key(prefix: str | None, path: Path | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .tables import table
 from .target import agent_option, ask_agent
 
 
@@ -150,15 +151,3 @@ def _tell(stories: list[dict[str, Any]], as_json: bool) -> None:
         )
         if ending["reply"]:
             click.echo(f"  venue    {ending['status'] or ''} {ending['reply'][:400]}")
-
-
-def table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*("" if row[column] is None else str(row[column]) for column in columns))
-    Console(highlight=False).print(table)

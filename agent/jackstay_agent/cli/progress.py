@@ -1,4 +1,5 @@
-"""A bar for work that takes a while: on a terminal's standard error, gone when it is done, nothing anywhere else.
+"""A bar for work that takes a while, a word for an answer that does: on a terminal's standard error, gone when it is
+done, nothing anywhere else.
 
 Shown only once the work has lasted half a second, so that what is quick stays without it; rich is loaded then, too.
 """
@@ -6,6 +7,7 @@ Shown only once the work has lasted half a second, so that what is quick stays w
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +27,47 @@ def progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
         yield bar.advance
     finally:
         bar.end()
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Says what is waited for, if it is not there soon."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    word = _Word(what)
+    later = threading.Timer(SHOWN_AFTER_S, word.show)
+    later.daemon = True
+    later.start()
+    try:
+        yield
+    finally:
+        later.cancel()
+        word.end()
+
+
+class _Word:
+    """Shown by the timer's thread, ended by the command's."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._turn = threading.Lock()
+        self._ended = False
+        self._shown: Any = None
+
+    def show(self) -> None:
+        from rich.console import Console
+
+        with self._turn:
+            if not self._ended:
+                self._shown = Console(stderr=True).status(self._what)
+                self._shown.start()
+
+    def end(self) -> None:
+        with self._turn:
+            self._ended = True
+            if self._shown is not None:
+                self._shown.stop()
 
 
 class _Bar:

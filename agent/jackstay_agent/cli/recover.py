@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .tables import table
 from .target import agent_option, ask_agent
 
 
@@ -29,13 +30,11 @@ def recover(ctx: click.Context, name: str | None, runtime_dir: Path | None, as_j
     if as_json:
         click.echo(json.dumps(facts))
         return
-    for each in facts["running"]:
-        done, step = ", ".join(each["done"]) or "nothing yet", each["step"] or "its beginning"
-        click.echo(f"{each['scenario']} {each['what']}: in {step}, done {done}; {each['left_s']} s left")
-    for each in facts["ended"]:
-        click.echo(f"{each['scenario']} {each['what']}: {each['state']} {each['ago_s']} s ago {each['why']}".rstrip())
     if not facts["running"] and not facts["ended"]:
         click.echo("nothing is being recovered, and nothing was since the start")
+        return
+    rows = [{**each, "done": ", ".join(each["done"])} for each in (*facts["running"], *facts["ended"])]
+    table(rows, ("scenario", "what", "state", "step", "done", "left_s", "ago_s", "why"))
 
 
 @recover.command()

@@ -24,6 +24,7 @@ _COMMANDS = {
     "doctor": ("jackstay_agent.cli.doctor", "doctor"),
     "watch": ("jackstay_agent.cli.watch", "watch"),
     "logs": ("jackstay_agent.cli.logs", "logs"),
+    "bench": ("jackstay_agent.cli.bench", "bench"),
     "demo": ("jackstay_agent.cli.demo", "demo"),
     "sandbox": ("jackstay_agent.sandbox.command", "sandbox_group"),
     "status": ("jackstay_agent.cli.status", "status"),
@@ -74,7 +75,7 @@ class LazyGroup(click.Group):
         try:
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            extra = "sandbox" if cmd_name in ("sandbox", "demo", "rehearse") else "agent"
+            extra = "sandbox" if cmd_name in ("sandbox", "demo", "rehearse", "bench") else "agent"
             raise click.ClickException(
                 f"'jackstay {cmd_name}' needs the package {error.name}: pip install 'jackstay[{extra}]'"
             ) from error

@@ -17,6 +17,7 @@ from jackstay_protocols.endpoints import AgentPaths, state_folder
 from jackstay_protocols.errors import ValidationError
 
 from ..config import Config
+from ..own_process import starting
 from .target import config_option, load_config, own_paths, runtime_dir_option
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def run(name: str, config_path: Path | None, runtime_dir: Path | None, ready_fd:
     """
     import faulthandler
 
+    starting()
     faulthandler.enable()  # a watchdog's SIGABRT then says in the journal where every thread stood
     config, _origin = load_config(name, config_path)
     paths = own_paths(name, runtime_dir)
@@ -87,6 +89,8 @@ async def _run(
     last_seen.begin()
     lifeline = _lifeline(agent, paths, reloader)
     loop.add_signal_handler(signal.SIGHUP, _reload, reloader)
+    if ports.own_process is not None:
+        ports.own_process.settled()
     lifeline.ready()
     handover.arrived()
     if ready_fd is not None:
@@ -98,7 +102,8 @@ async def _run(
     await last_seen.end()
     lifeline.close()
     ports.close()
-    return handover if handover.wanted else None
+    # a stop that was asked for besides is what somebody waits for: it ends this process and begins no other program
+    return handover if handover.wanted and agent.stops_asked == 1 else None
 
 
 def _reload(reloader: Reloader) -> None:

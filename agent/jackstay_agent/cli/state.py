@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
+from .progress import waiting
 from .root import EXIT_UNHEALTHY
+from .tables import table
 from .target import agent_option, ask_agent
 
 CHECK_WITHIN_S = 120.0
@@ -44,13 +46,17 @@ def summary(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
     else:
-        for component, each in facts["components"].items():
-            word = "consistent" if each["consistent"] else f"{each['discrepancies']} differ ({each['severity']})"
-            click.echo(f"{component:12} {word:28} {each['checked_at'][:19]}")
-        for venue, each in facts["venues"].items():
-            stream = "told by a stream" if each["complete"] else "stream" if each["stream"] else "asked only"
-            asked = stream if each["asked"] else "no key: not asked"
-            click.echo(f"{venue:12} {asked}, {each['foreign_orders']} orders of others")
+        looked = [
+            {
+                "component": component,
+                "found": "consistent" if each["consistent"] else f"{each['discrepancies']} differ ({each['severity']})",
+                "checked_at": each["checked_at"][:19],
+            }
+            for component, each in facts["components"].items()
+        ]
+        table(looked, ("component", "found", "checked_at"))
+        venues = [{"venue": venue, **each, "known": _known(each)} for venue, each in facts["venues"].items()]
+        table(venues, ("venue", "known", "foreign_orders"))
         _rows(facts["standing"], facts["standing_total"])
     sys.exit(0 if facts["consistent"] else EXIT_UNHEALTHY)
 
@@ -60,7 +66,8 @@ def summary(name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
 @agent_option
 def check(component: str, name: str | None, runtime_dir: Path | None, as_json: bool) -> None:
     """Look now, under the venue's limits. Exit code 1 if anything differs or could not be verified."""
-    facts = _ask(name, runtime_dir, "state.check", component=component)
+    with waiting("bot, agent and venue are compared"):
+        facts = _ask(name, runtime_dir, "state.check", component=component)
     if as_json:
         click.echo(json.dumps(facts))
     elif facts["consistent"]:
@@ -135,14 +142,28 @@ def history(hours: float, name: str | None, runtime_dir: Path | None, as_json: b
     if as_json:
         click.echo(json.dumps(facts))
         return
-    for each in facts["results"]:
-        kinds = ", ".join(sorted({one["kind"] for one in each["discrepancies"]}))
-        click.echo(f"{each['at'][:19]}  {each['component']:12} {'consistent' if each['consistent'] else kinds}")
+    rows = [
+        {
+            "at": each["at"][:19],
+            "component": each["component"],
+            "found": "consistent"
+            if each["consistent"]
+            else ", ".join(sorted({one["kind"] for one in each["discrepancies"]})),
+        }
+        for each in facts["results"]
+    ]
+    table(rows, ("at", "component", "found"))
     click.echo(f"{facts['total']} checks")
 
 
 def _rows(rows: list[dict[str, Any]], total: int) -> None:
-    for each in rows:
-        where = " ".join(filter(None, (each["venue"], each["symbol"], each["subject"])))
-        click.echo(f"{each['severity']:8} {each['kind']:22} {where}: {each['why']}")
+    if rows:
+        table(rows, ("severity", "kind", "venue", "symbol", "subject", "why"))
     click.echo(f"{total} stand")
+
+
+def _known(venue: dict[str, Any]) -> str:
+    """How the agent knows of the account there."""
+    if not venue["asked"]:
+        return "no key: not asked"
+    return "told by a stream" if venue["complete"] else "stream" if venue["stream"] else "asked only"

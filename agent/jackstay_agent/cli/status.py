@@ -17,7 +17,11 @@ from .bots import unacknowledged
 from .duration import shown
 from .fleet import Expected, Presence, Seen, look_at
 from .root import EXIT_NO_AGENT, EXIT_UNHEALTHY
+from .tables import table
 from .target import ask_agent, existing_agent, runtime_dir_option
+
+POOL = ("origin", "profile", "live", "ready", "busy", "waiting", "latency_ewma_ms", "loss", "quality", "last_error")
+FEED = ("feed", "topics", "sockets", "live", "messages", "url")
 
 
 @click.command()
@@ -198,51 +202,35 @@ def _absence(seen: Seen) -> str:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    console.print(
-        f"[bold]{facts['agent']}[/bold] {facts['state']} · {facts['version']} · pid {facts['pid']}"
+    click.echo(
+        f"{click.style(facts['agent'], bold=True)} {facts['state']} · {facts['version']} · pid {facts['pid']}"
         f" · up {facts['uptime_s']:.0f} s · grade {facts['grade']} · preset {facts['preset']}"
         f" · answered in {facts['answered_ms']} ms"
     )
     for one in attention(facts):
-        colour = "yellow" if one.level is Level.WARN else "cyan"
-        line = Text.assemble((f"{one.level}  ", colour), f"{one.what}  →  {one.command(facts['agent'])}")
-        console.print(line)
-    counters = facts["requests"]
-    console.print(" · ".join(f"{key} {value}" for key, value in counters.items()))
-    bots = Table(title="bots", title_justify="left", box=None, pad_edge=False)
-    for column in ("bot", "pid", "state", "silent s", "lease s", "in flight"):
-        bots.add_column(column)
+        level = click.style(one.level, fg="yellow" if one.level is Level.WARN else "cyan")
+        click.echo(f"{level}  {one.what}  →  {one.command(facts['agent'])}")
+    click.echo(" · ".join(f"{key} {value}" for key, value in facts["requests"].items()))
     watched = facts.get("watchdog", {}).get("bots", {})
-    for bot in facts["bots"]:
-        bots.add_row(
-            bot["bot"],
-            str(bot["pid"]),
-            watched.get(bot["bot"], {}).get("state") or bot["state"],
-            f"{bot['silent_s']:.1f}",
-            f"{bot['lease_s']:.1f}",
-            str(bot["in_flight"]),
-        )
-    console.print(bots if facts["bots"] else "bots: none connected yet")
+    bots = [{**each, "state": watched.get(each["bot"], {}).get("state") or each["state"]} for each in facts["bots"]]
+    if bots:
+        table(bots, ("bot", "pid", "state", "silent_s", "lease_s", "in_flight"), title="bots")
+    else:
+        click.echo("bots: none connected yet")
     for bot_id, rows in facts["directives"].items():
         for told in unacknowledged(rows):
-            console.print(f"{bot_id}: {told}")
+            click.echo(f"{bot_id}: {told}")
     if facts["upstreams"]:
-        table = Table(title="upstreams", title_justify="left", box=None, pad_edge=False)
-        table.add_column("origin")
-        table.add_column("profile")
-        table.add_column("pool")
-        for origin, each in facts["upstreams"].items():
-            pool = ", ".join(
-                f"{key} {value}"
-                for key, value in each["pool"].items()
-                if isinstance(value, int | float | str) and value
-            )
-            table.add_row(origin, each["profile"], pool)
-        console.print(table)
-    for feed, each in facts["feeds"].items():
-        console.print(f"feed {feed}: {each}")
+        pools = [
+            {"origin": origin, "profile": each["profile"], **each["pool"]}
+            for origin, each in facts["upstreams"].items()
+        ]
+        table(pools, POOL, title="upstreams")
+    if facts["feeds"]:
+        table([_feed(name, each) for name, each in facts["feeds"].items()], FEED, title="feeds")
+
+
+def _feed(name: str, each: dict[str, Any]) -> dict[str, Any]:
+    live = sum(socket["state"] == "live" for socket in each["sockets"])
+    return {"feed": name, "topics": len(each["topics"]), "sockets": len(each["sockets"]), "live": live,
+            "messages": each["messages"], "url": each["url"]}  # fmt: skip

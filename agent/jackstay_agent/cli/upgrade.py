@@ -20,6 +20,7 @@ from jackstay_protocols.errors import AgentGone, TradingBotError, ValidationErro
 
 from ..config import Config
 from ..control import ask
+from .progress import waiting
 from .root import EXIT_UNHEALTHY
 from .target import ask_agent, config_option, existing_agent, load_config, own_paths, runtime_dir_option
 
@@ -65,7 +66,8 @@ def upgrade(name: str | None, check: bool, config_path: Path | None, runtime_dir
     """
     from ..app import version
 
-    checks = _checks(name, config_path, runtime_dir)
+    with waiting("looking at configuration, wire and journal"):
+        checks = _checks(name, config_path, runtime_dir)
     good = all(each.ok for each in checks)
     if as_json:
         shown = [{"name": each.name, "ok": each.ok, "what": each.what} for each in checks]
@@ -152,7 +154,8 @@ def handover(name: str | None, program: Path | None, runtime_dir: Path | None, a
     target = _own_program() if program is None else Path(os.path.abspath(program))
     token = secrets.token_hex(8)
     try:
-        facts = ask(paths.control, "handover", {"program": str(target), "token": token}, timeout_s=90)
+        with waiting(f"{target} is asked whether it could take over"):
+            facts = ask(paths.control, "handover", {"program": str(target), "token": token}, timeout_s=90)
     except TradingBotError as error:
         if "unknown command" not in str(error):
             raise
@@ -160,7 +163,8 @@ def handover(name: str | None, program: Path | None, runtime_dir: Path | None, a
             f"the running version knows no handover: install the new one where the unit looks and"
             f" 'systemctl restart jackstay@{paths.name}' (nothing is lost; the bots wait a second or two)"
         ) from error
-    told = _until_taken_over(paths.control, token)
+    with waiting(f"{paths.name} drains and becomes {facts.get('to_version', 'another version')}"):
+        told = _until_taken_over(paths.control, token, int(facts["pid"]))
     if as_json:
         click.echo(json.dumps(facts | told))
         return
@@ -179,7 +183,9 @@ def _own_program() -> Path:
     return called.absolute() if called.name == "jackstay" and called.exists() else beside
 
 
-def _until_taken_over(control: Path, token: str) -> dict[str, Any]:
+def _until_taken_over(control: Path, token: str, pid: int) -> dict[str, Any]:
+    from ..ports import process_gone
+
     until = time.monotonic() + TAKES_OVER_S
     while time.monotonic() < until:
         try:
@@ -188,6 +194,11 @@ def _until_taken_over(control: Path, token: str) -> dict[str, Any]:
                 return told
         except TradingBotError:
             pass  # between the two, or a version that does not know the question
+        if process_gone(pid):
+            raise AgentGone(
+                f"process {pid} ended before it became another version (stopped, or that version could not start: its"
+                " log says which); what its service manager starts now is what the unit names: jackstay status"
+            )
         time.sleep(LOOK_EVERY_S)
     raise AgentGone(f"no agent has taken over in {TAKES_OVER_S:g} s: look at its log")
 
@@ -240,10 +251,12 @@ def rollback(
     from ..outbox.rollback import plan, roll_back
 
     paths = own_paths(name, runtime_dir)
+    state = state_folder(paths, os.environ)
+    _become_owner_of(state, paths.runtime)
     lock = InstanceLock(paths)
     lock.take()
     try:
-        planned = plan(state_folder(paths, os.environ) / "outbox.sqlite", to_schema)
+        planned = plan(state / "outbox.sqlite", to_schema)
         facts = _shown(planned)
         if not as_json:
             _tell_plan(planned)
@@ -258,6 +271,21 @@ def rollback(
         click.echo(json.dumps(facts | {"done": True, "set_aside": str(aside)}))
     else:
         click.echo(f"done; today's journal is {aside}. Now start the earlier version")
+
+
+def _become_owner_of(state: Path, runtime: Path) -> None:
+    """Root works as the agent's own user from here on: a journal of root's would be closed to the agent."""
+    if os.getuid() != 0 or not state.exists() or (owner := state.stat()).st_uid == 0:
+        return
+    if not runtime.exists():  # of a stopped unit; only root can make it
+        if not runtime.parent.exists():
+            runtime.parent.mkdir(parents=True)
+            runtime.parent.chmod(0o755)
+        runtime.mkdir(mode=0o700)
+        os.chown(runtime, owner.st_uid, owner.st_gid)
+    os.setgroups([])
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
 
 
 def _shown(planned: Plan) -> dict[str, Any]:

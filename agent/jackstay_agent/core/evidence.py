@@ -4,7 +4,8 @@
 which event of the intent table follows, if any, and why. The rules, each bought with somebody's loss:
 
 * existence is believed from any source (reply, stream, query, list, fills), at once, unless the order was created
-  before ours was sent: ids are free again after a fill on some venues, so that one is another order;
+  before ours was sent: ids are free again after a fill on some venues, so that one is another order. Where our clock
+  is proven to have been wrong then, nobody knows when it was sent, and an order of its id has to look like ours;
 * "not found" counts only from the venue's own answer to a query by client id (or from its lists where the profile
   vouches that they are complete), only from the right order family (Binance USDⓈ-M stops live elsewhere since
   2025-12-09), only asked after the visibility delay (freqtrade#3647: 20 s), and only after several such answers
@@ -48,7 +49,8 @@ class Finding(StrEnum):
 class Evidence:
     """One thing learned about an order. ``asked_at`` is when the question left, not when the answer came.
 
-    ``created_at`` is the venue's own wall time of the order, ``status`` its word for it (filled, canceled, ...).
+    ``created_at`` is the venue's own wall time of the order, ``status`` its word for it (filled, canceled, ...),
+    ``alike`` whether its fields are those of ours (matching.looks_alike; False: nobody compared them).
     ``who``/``why`` belong to an operator's word and are required there.
     """
 
@@ -59,6 +61,7 @@ class Evidence:
     venue_order_id: str = ""
     status: str = ""
     created_at: float | None = None
+    alike: bool = False
     who: str = ""
     why: str = ""
 
@@ -94,17 +97,27 @@ class Patience:
                 raise ValidationError(f"Patience.{name} is {value}; seconds from 0 to a day are expected")
 
 
+class Clock(StrEnum):
+    """By which clock it is known when an order was sent."""
+
+    VENUE = "venue"  # its own, measured
+    OURS = "ours"  # our wall clock of that time: right as far as anybody can tell
+    WRONG = "wrong"  # ours, and it was ahead: by it the order was sent later than now
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """What is known so far about one unknown order.
 
     ``late_until_at``: the last instant at which the request may still arrive at the venue (when it became unknown, or
     the end of its recvWindow if that is later). After a restart it starts anew at the restart, which is only slower.
+    ``sent_wall``: when it was sent, at the earliest, in the venue's time; ``clock``: how far that can be relied on.
     """
 
     late_until_at: float
     sent_wall: float
     family: str = ""
+    clock: Clock = Clock.OURS
     not_found: int = 0
     counted_at: float | None = None
     seen: bool = False  # any positive evidence: pending retries are dead
@@ -131,7 +144,8 @@ def weigh(search: Search, evidence: Evidence, patience: Patience) -> Weighed:
 
 def _exists(search: Search, evidence: Evidence, patience: Patience) -> Weighed:
     created_at = evidence.created_at
-    if created_at is not None and created_at < search.sent_wall - patience.clock_offset_s:
+    older = created_at is not None and created_at < search.sent_wall - patience.clock_offset_s
+    if older and not (search.clock is Clock.WRONG and evidence.alike):
         return Weighed(search, None, "that order is older than ours: its id was used before")
     return Weighed(replace(search, seen=True), Event.FOUND, f"the venue shows it ({evidence.source.value})")
 

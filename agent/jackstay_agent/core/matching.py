@@ -69,7 +69,7 @@ def match_lists(
         if c.venue_order_id not in known
         and (not c.client_order_id or c.client_order_id not in known)
         and first <= c.created_at <= last
-        and _same(sought, c)
+        and looks_alike(sought, c)
     }
     if len(fits) == 1:
         return Match(next(iter(fits.values())), 1, "exactly one order fits and is nobody else's")
@@ -78,7 +78,8 @@ def match_lists(
     return Match(None, len(fits), f"{len(fits)} orders fit: which is ours cannot be told")
 
 
-def _same(sought: Sought, c: Candidate) -> bool:
+def looks_alike(sought: Sought, c: Candidate) -> bool:
+    """Whether the venue's order has the fields of ours."""
     return (
         c.symbol.lower() == sought.symbol.lower()
         and c.side.lower() == sought.side.lower()

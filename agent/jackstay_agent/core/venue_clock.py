@@ -126,7 +126,10 @@ class VenueClock:
         return int((wall_s if best is None else now_s + best.offset_s) * 1000)
 
     def known_s(self, now_s: float) -> float | None:
-        """The venue's Unix time in seconds; None: not known. Our wall clock has no part in it."""
+        """The venue's Unix time in seconds, now or at a past instant of this boot; None: not known.
+
+        Our wall clock has no part in it.
+        """
         best = self._best(now_s)
         return None if best is None else now_s + best.offset_s
 

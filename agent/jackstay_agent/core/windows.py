@@ -42,6 +42,8 @@ class Windows:
                 weekly.append(_weekly(line, text, zone))
         self._dated = sorted(dated)
         self._weekly = Hours(weekly, zone) if weekly else None
+        if self._weekly is not None and self._weekly.next_change(0.0) is None:
+            raise ValidationError(f"{', '.join(weekly)} leave no time to be open; when the venue is closed is expected")
 
     def ends_at(self, now_s: float) -> float | None:
         """The end of the window that this instant is in; None: in none."""

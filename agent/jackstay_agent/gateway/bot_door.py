@@ -46,6 +46,7 @@ from jackstay_protocols.messages import (
 )
 from jackstay_protocols.session import BotSession, HelloVerdict, SilenceLease
 
+from ..core.event_sink import EventSink
 from ..redact import redact, redact_text
 from ..telling import Telling
 from .call import Call as Call
@@ -59,8 +60,6 @@ DERISK_RESERVE_PER_PEER = 1024  # cancels in flight beyond the bound: a bot's ow
 RETRY_SLOW_S = 0.005
 FORGET_BOT_S = 3600.0  # a bot that left is shown this long
 FORGET_DEAD_S = 24 * 3600.0  # one that died without a goodbye
-
-EventSink = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)

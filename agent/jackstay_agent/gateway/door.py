@@ -105,6 +105,7 @@ class Door:
         self._fd = -1
         self._draining = False
         self._scheduled = False
+        self._looking = False
         self._current: tuple[bytes, Any] | None = None
         self._vetted: dict[bytes, PeerCredentials] = {}  # peers whose credentials were asked for and do not change
 
@@ -167,9 +168,11 @@ class Door:
 
     def _sent(self, frames: int) -> None:
         self.frames_out += frames
-        # Inside a drain the loop below reads on by itself; outside, the send may have swallowed the wake-up.
-        if not self._draining and self._readable():
-            self._schedule()
+        # Inside a drain the loop below reads on by itself; outside, the send may have swallowed the wake-up. Once a
+        # turn is enough: the look costs as much as a send, and a turn of market data is many.
+        if not self._draining and not self._looking:
+            self._looking = True
+            self._loop.call_soon(self._look)
 
     def credentials(self, identity: bytes) -> PeerCredentials | None:
         """The sender's credentials; answers only while its frame is being handled."""
@@ -201,6 +204,11 @@ class Door:
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._drain_scheduled)
+
+    def _look(self) -> None:
+        self._looking = False
+        if self._readable():
+            self._drain()
 
     def _drain_scheduled(self) -> None:
         self._scheduled = False

@@ -46,8 +46,9 @@ from jackstay_protocols.messages import (
 from jackstay_protocols.session import check_hello, clamp_beat_s
 
 from ..core.fanout import Collapsed, Entry, Lag, LastValues, ReaderQueue
-from ..feed_batches import BATCH_BYTES_MAX, Batch
+from ..feed_batches import Batch
 from .door import DoorLike, PeerCredentials, Sent
+from .feed_turn import Parcels, Sheet, Turn
 
 FEED_SNDHWM = 128  # frames inside ZeroMQ per reader; with 32 KiB batches a stopped reader pins 4 MiB at most
 QUEUE_BYTES_MAX = 8 * 1024 * 1024
@@ -64,9 +65,6 @@ SILENT_S_MIN = 600.0
 
 
 UNCOUNTED = -1  # in `Lagged`: something is missing, and nobody counted
-TOGETHER_MAX = 64  # frames in one ZeroMQ message; more save nothing
-
-Held = tuple[str, bytes, int]  # topic, frame, messages in it
 
 
 class FeedSource(Protocol):
@@ -124,7 +122,8 @@ class Reader:
     events: bool = False
     topics: dict[str, tuple[str, str]] = field(default_factory=dict)  # full name -> (feed, stream)
     sent: int = 0
-    turn: list[Held] = field(default_factory=list)  # what it gets of the turn being published
+    turns: bool = False  # takes frames of several topics
+    turn: Turn = field(default_factory=list)  # what it gets of the turn being published
 
 
 class FeedDoor:
@@ -158,6 +157,7 @@ class FeedDoor:
         self._readers: dict[bytes, Reader] = {}
         self._by_topic: dict[str, dict[bytes, Reader]] = {}
         self._slow: dict[bytes, Reader] = {}
+        self._parcels = Parcels()
         self._last = LastValues(settings.last_topics_max, LAST_PAYLOAD_BYTES_MAX)
         self._retry: asyncio.TimerHandle | None = None
         self._retry_s = RETRY_S_MIN
@@ -191,40 +191,39 @@ class FeedDoor:
             readers = self._by_topic.get(topic)
             if not readers:
                 continue
-            count = len(payloads)
             if keep_last:
-                self._last.put(topic, first_seq + count - 1, payloads[-1])
-            entry = (topic, encode(Feed(topic, payloads), when=first_seq), count)
+                self._last.put(topic, first_seq + len(payloads) - 1, payloads[-1])
+            sheet = Sheet(topic, first_seq, payloads)
             for reader in readers.values():
                 if not reader.turn:
                     served.append(reader)
-                reader.turn.append(entry)
+                reader.turn.append(sheet)
         for reader in served:
             turn, reader.turn = reader.turn, []
             self._send_turn(reader, turn)
+        self._parcels.forget()
 
-    def _send_turn(self, reader: Reader, turn: list[Held]) -> None:
+    def _send_turn(self, reader: Reader, turn: Turn) -> None:
         """In as few ZeroMQ messages as the bound on their bytes allows; the rest waits from where the pipe is full."""
         at = 0
-        while at < len(turn) and not reader.queue:
-            end = _together(turn, at)
-            sent = self._door.send_together(reader.identity, [frame for _topic, frame, _count in turn[at:end]])
+        for parcel in [] if reader.queue else self._parcels.of(turn, shared=reader.turns):
+            sent = self._door.send_together(reader.identity, parcel.frames)
             if sent is Sent.GONE:
                 self._forget(reader.identity)
                 return
             if sent is Sent.SLOW:
                 self._mark_slow(reader)
                 break
-            reader.sent += sum(count for _topic, _frame, count in turn[at:end])
-            at = end
-        for topic, frame, count in turn[at:]:
-            reader.queue.offer(topic, frame, count)
+            reader.sent += parcel.count
+            at = parcel.end
+        for sheet in turn[at:]:  # each by itself, so that the oldest of it can go
+            reader.queue.offer(sheet.topic, sheet.frame(), sheet.count)
 
     def uncounted(self, topic: str) -> None:
         """Readers of this topic missed something that nobody counted."""
-        frame = encode(Lagged(topic, UNCOUNTED))
+        turn = [Sheet(topic, 0, (), encode(Lagged(topic, UNCOUNTED)))]
         for reader in list(self._by_topic.get(topic, {}).values()):
-            self._send_turn(reader, [(topic, frame, 0)])
+            self._send_turn(reader, turn)
 
     def publish_event(self, event: Event) -> None:
         """One event to every reader that asked for events; its number says how many there were before it."""
@@ -414,6 +413,7 @@ class FeedDoor:
             self._reply(reader.identity, Refusal(str(Reason.BAD_REQUEST), what), request_id)
             return
         reader.events = reader.events or ask.events
+        reader.turns = reader.turns or ask.turns
         self._reply(reader.identity, Done({"topics": names, "events": reader.events}), request_id)
         self._join(reader, new)
 
@@ -504,16 +504,6 @@ class FeedDoor:
             "bad_frames": self.bad_frames,
             "dropped": self.dropped + sum(reader.queue.missed_total for reader in self._readers.values()),
         }
-
-
-def _together(turn: list[Held], at: int) -> int:
-    """The end of what fits into one message from ``at`` on: at least one frame."""
-    held_bytes = len(turn[at][1])
-    end = at + 1
-    while end < len(turn) and end - at < TOGETHER_MAX and held_bytes + len(turn[end][1]) <= BATCH_BYTES_MAX:
-        held_bytes += len(turn[end][1])
-        end += 1
-    return end
 
 
 def _full(feed: str, stream: str) -> str:

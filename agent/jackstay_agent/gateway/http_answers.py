@@ -21,7 +21,7 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"
 _FINAL = frozenset(
     {
         *(Reason.BAD_REQUEST, Reason.UPSTREAM_NOT_ALLOWED, Reason.NO_SIGNER, Reason.TOO_LARGE, Reason.NOT_PERMITTED),
-        *(Reason.EQUAL_PENDING, Reason.DUPLICATE, Reason.LOOP_STOPPED, Reason.NOT_YET),
+        *(Reason.DUPLICATE, Reason.LOOP_STOPPED, Reason.NOT_YET),
     }
 )
 _WAIT = frozenset({Reason.RATE_LIMITED, Reason.GATED})
@@ -29,8 +29,8 @@ _WAIT = frozenset({Reason.RATE_LIMITED, Reason.GATED})
 
 def status_of(refusal: Refusal) -> int:
     """The status code of a refusal (the table above)."""
-    if refusal.outcome is Outcome.UNKNOWN:
-        return 504
+    if refusal.outcome is Outcome.UNKNOWN or refusal.reason == Reason.EQUAL_PENDING:
+        return 504  # of an order whose equal is unknown nobody knows whether it exists
     if refusal.reason in _FINAL:
         return 422
     return 429 if refusal.reason in _WAIT else 503

@@ -32,6 +32,7 @@ from jackstay_protocols.limits import (
 from jackstay_protocols.messages import Accepted, Goodbye, Refusal, Request, Response
 from jackstay_protocols.session import BotSession, SilenceLease, check_goodbye, excuse
 
+from ..core.event_sink import EventSink
 from ..telling import Telling
 from ..transport.endpoint import Endpoint
 from .call import Call, Peer
@@ -48,7 +49,6 @@ FORGET_BOT_S = 3600.0
 OWN_HOST = "jackstay"  # the agent's own pages
 _PREFIX = b"x-jackstay-"
 
-EventSink = Callable[[str, dict[str, Any]], None]
 Listen = Callable[..., Awaitable[Any]]
 
 
@@ -233,6 +233,7 @@ class HttpDoor(InFlight):
             idempotency_key=given.get("key", "")[:IDEMPOTENCY_KEY_BYTES_MAX],
             sign=given.get("sign", "").lower() in ("yes", "true", "1"),
             tag=given.get("tag", ""),
+            patient=True,  # a library that knows no word of ours
         )
         call = HttpCall(self, peer, request, bot, message, now, now + seconds)
         peer.busy = call

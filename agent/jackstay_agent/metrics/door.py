@@ -6,11 +6,15 @@ foreign page (DNS rebinding) names a foreign host and gets nothing.
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from ..core.event_sink import EventSink
 from ..gateway.http_peer import HttpPeer, HttpRequest
 
 PEERS_MAX = 16  # a Prometheus, its twin, a probe or two, and somebody with curl
@@ -18,8 +22,6 @@ IDLE_S = 120.0  # longer than common scrape intervals, so that a scraper keeps i
 TEXT = "text/plain; charset=utf-8"
 WORDS = {200: "OK", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 500: "Internal Server Error"}
 WORDS[503] = "Service Unavailable"
-
-EventSink = Callable[[str, dict[str, Any]], None]
 
 
 class MetricsDoor:
@@ -44,8 +46,6 @@ class MetricsDoor:
         self._server: Any = None
         self._path: Path | None = None
         self._peers: dict[HttpPeer, Any] = {}  # and the timer that ends it
-        self.scrapes = 0
-        self.broken = 0
 
     async def open(
         self,
@@ -85,7 +85,7 @@ class MetricsDoor:
             timer.cancel()
 
     def refused(self, _peer: HttpPeer, _what: str) -> None:
-        self.broken += 1
+        """No HTTP; it was told so."""
 
     def take(self, peer: HttpPeer, request: HttpRequest) -> None:
         timer = self._peers.get(peer)
@@ -94,7 +94,6 @@ class MetricsDoor:
             self._peers[peer] = self._call_later(IDLE_S, peer.close)
         try:
             if request.target.partition("?")[0] == "/metrics" and not _refused(peer, request):
-                self.scrapes += 1
                 content_type, slices = self._scrape(request.get(b"accept").decode("latin-1"))
                 self._render(peer, request, content_type, slices, [])
             else:
@@ -118,7 +117,6 @@ class MetricsDoor:
 
     def _broken(self, peer: HttpPeer, request: HttpRequest, error: Exception) -> None:
         """A fault of ours must not look like a dead agent."""
-        self.broken += 1
         self._on_event("metrics.broken", {"error": f"{type(error).__name__}: {error}"[:200]})
         words = f"a fault of the agent: {type(error).__name__}; its log has the details\n"
         self._answer(peer, request, 500, TEXT, words.encode())
@@ -152,15 +150,27 @@ def _refused(peer: HttpPeer, request: HttpRequest) -> tuple[int, str, bytes] | N
 
 
 def _clear(path: Path) -> None:
-    """Remove what a crash left; the agent's lock says that nobody owns it."""
-    if path.is_socket():
-        path.unlink()
+    """Remove what a crash left. A path of the operator's may be another agent's as well, and asyncio would take it from
+    who listens there: raises OSError.
+    """
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except BlockingIOError:  # somebody listens, and is busy
+            pass
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def _is_local(host: str) -> bool:
     """Whether a Host header names this machine; none is what HTTP/1.0 sends."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and not host.endswith("]") else host
-    if name in ("", "localhost"):
+    if name.lower() in ("", "localhost"):
         return True
     try:
         return ip_address(name.removeprefix("[").removesuffix("]")).is_loopback

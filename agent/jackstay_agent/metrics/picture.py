@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import TypeVar
+
 from .table import METRICS
 from .tally import Histogram
+
+T = TypeVar("T")
 
 ROWS_MAX = 1024  # of one metric: 64 upstreams of 3 breakers in 6 states are the most a sane agent shows
 BOTS_MAX = 64
@@ -29,6 +34,11 @@ class Picture:
             self.dropped += 1
             return
         rows.append((tuple(str(each)[:LABEL_CHARS_MAX] for each in labels), value))
+
+    def at_most(self, bound: int, things: Collection[T]) -> list[T]:
+        """The first of them; those past the bound are counted as left out."""
+        self.dropped += max(0, len(things) - bound)
+        return list(things)[:bound]
 
     def states(self, metric: str, state: str, known: tuple[str, ...], *labels: object) -> None:
         """A state as Prometheus wants it: a row for each that is known, 1 for the one that is."""

@@ -12,9 +12,10 @@ from typing import Any
 from jackstay_protocols.endpoints import AgentPaths
 
 from ..config import Config
+from ..core.event_sink import EventSink
 from ..own_process import OwnProcess
 from ..ports import Ports
-from ..telling import EventSink, Telling
+from ..telling import Telling
 from .door import MetricsDoor
 from .picture import Picture
 from .readiness import reasons

@@ -22,9 +22,9 @@ def tallied(picture: Picture, tally: Tally) -> None:
     for refusal, count in tally.refusals.items():
         picture.put("jackstay_refusals", count, *refusal)
     for place, histogram in tally.waits.items():
-        picture.put("jackstay_request_duration_seconds", histogram, *place)
+        picture.put("jackstay_request_duration_seconds", histogram.copy(), *place)
     for place, histogram in tally.exchanges.items():
-        picture.put("jackstay_venue_duration_seconds", histogram, *place)
+        picture.put("jackstay_venue_duration_seconds", histogram.copy(), *place)
     for state, count in (dict.fromkeys(ENDS, 0) | tally.settled_late).items():
         picture.put("jackstay_settled_late", count, state)
     for name, count in tally.events.items():
@@ -121,7 +121,7 @@ def _outbox(picture: Picture, status: Mapping[str, Any]) -> None:
         picture.put("jackstay_queue_entries", count, origin.partition("://")[2] or origin)
     picture.put("jackstay_queue_bytes", queue["queued_bytes"])
     bots = dict.fromkeys((each["bot"] for each in status["bots"]), 0) | queue["uncollected"]
-    for bot, count in list(bots.items())[:BOTS_MAX]:
+    for bot, count in picture.at_most(BOTS_MAX, bots.items()):
         picture.put("jackstay_outcomes_uncollected", count, bot)
     for what in INTENTS:
         picture.put("jackstay_intents", queue["totals"][what], what)
@@ -131,11 +131,11 @@ def _outbox(picture: Picture, status: Mapping[str, Any]) -> None:
 
 def _bots(picture: Picture, status: Mapping[str, Any]) -> None:
     watched = status["watchdog"]["bots"]
-    for bot in status["bots"][:BOTS_MAX]:
+    for bot in picture.at_most(BOTS_MAX, status["bots"]):
         name = bot["bot"]
         picture.put("jackstay_bot_silent_seconds", bot["silent_s"], name)
         picture.put("jackstay_bot_lease_seconds", bot["lease_s"], name)
-    for name, facts in list(watched.items())[:BOTS_MAX]:
+    for name, facts in picture.at_most(BOTS_MAX, watched.items()):
         picture.states("jackstay_bot_state", facts["state"], BOT_STATES, name)
 
 

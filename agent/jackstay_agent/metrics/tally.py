@@ -35,6 +35,12 @@ class Histogram:
         self.counts[bisect_left(BOUNDS_S, seconds)] += 1
         self.sum_s += seconds
 
+    def copy(self) -> Histogram:
+        """As it is now: a page is written over several turns of the loop."""
+        copied = Histogram()
+        copied.counts, copied.sum_s = self.counts.copy(), self.sum_s
+        return copied
+
 
 class Tally(Listener):
     """Counters by their labels; read by a scrape, written on the agent's loop."""

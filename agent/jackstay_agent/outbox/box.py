@@ -185,9 +185,8 @@ class Outbox(Sending):
         entry = self._shelf.get(seq)
         if entry is None:
             return None
-        sent = entry.sent or entry.recorded
-        search = entry.search or Search(self._clock(), entry.intent.sent_wall(sent.wall_s), entry.intent.family)
-        weighed = weigh(search, evidence, patience or Patience())
+        search = entry.search or Search(self._clock(), 0.0, entry.intent.family)
+        weighed = weigh(self._dated(entry, search), evidence, patience or Patience())
         entry.search = weighed.search
         event = weighed.event
         if event is None or (
@@ -235,8 +234,8 @@ class Outbox(Sending):
         """
         offset_s = (patience or Patience()).clock_offset_s
         for entry in reversed(self._shelf.by_client_id(venue, client_order_id)):
-            sent = entry.sent or entry.recorded
-            if evidence.created_at is None or evidence.created_at >= entry.intent.sent_wall(sent.wall_s) - offset_s:
+            sent_wall = self._dated(entry, Search(0.0, 0.0)).sent_wall
+            if evidence.created_at is None or evidence.created_at >= sent_wall - offset_s:
                 return self.resolve(entry.seq, evidence, patience, status=status, reply=reply)
         return None
 
@@ -248,7 +247,9 @@ class Outbox(Sending):
     def unknowns(self) -> list[Unknown]:
         """Everything the venue has to be asked about, oldest first."""
         now = self._clock()
-        found = (e for e in self._shelf.open_entries() if e.state is State.UNKNOWN)
+        found = [e for e in self._shelf.open_entries() if e.state is State.UNKNOWN]
+        for entry in found:
+            entry.search = self._dated(entry, entry.search or Search(now, 0.0, entry.intent.family))
         return [Unknown(e.seq, e.intent, e.search or Search(now, 0.0), now - e.unknown_at) for e in found]
 
     # -- questions ---------------------------------------------------------------------------------------------------

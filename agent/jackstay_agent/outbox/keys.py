@@ -7,14 +7,16 @@ Bounded twice, by age and by number. If more keys come within the window than ma
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from hashlib import blake2b
+
+import msgspec
 
 from .records import Intent
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
+class KeyRecord(msgspec.Struct, frozen=True, gc=False):
+    """Invisible to the collector: a busy day keeps a hundred thousand, and a full collection walks whatever it sees."""
+
     seq: int
     digest: bytes
     recorded_at: float  # boot clock

@@ -7,11 +7,12 @@ outcomes. It is told what happened and asks nobody; the upper halves (`sending`,
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
 from jackstay_agent.core.equality import fingerprint
-from jackstay_agent.core.evidence import Search
+from jackstay_agent.core.evidence import Clock, Search
 from jackstay_agent.core.intent import OPEN, Event, State, contradicts, move
 from jackstay_agent.core.ttl import Stamp, age_at_least_s, late_until_at
 from jackstay_protocols.errors import Reason
@@ -31,6 +32,9 @@ from .waiting import Waiting
 
 
 class Ledger:
+    #: The venue's own time (Unix seconds) at an instant of this boot's clock; None: not measured.
+    venue_at: Callable[[str, float], float | None] = staticmethod(lambda _venue, _boot_s: None)
+
     def __init__(
         self,
         journal: Journal,
@@ -200,7 +204,26 @@ class Ledger:
         sent = entry.sent or entry.recorded
         entry.unknown_at = self._clock()
         late = late_until_at(entry.unknown_at, sent.boot_s, entry.intent.recv_window_s)
-        entry.search = Search(late, entry.intent.sent_wall(sent.wall_s), entry.intent.family)
+        entry.search = self._dated(entry, Search(late, 0.0, entry.intent.family))
+
+    def _dated(self, entry: Entry, search: Search) -> Search:
+        """With what is known by now of when it was sent: the venue's clock may have been measured since.
+
+        An order that left in the agent's first second, while our wall clock was ahead, would else look older than
+        itself for ever. Within one boot that is mended exactly; after a reboot only the wall clock's word is left, and
+        it is wrong where it lies ahead of the venue's time of now.
+        """
+        if search.clock is Clock.VENUE:
+            return search
+        intent, sent = entry.intent, entry.sent or entry.recorded
+        at = intent.venue_s
+        if at is None and sent.boot_id == self._boot_id:
+            at = self.venue_at(intent.venue, sent.boot_s)
+        if at is not None:
+            return replace(search, sent_wall=at, clock=Clock.VENUE)
+        at, now = intent.sent_wall(sent.wall_s), self.venue_at(intent.venue, self._clock())
+        ahead = now is not None and at > now + self._settings.clock_jump_max_s
+        return replace(search, sent_wall=at, clock=Clock.WRONG if ahead else Clock.OURS)
 
     def _retain(self, seq: int, bot_id: str, *, queued: bool) -> None:
         """Its outcome stays until the bot has acknowledged it."""

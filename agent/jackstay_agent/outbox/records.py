@@ -25,7 +25,7 @@ class Signed(StrEnum):
     AGENT = "agent"
 
 
-class Intent(msgspec.Struct, frozen=True, array_like=True, kw_only=False):
+class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One thing a bot wants done at a venue. A batch is one intent per item (`Outbox.begin_batch`).
 
     ``deadline_at``: boot-clock seconds; ``ttl_s``: how long it may wait in the queue (None: has none of its own).
@@ -35,7 +35,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, kw_only=False):
     family it belongs to (evidence of another family is none). ``target`` is path and query. There is no place for
     headers: they are never written down. ``venue_s``: the venue's own time (Unix seconds) when it was about to be sent,
     where the venue's clock is known: our wall clock may be an hour off then, and what the venue shows would look older
-    than what was sent.
+    than what was sent. It holds plain values alone, so the collector need not see it.
     """
 
     bot_id: str
@@ -68,7 +68,8 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, kw_only=False):
         """When it was sent, at the earliest, in the venue's time.
 
         Where that was not known: by our own wall clock ``wall_s``, less the recvWindow. A bot's timestamp that is ahead
-        of the venue's clock is still accepted if it has waited here meanwhile.
+        of the venue's clock is still accepted if it has waited here meanwhile.  (`Ledger._dated` knows it better where
+        the clock was measured later.)
         """
         return wall_s - (self.recv_window_s or 0.0) if self.venue_s is None else self.venue_s
 

@@ -120,7 +120,7 @@ def _bring_up_to_date(result: Recovered, entry: Entry, now: Stamp, clock_jump_ma
         # the search starts anew now: slower than it might be, and never too early
         entry.unknown_at = now.boot_s
         late = now.boot_s + (entry.intent.recv_window_s or 0.0)
-        entry.search = Search(late, entry.intent.sent_wall(entry.recorded.wall_s), entry.intent.family)
+        entry.search = Search(late, 0.0, entry.intent.family)  # when it was sent is found when it is asked for
     if entry.state is not before:
         result.changed.append(entry)
 

@@ -11,6 +11,7 @@ Says what is wrong in four ways, because each asks for something else: `OutboxTa
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from jackstay_protocols.errors import StateConsistencyError, ValidationError
 Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
 SCHEMA_VERSION: Final = 2
+VERSION_MAX: Final = 1_000  # no schema will ever have a higher number: such a one is damage
+COPY_LEAVES_BYTES: Final = 8 << 20  # free beside a copy: the WAL of a busy agent between two checkpoints
 APPLICATION_ID: Final = 0x4A_53_54_59  # "JSTY"
 
 TABLES: Final = (
@@ -101,7 +104,18 @@ def open_file(
 
 
 def copy_file(conn: sqlite3.Connection, target: Path) -> None:
-    """A consistent copy of what ``conn`` sees, at ``target``, complete or not at all. Raises sqlite3.Error, OSError."""
+    """A consistent copy of what ``conn`` sees, at ``target``, complete or not at all. Raises sqlite3.Error, OSError.
+
+    Not begun where it would fill the disk: the file that is copied lives there, too, and orders need the room more.
+    """
+    size = conn.execute("PRAGMA page_count").fetchone()[0] * conn.execute("PRAGMA page_size").fetchone()[0]
+    disk = os.statvfs(target.parent)
+    free = disk.f_bavail * disk.f_frsize
+    if free < size + COPY_LEAVES_BYTES:
+        what = (
+            f"{free >> 20} MiB are free, {(size + COPY_LEAVES_BYTES) >> 20} MiB are expected for a copy of the journal"
+        )
+        raise OSError(errno.ENOSPC, what, str(target.parent))
     making = target.with_name(f"{target.name}.making")
     making.unlink(missing_ok=True)
     os.close(os.open(making, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -235,6 +249,8 @@ def migrate(
             conn.execute(statement)
     elif application != APPLICATION_ID:
         raise StoreFault(Fault.DAMAGED, "it is an SQLite file of something else")
+    elif not 0 < version <= VERSION_MAX:
+        raise StoreFault(Fault.DAMAGED, f"its schema has the number {version}")
     elif version > target:
         raise OutboxTooNew(
             f"outbox {name} has schema {version}; this version knows up to {target}: run the later jackstay, or"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-EventSink = Callable[[str, dict[str, Any]], None]
+from ..core.event_sink import EventSink
 
 
 class RunState(StrEnum):

@@ -28,6 +28,7 @@ from .endpoint import Endpoint
 from .http_care import PoolCare
 from .http_connection import HttpConnection
 from .http_request import serialise
+from .http_ticket import Sealed, Ticket
 from .waiting import URGENT_CONNECTIONS, WaitingLine
 
 EARLY_S = 0.001  # uvloop timers may fire this much early: look at the clock again
@@ -77,48 +78,6 @@ class HttpFailure:
 
 
 Done = Callable[[HttpAnswer | HttpFailure], None]
-
-
-class Ticket:
-    """One submitted request; the caller may `abandon` it."""
-
-    __slots__ = (
-        "connection",
-        "data",
-        "deadline_at",
-        "decode",
-        "done",
-        "head",
-        "idempotent",
-        "lane",
-        "pool",
-        "repeated",
-        "submitted_at",
-        "written",
-    )
-
-    def __init__(
-        self, pool: HttpPool, data: bytes, deadline_at: float, done: Done, *, idempotent: bool, head: bool, decode: bool
-    ) -> None:
-        self.pool = pool
-        self.data = data
-        self.deadline_at = deadline_at
-        self.done: Done | None = done
-        self.idempotent = idempotent
-        self.lane = Lane.OTHER  # where it waits (waiting.py)
-        self.head = head
-        self.decode = decode
-        self.connection: HttpConnection | None = None
-        self.written = False
-        self.repeated = False
-        self.submitted_at = pool.clock()
-
-    def abandon(self) -> None:
-        """The caller no longer waits and will not be called back; a written request costs its connection."""
-        if self.done is None:
-            return
-        self.done = None
-        self.pool.abandoned(self)
 
 
 class HttpPool:
@@ -186,14 +145,18 @@ class HttpPool:
         done: Done,
         idempotent: bool,
         lane: Lane = Lane.OTHER,
+        sealed: Sealed | None = None,
     ) -> Ticket:
         """Send now or as soon as a connection is there, lane by lane. ``done`` is called exactly once unless abandoned.
 
+        ``sealed`` gives target, headers and body anew when it leaves after a wait: a signature's time should be young.
         Raises ValidationError when the request cannot be put into HTTP; then ``done`` is not called.
         """
         data, decode = serialise(method, target, self._host_header, headers, body)
         ticket = Ticket(self, data, deadline_at, done, idempotent=idempotent, head=method == b"HEAD", decode=decode)
         ticket.lane = lane
+        if sealed is not None:
+            ticket.seal = lambda: self._bytes_of(method, *sealed())
         self.counters["requests"] += 1
         if self._draining:
             self._finish_failed(ticket, Reason.DRAINING, "the pool is closing", sent=False)
@@ -219,6 +182,9 @@ class HttpPool:
         self._watch_deadline(deadline_at)
         self._dial_as_needed()
         return ticket
+
+    def _bytes_of(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+        return serialise(method, target, self._host_header, headers, body)[0]
 
     @property
     def is_live(self) -> bool:
@@ -335,10 +301,22 @@ class HttpPool:
             if ticket.deadline_at <= now:
                 self._finish_failed(ticket, Reason.TIMEOUT, "no connection became free in time", sent=False)
                 continue
+            if ticket.seal is not None and not self._sealed(ticket, ticket.seal):
+                continue
             self._in_flight.add(ticket)
             connection.send(ticket)
             return
         self._ready.append(connection)
+
+    def _sealed(self, ticket: Ticket, seal: Callable[[], bytes]) -> bool:
+        """It waited: its signature is made anew. False: it cannot be, and its caller has heard of it."""
+        try:
+            ticket.data = seal()
+        except Exception as error:  # a nonce that cannot be written down, for one
+            words = f"it could not be signed when it was to leave: {type(error).__name__}: {error}"
+            self._finish_failed(ticket, Reason.INTERNAL, words, sent=ticket.repeated)
+            return False
+        return True
 
     def _hand_out(self) -> None:
         while self._waiting and (self._waiting.urgent or self._beyond < 0):

@@ -19,7 +19,8 @@ from jackstay_protocols.errors import Reason
 from ..core.pool import ConnState, move
 
 if TYPE_CHECKING:
-    from .http import HttpPool, Ticket
+    from .http import HttpPool
+    from .http_ticket import Ticket
 
 _DECODABLE = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 

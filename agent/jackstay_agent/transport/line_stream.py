@@ -22,7 +22,7 @@ from .dial import Address, DialError, dial, resolve
 from .endpoint import Endpoint
 from .http_request import serialise
 from .tls import make_ssl_context
-from .websocket_connection import ABNORMAL, LATE_S, NORMAL, TEXT, OnMessages, WsClosed, WsSettings
+from .ws_types import ABNORMAL, LATE_S, NORMAL, TEXT, OnMessages, WsClosed, WsSettings
 
 
 class LineStream(asyncio.Protocol):

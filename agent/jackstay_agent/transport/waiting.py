@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from jackstay_protocols.errors import Lane
 
 if TYPE_CHECKING:
-    from .http import Ticket
+    from .http_ticket import Ticket
 
 URGENT_CONNECTIONS = 4  # dialled for cancels beyond connections_max, while every other one is busy
 

@@ -21,7 +21,8 @@ import picows
 from jackstay_protocols.clock import boot_s
 from jackstay_protocols.errors import ExchangeError, Reason
 
-from .websocket_connection import BINARY, TEXT, OnMessages, WsClosed, WsConnection, WsSettings
+from .websocket_connection import WsConnection
+from .ws_types import BINARY, TEXT, OnMessages, WsClosed, WsSettings
 from .ws_url import WsUrl, check_headers, parse_ws_url
 
 __all__ = [

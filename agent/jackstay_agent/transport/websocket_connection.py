@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
@@ -26,10 +25,20 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from jackstay_protocols.clock import boot_s
 from jackstay_protocols.errors import Reason
 
-TEXT = 1
-BINARY = 2
-
-OnMessages = Callable[[list[bytes]], None]
+from .ws_types import (
+    ABNORMAL,
+    BINARY,
+    INVALID_TEXT,
+    LATE_S,
+    NO_CODE,
+    NORMAL,
+    PROTOCOL_ERROR,
+    TEXT,
+    TOO_BIG,
+    OnMessages,
+    WsClosed,
+    WsSettings,
+)
 
 _TEXT = WSMsgType.TEXT
 _BINARY = WSMsgType.BINARY
@@ -38,45 +47,10 @@ _PING = WSMsgType.PING
 _PONG = WSMsgType.PONG
 _CLOSE = WSMsgType.CLOSE
 
-NORMAL = 1000
-GOING_AWAY = 1001
-PROTOCOL_ERROR = 1002
-NO_CODE = 1005
-ABNORMAL = 1006
-INVALID_TEXT = 1007
-TOO_BIG = 1009
-
-LATE_S = 0.25  # a timer this late means that this process did not run
 PONG_GRACE_S = 1.0
 FRAGMENTS_MAX = 16 * 1024  # an endless row of empty fragments costs memory too
 READ_MESSAGES_MAX = 256  # handed on at once: payloads of a read of megabytes would all be alive at once, on fresh pages
 CLOSE_TEXT_BYTES_MAX = 123  # a control frame carries 125 bytes, two of them the code (RFC 6455 §5.5)
-
-
-@dataclass(frozen=True, slots=True)
-class WsSettings:
-    """Bounds and rhythms of one WebSocket; 0 turns a rhythm off."""
-
-    message_bytes_max: int = 16 * 1024 * 1024  # the largest known venue snapshots are a few megabytes
-    write_bytes_max: int = 1024 * 1024  # subscriptions and orders are small; more means the peer stopped reading
-    ping_interval_s: float = 15.0
-    pong_timeout_s: float = 10.0
-    close_wait_s: float = 1.0  # how long the peer may take to answer our close
-    read_buffer_bytes: int = 64 * 1024  # one turn's batch of small messages
-
-
-@dataclass(frozen=True, slots=True)
-class WsClosed:
-    """How a connection ended: who ended it, with which code (RFC 6455 §7.4), and why in words.
-
-    ``by`` is "us", "peer" (a close frame came) or "network" (the line ended without one). ``reason`` is the stable word
-    a program may compare: TIMEOUT (a pong is missing), PROTOCOL, RESPONSE_TOO_LARGE, RESET, or "" for an orderly end.
-    """
-
-    by: str
-    code: int
-    reason: str
-    detail: str
 
 
 class WsConnection(WSListener):

@@ -210,6 +210,27 @@ class _Key:
         return value.get(self._name) if isinstance(value, dict) else None
 
 
+class _Alternatives:
+    """Names one below the other, and others where nothing stands: ``a.b || c || @``. JMESPath's answer, as above."""
+
+    __slots__ = ("_ways",)
+
+    def __init__(self, expression: str) -> None:
+        ways = [way.strip() for way in expression.split("||")]
+        self._ways = [() if way == "@" else tuple(way.split(".")) for way in ways]
+
+    def search(self, value: Any) -> Any:
+        found: Any = None
+        for way in self._ways:
+            found = value
+            for name in way:
+                found = found.get(name) if isinstance(found, dict) else None
+            # JMESPath's own words for false: 0 is not among them
+            if not (found is None or found is False or found == "" or found == [] or found == {}):
+                return found
+        return found
+
+
 class _Path:
     """Any other JMESPath."""
 
@@ -232,14 +253,19 @@ class _Path:
             raise Broken(f"the answer does not fit the reader: {type(error).__name__}") from None
 
 
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_WAY: Final = rf"(?:@|{_NAME}(?:\.{_NAME})*)"
+_PLAIN_NAME: Final = re.compile(_NAME)
+_WAYS: Final = re.compile(rf"{_WAY}(?: *\|\| *{_WAY})*")
 
 
 def compiled(expression: str) -> _Expression:
     """A JMESPath; its ``search`` gives what stands there, or None, and raises Broken if it does not fit the value.
     Raises Broken if it is none.
     """
-    return _Key(expression) if _PLAIN_NAME.fullmatch(expression) else _Path(expression)
+    if _PLAIN_NAME.fullmatch(expression):
+        return _Key(expression)
+    return _Alternatives(expression) if _WAYS.fullmatch(expression) else _Path(expression)
 
 
 class Reader:

@@ -8,7 +8,6 @@ refused. Knows no request and no answer itself.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -255,6 +254,8 @@ Complain = Callable[[tuple[str, ...], str], None]  # where in the file, and what
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Words for an error: a likely meant name, or all there are."""
+    import difflib  # only for an error
+
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"

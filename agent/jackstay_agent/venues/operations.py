@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -199,7 +199,8 @@ class Operations:
             )
         now_ms = self._wall_ms()
         nonce = self._nonce(now_ms) if self._nonce is not None and self._signer.needs_nonce else 0
-        return self._signer.sign(request, self._keys, Stamp(now_ms, self._signing.recv_window_ms, nonce))
+        stamp = Stamp(now_ms, self._signing.recv_window_ms, nonce)
+        return self._signer.sign(replace(request, signed=True), self._keys, stamp)
 
     def key_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers that show whose key signs, as every signed request has them (for budgets by key)."""

@@ -29,12 +29,16 @@ FIELDS_MAX = 512  # a batch of the largest venue has under a hundred; more is an
 
 @dataclass(frozen=True, slots=True)
 class OutgoingRequest:
-    """``target``: path with its query, or a whole URL; ``headers`` without Host and Content-Length."""
+    """``target``: path with its query, or a whole URL; ``headers`` without Host and Content-Length.
+
+    ``signed``: with the agent's own key, so it can be signed anew.
+    """
 
     method: str
     target: str
     headers: Headers = field(default_factory=list)
     body: bytes = b""
+    signed: bool = field(default=False, compare=False)
 
     def __repr__(self) -> str:
         # query, headers and body carry keys and signatures

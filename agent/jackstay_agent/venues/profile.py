@@ -14,7 +14,6 @@ import re
 import tomllib
 from collections.abc import Callable
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from jackstay_protocols.errors import Lane, ValidationError
 from ..core.outcome_tables import TABLES
 from ..core.rate_headers import HeaderRule
 from ..core.rate_rule import BudgetRule
+from ..core.toml_text import toml_document
 from ..toml_places import line_of, unknown_keys, wrong_values
 from .answers import Broken, compiled
 from .key_info import KeyInfoData
@@ -312,7 +312,7 @@ def load_profile(text: str, origin: str, bases: Callable[[str], str | None] | No
 
 def _parsed(text: str, origin: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return toml_document(text)
     except tomllib.TOMLDecodeError as error:
         raise ValidationError(f"venue profile {origin}: not TOML: {error}") from error
 
@@ -373,8 +373,9 @@ def _shipped_text(name: str) -> str | None:
 @cache
 def _shipped_texts() -> dict[str, str]:
     """By name, which is the file's with dashes."""
-    files = (each for each in resources.files("jackstay_agent.venues").iterdir() if each.name.endswith(".toml"))
-    return {each.name.removesuffix(".toml").replace("_", "-"): each.read_text(encoding="utf-8") for each in files}
+    # beside this file: importlib.resources would load tempfile, shutil and two compressors
+    files = Path(__file__).parent.glob("*.toml")
+    return {each.stem.replace("_", "-"): each.read_text(encoding="utf-8") for each in files}
 
 
 @cache

@@ -252,7 +252,9 @@ class AgentSession:
         self, method: str, url: URL, pairs: list[tuple[str, str]], body: bytes, limit_s: float
     ) -> AgentResponse:
         try:
-            answer = await self._client().request(method, str(url), headers=pairs, body=body, deadline_s=limit_s)
+            answer = await self._client().request(
+                method, str(url), headers=pairs, body=body, deadline_s=limit_s, patient=True
+            )
         except TradingBotError as error:
             raise self._told(kind_of(error), error) or _translated(error) from error
         if proves_nothing(answer):

@@ -51,6 +51,7 @@ class AgentTransport(httpx.BaseTransport):
                 headers=end_to_end(_pairs(request)),
                 body=body,
                 deadline_s=_deadline_s(request),
+                patient=True,
             )
         except TradingBotError as error:
             _raise(error, request)
@@ -76,6 +77,7 @@ class AsyncAgentTransport(httpx.AsyncBaseTransport):
                 headers=end_to_end(_pairs(request)),
                 body=body,
                 deadline_s=_deadline_s(request),
+                patient=True,
             )
         except TradingBotError as error:
             _raise(error, request)

@@ -69,6 +69,7 @@ class AgentAdapter(BaseAdapter):
                 headers=end_to_end(_pairs(request.headers)),
                 body=_body(request.body),
                 deadline_s=deadline_s(timeout),
+                patient=True,
             )
         except TradingBotError as error:
             kind = kind_of(error)

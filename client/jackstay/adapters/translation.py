@@ -47,18 +47,18 @@ _HOP = frozenset(
 class Kind(Enum):
     """What a bot does about it: the refusal table's rows, the same for every adapter (docs/CLIENT.md)."""
 
-    TIMEOUT = "timeout"  # nobody knows: ask
+    TIMEOUT = "timeout"  # nobody knows, of this order or of its unknown equal: ask, or ask again
     CONNECTION = "connection"  # the way to the venue broke, and nothing happened: try again later
     NOT_NOW = "not now"  # the agent did not take it, or it was proved absent: try again later
     RATE = "rate"  # too much at this time: wait
     MAINTENANCE = "maintenance"  # a mode, a hold or the venue's maintenance: wait for its end
-    SAME = "same"  # the same order again: trying again would make the second one that this prevents
+    SAME = "same"  # the same order again, and what became of the first is known: trying again would make a second one
     TLS = "tls"  # the venue is not who it should be
     FINAL = "final"  # trying again changes nothing: fix the call or the agent's configuration
 
 
 _RATE = frozenset({Reason.RATE_LIMITED, Reason.GATED})
-_SAME = frozenset({Reason.EQUAL_PENDING, Reason.DUPLICATE, Reason.LOOP_STOPPED})
+_SAME = frozenset({Reason.DUPLICATE, Reason.LOOP_STOPPED})
 _FINAL_REASONS = frozenset(
     {Reason.UPSTREAM_NOT_ALLOWED, Reason.NO_SIGNER, Reason.TOO_LARGE, Reason.NOT_PERMITTED, Reason.SESSION_TAKEN}
 )
@@ -73,7 +73,9 @@ def kind_of(error: TradingBotError) -> Kind:
         return Kind.FINAL
     if error.reason == Reason.TLS:
         return Kind.TLS
-    if error.outcome is Outcome.UNKNOWN:
+    # Of an order whose equal is unknown nobody knows whether it exists: it is the same wish. Asked again, the agent
+    # gives the truth once there is one and never sends it a second time before.
+    if error.outcome is Outcome.UNKNOWN or error.reason == Reason.EQUAL_PENDING:
         return Kind.TIMEOUT
     if isinstance(error, Refused) or error.reason == Reason.EXPIRED:  # an expired call was never sent
         if error.reason in _RATE:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackstay_agent.core.evidence import (
+    Clock,
     Evidence,
     Finding,
     Patience,
@@ -42,6 +43,16 @@ def test_an_order_older_than_ours_is_another_order() -> None:
     old = Evidence(Source.STREAM, Finding.EXISTS, 100.0, created_at=4_998.9)
     assert weigh(SEARCH, old, PATIENCE).event is None
     assert weigh(SEARCH, replace(old, created_at=4_999.0), PATIENCE).event is Event.FOUND
+
+
+def test_where_our_clock_was_wrong_an_order_has_to_look_like_ours() -> None:
+    """When ours was sent is not known then: an older order of its id is believed if it has its fields, else not."""
+    old = Evidence(Source.QUERY, Finding.EXISTS, 100.0, created_at=1_000.0, alike=True)
+    wrong = replace(SEARCH, clock=Clock.WRONG)
+    assert weigh(wrong, old, PATIENCE).event is Event.FOUND
+    assert weigh(wrong, replace(old, alike=False), PATIENCE).event is None
+    for clock in (Clock.OURS, Clock.VENUE):
+        assert weigh(replace(SEARCH, clock=clock), old, PATIENCE).event is None
 
 
 def test_not_found_needs_the_delay_the_number_and_the_spacing() -> None:

@@ -50,11 +50,11 @@ def test_without_lines_there_is_none() -> None:
     assert windows.next_start(0.0) is None
 
 
-def test_a_window_without_end_ends_somewhere() -> None:
-    """The whole week is a slip of the pen; it is bounded."""
-    windows = Windows(["mon-sun 00:00-24:00"], UTC)
-    assert windows.ends_at(0.0) == 7 * 86_400.0
-    assert windows.next_start(0.0) is None
+@pytest.mark.parametrize("lines", [["mon-sun 00:00-24:00"], ["mon-fri 00:00-24:00", "sat 00:00-mon 00:00"]])
+def test_a_week_without_an_open_minute_is_a_slip_of_the_pen(lines: list[str]) -> None:
+    """A window that never ends would hold the venue for ever."""
+    with pytest.raises(ValidationError, match="no time to be open"):
+        Windows(lines, UTC)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from jackstay_protocols.messages import Refusal, Response
 ROWS = [
     (Reason.BREAKER_OPEN, 503), (Reason.HALF_OPEN_FULL, 503), (Reason.QUEUE_FULL, 503), (Reason.DRAINING, 503),
     (Reason.MODE, 503), (Reason.DISK, 503), (Reason.EXPIRED, 503), (Reason.RATE_LIMITED, 429), (Reason.GATED, 429),
-    (Reason.EQUAL_PENDING, 422), (Reason.LOOP_STOPPED, 422), (Reason.DUPLICATE, 422), (Reason.NO_SIGNER, 422),
+    (Reason.EQUAL_PENDING, 504), (Reason.LOOP_STOPPED, 422), (Reason.DUPLICATE, 422), (Reason.NO_SIGNER, 422),
     (Reason.UPSTREAM_NOT_ALLOWED, 422), (Reason.BAD_REQUEST, 422), (Reason.INTERNAL, 503),
 ]  # fmt: skip
 

@@ -19,13 +19,20 @@ ORDER = "POST /api/v3/order"
 
 
 def strike(
-    sandbox: SandboxProcess, kind: str, *, timeout_s: float = 5.0, **params: object
+    sandbox: SandboxProcess, kind: str, *, timeout_s: float = 5.0, answered: bool = False, **params: object
 ) -> tuple[bytes, str, dict[str, object]]:
-    """Arm the fault once, send one order: what came back, how it ended, and the ledger's row."""
+    """Arm the fault once, send one order: what came back, how it ended, and the ledger's row.
+
+    ``answered``: its silence begins with the answer.
+    """
     sandbox.admin.fault(kind, route=ORDER, count=1, **params)
     plain = Plain(sandbox)
     with plain.dial(timeout_s) as sock:
         sock.sendall(plain.raw_order("struck"))
+        if answered:
+            sock.settimeout(5.0)
+            sock.recv(1, socket.MSG_PEEK)
+            sock.settimeout(timeout_s)
         data, end = read_until_end(sock)
     (row,) = sandbox.admin.ledger(path="/api/v3/order", client_order_id="struck")
     return data, end, row
@@ -129,7 +136,7 @@ def test_latency(sandbox: SandboxProcess) -> None:
     sandbox.admin.fault("latency", route="/api/v3/time", ms=150)
     began = time.monotonic()
     assert "serverTime" in Plain(sandbox).public("/api/v3/time")
-    assert time.monotonic() - began >= 0.15
+    assert time.monotonic() - began >= 0.145  # a loop's clock counts whole milliseconds
     assert sandbox.admin.ledger(path="/api/v3/time")[0]["fault"] == "latency"
 
 
@@ -158,7 +165,7 @@ def test_latency_with_a_tail(sandbox: SandboxProcess) -> None:
         began = time.monotonic()
         assert plain.send("GET", "/api/v3/time")[0] == 200
         took.append(time.monotonic() - began)
-    assert min(took) >= 0.005
+    assert min(took) >= 0.004
     assert max(took) - min(took) > 0.01
 
 
@@ -288,7 +295,7 @@ def test_half_open(sandbox: SandboxProcess) -> None:
 def test_every_troubled_answer_is_sent_as_it_is(sandbox: SandboxProcess, name: str) -> None:
     """Status and body are the venue's; whatever leaves the outcome open may be executed, a failure never is."""
     meaning = MEANINGS[name]
-    data, _, row = strike(sandbox, "venue_error", timeout_s=0.1, name=name, execute_probability=1.0)
+    data, _, row = strike(sandbox, "venue_error", timeout_s=0.1, answered=True, name=name, execute_probability=1.0)
     head, _, body = data.partition(b"\r\n\r\n")
     assert int(head.split()[1]) == meaning.status
     assert body == meaning.body

@@ -122,7 +122,7 @@ def test_delay(sandbox: SandboxProcess) -> None:
         trade(sandbox, "0.01")
         trade(sandbox, "0.02")
         assert sizes(line, 2) == ["0.02", "0.01"]
-        assert time.monotonic() - began >= 0.3
+        assert time.monotonic() - began >= 0.295  # a loop's clock counts whole milliseconds
     assert noted(sandbox) == [("", 1), ("stream_delay", 1)]
 
 

@@ -67,6 +67,7 @@ async def no_alarm(sandbox: SandboxProcess, seconds: float, *, per_s: float = 50
         return {"orders": count, "checks": checks}
 
 
+@pytest.mark.serial  # so many orders a second
 @pytest.mark.asyncio
 async def test_busy_trading_under_latency_and_reordering_is_no_discrepancy(sandbox: SandboxProcess) -> None:
     """Seconds of it, looked at all the time."""

@@ -635,3 +635,85 @@ async def test_whatever_a_dial_raises_the_waiters_hear_of_it() -> None:
     assert not failed.sent
     assert "no such thing" in failed.detail
     await pool.close(0.1)
+
+
+@pytest.mark.asyncio
+async def test_what_waits_for_a_connection_is_signed_when_it_leaves() -> None:
+    """Its signature's time is that of the moment its bytes go out, not that of the moment it was submitted; what
+    cannot be signed then was never sent, and the next one in line is not kept by it.
+    """
+    release = asyncio.Event()
+    seen = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await server.read(reader)
+            seen.set()
+            await release.wait()
+            writer.write(OK)
+
+    server = Server(talk)
+    await server.start()
+    signed: list[str] = []
+
+    def sealed(name: str) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
+        if name == "broken" and name in signed:
+            raise OSError("the nonce cannot be written down")
+        signed.append(name)
+        return f"/{name}?made={len(signed)}".encode(), [], b""
+
+    async with pool_for(server, connections_max=1) as pool:
+        first = asyncio.create_task(ask(pool, target=b"/first"))
+        await seen.wait()
+        loop = asyncio.get_running_loop()
+        told = []
+        for name in ("broken", "signed"):
+            landed = loop.create_future()
+            target, headers, body = sealed(name)
+            pool.submit(
+                b"GET", target, headers, body,
+                deadline_at=boot_s() + 30.0, done=landed.set_result, idempotent=False,
+                sealed=lambda name=name: sealed(name),
+            )  # fmt: skip
+            told.append(landed)
+        assert signed == ["broken", "signed"]
+        release.set()
+        assert isinstance(await first, HttpAnswer)
+        broken, answer = await asyncio.wait_for(asyncio.gather(*told), 30)
+    assert (broken.sent, broken.cause) == (False, Reason.INTERNAL)
+    assert "nonce cannot be written" in broken.detail
+    assert isinstance(answer, HttpAnswer)
+    assert [request.split(b" ")[1] for request in server.requests] == [b"/first", b"/signed?made=3"]
+
+
+@pytest.mark.asyncio
+async def test_a_question_that_is_repeated_is_signed_anew() -> None:
+    """The connection died under it: on the next one it carries another time."""
+    made: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read(reader)
+        if server.connections == 1:
+            writer.write(OK)
+            await server.read(reader)
+            return
+        writer.write(OK)
+        await reader.read()
+
+    server = Server(talk)
+    await server.start()
+
+    def sealed() -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
+        made.append(b"/q?made=%d" % (len(made) + 1))
+        return made[-1], [], b""
+
+    async with pool_for(server) as pool:
+        assert isinstance(await ask(pool), HttpAnswer)
+        landed = asyncio.get_running_loop().create_future()
+        target, headers, body = sealed()
+        pool.submit(
+            b"GET", target, headers, body,
+            deadline_at=boot_s() + 30.0, done=landed.set_result, idempotent=True, sealed=sealed,
+        )  # fmt: skip
+        assert isinstance(await asyncio.wait_for(landed, 30), HttpAnswer)
+    assert [request.split(b" ")[1] for request in server.requests] == [b"/", b"/q?made=1", b"/q?made=2"]

@@ -206,7 +206,7 @@ def test_prefixes_fit_their_venues() -> None:
 
 
 def test_nothing_loads_jmespath_before_it_is_used() -> None:
-    """Profiles are loaded, a request is built and signed: an agent that asks nothing carries no JMESPath."""
+    """Profiles are loaded, a request is built, signed, its answer read: names alone need no JMESPath."""
     code = (
         "import sys\n"
         "from jackstay_agent.venues.operations import Operations\n"
@@ -214,8 +214,10 @@ def test_nothing_loads_jmespath_before_it_is_used() -> None:
         "from jackstay_agent.venues.credentials import Credentials\n"
         "ours = Operations(shipped_profiles()['binance'], Credentials('k', 's'), wall_ms=lambda: 1)\n"
         "ours.request('query_order', symbol='A', client_id='b')\n"
-        "assert 'jmespath' not in sys.modules\n"
         "ours.read('server_time', 200, b'{\"serverTime\":1}')\n"
+        "assert 'jmespath' not in sys.modules\n"
+        "from jackstay_agent.venues.answers import compiled\n"
+        "assert compiled('a[0]').search({'a': [1]}) == 1\n"
         "assert 'jmespath' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)

@@ -1,0 +1,204 @@
+"""jackstay_agent.gateway.feed_turn: readers that take several topics in a frame get what the others get."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jackstay_agent.feed_batches import BATCH_BYTES_MAX, Batch
+from jackstay_agent.gateway.door import PeerCredentials, Sent
+from jackstay_agent.gateway.feed_door import FeedDoor, FeedDoorSettings
+from jackstay_agent.gateway.feed_turn import SMALL_MAX
+from jackstay_protocols.codec import decode, encode
+from jackstay_protocols.limits import TO_CLIENT_FRAME_BYTES_MAX
+from jackstay_protocols.messages import TO_CLIENT, Feed, FeedTurn, Hello, Lagged, Subscribe
+
+TOPICS = ("a", "b", "c", "d")
+PLAIN, TURNS = b"plain", b"turns"
+
+
+class Pipes:
+    """A door whose peers take so many ZeroMQ messages each, and no more until they read."""
+
+    path = Path()
+    frames_in = frames_out = bad_parts = 0
+
+    def __init__(self) -> None:
+        self.room = {PLAIN: 10, TURNS: 10}
+        self.messages: dict[bytes, list[list[bytes]]] = {PLAIN: [], TURNS: []}
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+    def send(self, identity: bytes, frame: bytes) -> Sent:
+        return self.send_together(identity, [frame])
+
+    def send_together(self, identity: bytes, frames: Sequence[bytes]) -> Sent:
+        if not self.room[identity]:
+            return Sent.SLOW
+        self.room[identity] -= 1
+        self.messages[identity].append(list(frames))
+        return Sent.OK
+
+    def credentials(self, identity: bytes) -> PeerCredentials | None:
+        return None
+
+
+class AnyTopic:
+    def check(self, feed: str, streams: Iterable[str]) -> list[str]:
+        return list(streams)
+
+    def demand(self, feed: str, streams: Iterable[str]) -> list[str]:
+        return [f"{feed}/{stream}" for stream in streams]
+
+    def release(self, feed: str, streams: Iterable[str]) -> None: ...
+
+
+class Timers:
+    """What is due is run when the test says so."""
+
+    def __init__(self) -> None:
+        self.due: list[Callable[[], None]] = []
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        if delay_s < 1:  # the sweep of readers is not wanted here
+            self.due.append(callback)
+        return _NEVER
+
+    def run(self) -> None:
+        due, self.due = self.due, []
+        for each in due:
+            each()
+
+
+class _Handle:
+    def cancel(self) -> None: ...
+
+
+_NEVER: Any = _Handle()
+
+
+class House:
+    """A feed door with two readers of the same topics, one of each kind."""
+
+    def __init__(self, queue_bytes_max: int) -> None:
+        self.pipes, self.timers = Pipes(), Timers()
+        self.numbers = dict.fromkeys(TOPICS, 0)
+        self.published: list[tuple[str, int, bytes]] = []
+        self.door = FeedDoor(
+            FeedDoorSettings(agent="t", queue_bytes_max=queue_bytes_max),
+            feeds=AnyTopic(),
+            clock=lambda: 0.0,
+            wall=lambda: 0.0,
+            call_later=self.timers.call_later,
+        )
+        self.door.attach(self.pipes)
+        for identity in (PLAIN, TURNS):
+            self.door.on_frame(identity, encode(Hello(identity.decode(), "reader", 1, "t", 1, 1), id=1))
+            self.door.on_frame(identity, encode(Subscribe("sim", list(TOPICS), turns=identity is TURNS), id=2))
+            self.pipes.messages[identity].clear()  # the answers
+
+    def publish(self, turn: list[tuple[str, list[bytes]]]) -> None:
+        batches: list[Batch] = []
+        for topic, payloads in turn:
+            first = self.numbers[topic] + 1
+            self.numbers[topic] += len(payloads)
+            batches.append((f"sim/{topic}", first, payloads))
+            self.published += [(f"sim/{topic}", first + at, payload) for at, payload in enumerate(payloads)]
+        self.door.publish(batches)
+
+    def make_room(self, count: int) -> None:
+        for identity in self.pipes.room:
+            self.pipes.room[identity] += count
+        self.timers.run()
+
+    def items(self, identity: bytes) -> list[tuple[str, int, bytes] | Lagged]:
+        found: list[tuple[str, int, bytes] | Lagged] = []
+        for frame in (frame for message in self.pipes.messages[identity] for frame in message):
+            header, message = decode(frame, TO_CLIENT, bytes_max=TO_CLIENT_FRAME_BYTES_MAX)
+            if isinstance(message, FeedTurn):
+                assert identity is TURNS
+                found += [tuple(item) for item in message.items]
+            elif isinstance(message, Feed):
+                found += [(message.topic, header.when + at, each) for at, each in enumerate(message.payloads)]
+            else:
+                assert isinstance(message, Lagged)
+                found.append(message)
+        return found
+
+
+payloads = st.one_of(st.binary(max_size=12), st.integers(3_000, 40_000).map(bytes))
+counts = st.sampled_from([SMALL_MAX - 1, SMALL_MAX, SMALL_MAX + 1])
+turns = st.lists(
+    st.tuples(
+        st.sampled_from(TOPICS), st.lists(payloads, min_size=1, max_size=9) | counts.map(lambda count: [b"x"] * count)
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(turns, max_size=6))
+def test_both_kinds_of_readers_get_the_same_in_the_same_order(script: list[list[tuple[str, list[bytes]]]]) -> None:
+    """Numbers, payloads and order of a turn, whatever shares a frame; no message of several frames is too big."""
+    house = House(1 << 30)
+    house.make_room(1_000_000)
+    for turn in script:
+        house.publish(turn)
+    assert house.items(PLAIN) == house.items(TURNS) == house.published
+    for messages in house.pipes.messages.values():
+        assert all(len(each) == 1 or sum(map(len, each)) <= BATCH_BYTES_MAX for each in messages)
+    assert sum(map(len, house.pipes.messages[TURNS])) <= sum(map(len, house.pipes.messages[PLAIN]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.one_of(turns, st.integers(1, 4)), max_size=20),
+    st.sampled_from([2_000, 60_000, 1 << 30]),
+)
+def test_what_a_slow_reader_misses_is_told_where_it_is_missing(script: list[Any], queue_bytes_max: int) -> None:
+    """Both kinds: each number comes next, or so many were told as missing since the one before; the newest is there."""
+    house = House(queue_bytes_max)
+    for step in script:
+        if isinstance(step, int):
+            house.make_room(step)
+        else:
+            house.publish(step)
+    house.make_room(1_000_000)
+    payload_of = {(topic, number): payload for topic, number, payload in house.published}
+    for identity in (PLAIN, TURNS):
+        reached = {f"sim/{topic}": 0 for topic in TOPICS}
+        for item in house.items(identity):
+            if isinstance(item, Lagged):
+                reached[item.topic] += item.missed
+            else:
+                topic, number, payload = item
+                assert number == reached[topic] + 1
+                assert payload == payload_of[topic, number]
+                reached[topic] = number
+        assert reached == {f"sim/{topic}": number for topic, number in house.numbers.items()}
+        assert all(each["queued_bytes"] == 0 for each in house.door.snapshot()["readers"])
+
+
+def test_small_batches_of_many_topics_share_a_frame() -> None:
+    """Twenty quiet topics of a turn are one frame for a reader that takes it, and one each for one that does not."""
+    house = House(1 << 30)
+    house.publish([(TOPICS[at % 4], [b"%d" % at]) for at in range(20)])
+    assert [len(message) for message in house.pipes.messages[TURNS]] == [1]
+    assert [len(message) for message in house.pipes.messages[PLAIN]] == [20]
+
+
+def test_a_large_batch_keeps_its_own_frame_and_its_place() -> None:
+    """It is shared by all its readers, and what came before it in the turn comes before it."""
+    house = House(1 << 30)
+    many = [b"x"] * (SMALL_MAX + 1)
+    house.publish([("a", [b"1"]), ("b", [b"2"]), ("a", many), ("b", [b"3"]), ("c", [b"4"])])
+    ((first, large, last),) = house.pipes.messages[TURNS]
+    assert large == encode(Feed("sim/a", many), when=2)
+    assert large in house.pipes.messages[PLAIN][0]
+    assert [len(decode(each, TO_CLIENT, bytes_max=1 << 20)[1].items) for each in (first, last)] == [2, 2]  # type: ignore[attr-defined]
