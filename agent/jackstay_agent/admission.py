@@ -25,6 +25,7 @@ from .upstreams import Way
 
 CallLater = Callable[[float, Callable[[], None]], Any]
 NOBODY: Any = object()
+CALLER_LEFT = "the caller no longer waits"
 MARGIN_S = 0.02  # the refusal has to travel back before the caller's own time is over
 
 
@@ -79,7 +80,7 @@ class Admission:
         while True:
             no = self._forbidden(way, judgement, door, intents, loop_key) or await self._stand(call, way, intents)
             if no is None and call.abandoned:  # an order whose caller has left while it waited is wanted by nobody
-                no = Refusal(Reason.EXPIRED, f"{way.upstream.host}: the caller no longer waits")
+                no = Refusal(Reason.EXPIRED, f"{way.upstream.host}: {CALLER_LEFT}")
             if no is None and self._clock() >= call.deadline_at:
                 no = Refusal(Reason.EXPIRED, f"{way.upstream.host}: its deadline was over before it could leave")
             if no is not None:

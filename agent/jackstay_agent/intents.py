@@ -280,6 +280,14 @@ class Intents:
         if self.outbox.state(seq) is State.IN_FLIGHT:
             self.outbox.finish(seq, Outcome.UNKNOWN, cause=Reason.INTERNAL)
 
+    def unsent(self, begun: Begun, why: str) -> None:
+        """Written down, and then not sent after all."""
+        for seq in begun.seqs:
+            settled = self.outbox.finish(seq, Outcome.FAILED, cause=Reason.EXPIRED, why=why)
+            if settled is not None and settled.final:
+                self._wake(settled)
+        self.told(begun, heard=False)
+
     def left(self, begun: Begun) -> None:
         """The caller left while these are under way: to its bot they are unknown, an equal order would be a twin."""
         self._left.update(begun.seqs)

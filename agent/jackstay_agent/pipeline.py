@@ -17,7 +17,7 @@ import msgspec
 from jackstay_protocols.errors import Lane, Outcome, Reason, ValidationError
 from jackstay_protocols.messages import Post, Refusal, Request, Response
 
-from .admission import Admission, CallLater, Leave
+from .admission import CALLER_LEFT, Admission, CallLater, Leave
 from .core.classify import Cause, Verdict, classify_answer, classify_failure
 from .core.event_sink import EventSink
 from .core.intent import State
@@ -155,14 +155,14 @@ class Pipeline:
             if self._stays(call, way, intents, judgement, door, leave) or isinstance(leave, Refusal):
                 return
             if intents:
-                written = await self._intents.begin(intents)  # 5
+                written = await self._written(call, way, intents)  # 5
                 if not isinstance(written, Begun):
                     judgement.give_back(door, leave.permit, leave.room)
                     if isinstance(written, StandBehind):
                         continue  # another one became unknown meanwhile: stand in line behind it
-                    self._answer_refusal(call, wire_refusal(written, way.upstream.host))
+                    self._answer_refusal(call, written)
                     return
-                begun = self._under_way(call, written)
+                begun = written
             self._telling.admitted(call.asked, () if begun is None else begun.seqs, intents)
             started_at = self._clock()
             result = await self._send(call, way, self._answer_by(call, begun), signer)  # 6, 7, 8
@@ -252,11 +252,20 @@ class Pipeline:
             return True
         return False
 
-    def _under_way(self, call: Call, begun: Begun) -> Begun:
-        if call.abandoned:
-            self._intents.left(begun)
-        else:
+    async def _written(self, call: Call, way: Way, intents: tuple[Intent, ...]) -> Begun | Refusal | StandBehind:
+        """In the journal, to leave now; from here on a caller that leaves does so with its orders under way."""
+        begun = await self._intents.begin(intents)
+        if isinstance(begun, StandBehind):
+            return begun
+        if not isinstance(begun, Begun):
+            return wire_refusal(begun, way.upstream.host)
+        if not call.abandoned:
             call.cancel = lambda: self._intents.left(begun)
+        elif way.route.lane is Lane.ORDER:  # it left while the disk was waited for: its bot may have asked for an equal
+            self._intents.unsent(begun, CALLER_LEFT)
+            return Refusal(Reason.EXPIRED, f"{way.upstream.host}: {CALLER_LEFT}")
+        else:  # what reduces risk goes on
+            self._intents.left(begun)
         return begun
 
     def _was_shed(self, call: Call, way: Way) -> bool:
