@@ -6,8 +6,8 @@ STAMP := $(VENV)/.complete
 CCXT44 := .compat/ccxt44
 AIOHTTP310 := .compat/aiohttp310
 PYTEST := $(BIN)/python -m pytest
-# Two workers suit two cores; tests that measure time run alone afterwards.
-WORKERS ?= 2
+# Tests of real processes wait more than they compute; those that measure time run alone afterwards.
+WORKERS ?= 3
 SEEDS ?= 200
 
 .PHONY: $(shell grep -oE '^[a-z-]+:' $(firstword $(MAKEFILE_LIST)) | tr -d :)

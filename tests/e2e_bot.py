@@ -79,8 +79,15 @@ def order_request(client_id: str, price: float | None = None) -> tuple[str, str,
 
 
 def release(agent: AgentProcess) -> list[str]:
-    """An operator's word for every unknown order: absent. The client order ids of those there were."""
+    """An operator's word for every unknown order: absent. The client order ids of those there were.
+
+    An order whose caller left stands in its equals' way while it is still under way: it is unknown a moment later.
+    """
     door = agent.runtime_dir / agent.name / "control.sock"
+    until = time.monotonic() + 10.0
+    while ask(door, "status")["queue"]["open"]["in_flight"]:
+        assert time.monotonic() < until, "orders are under way, and do not end"
+        time.sleep(0.01)
     found = ask(door, "orders.unknown")["unknown"]
     for each in found:
         ask(door, "orders.resolve", {"id": each["id"], "finding": "absent", "why": "the next test begins"})

@@ -103,10 +103,23 @@ class VenueQuestions:
         found = []
         for each in symbols:
             found += _told(await self._pulling.fills(operations, since_ms, symbol=each))
-        venue_id = self._order(operations, symbol, order_id).venue_id if symbol and order_id else ""
-        mine = [each for each in found if order_id is None or order_id in (each.client_id, each.venue_id)]
-        mine = mine or [each for each in found if venue_id and each.venue_id == venue_id]
-        return [{"quantity": each.quantity, "price": each.price} for each in (found if order_id is None else mine)]
+        if order_id is not None:
+            named = [each for each in found if order_id in (each.client_id, each.venue_id)]
+            if found and not named and symbol:  # some venues' fills know the venue's id alone
+                venue_id = await self._venue_id(operations, symbol, order_id)
+                named = [each for each in found if venue_id and each.venue_id == venue_id]
+            found = named
+        return [{"quantity": each.quantity, "price": each.price} for each in found]
+
+    async def _venue_id(self, operations: Operations, symbol: str, order_id: str) -> str:
+        """The venue's own id of this order; asked for where an agent that died had not written it down."""
+        order = self._order(operations, symbol, order_id)
+        if order.venue_id:
+            return order.venue_id
+        shown = await self._pulling.order(operations, order)
+        if isinstance(shown, Silence):
+            raise ExchangeError(shown.why)
+        return shown.venue_id
 
     async def balances(self) -> dict[str, Decimal]:
         return {each.name: each.total for each in _told(await self._pulling.balances(self._venue()))}

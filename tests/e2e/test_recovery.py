@@ -18,7 +18,7 @@ import pytest
 from e2e_bot import client_for, place
 from harness import AgentProcess, cli
 from jackstay_agent.sandbox import SandboxProcess
-from sandbox_client import Plain, signed
+from sandbox_client import Plain, limit_order, signed
 
 CONFIG = """
 [upstreams]
@@ -187,6 +187,20 @@ def test_a_partial_fill_is_cancelled_on_request_with_the_venue_as_witness(stage:
     assert name == "re_evaluate"
     assert fields["status"] == "cancelled"
     assert float(fields["remaining"]) > 0
+
+
+def test_fills_are_found_by_the_venues_id_where_only_the_venue_knows_it(stage: Stage) -> None:
+    """An order of which the agent has nothing (it died before it wrote): the venue's fills do not name the client's id."""
+    order = limit_order("unwritten", price="31000.00", quantity="0.001")
+    assert stage.plain.send("POST", "/api/v3/order", signed(order))[0] == 200
+    (found,) = [each for each in stage.sandbox.admin.orders() if each["clientOrderId"] == "unwritten"]
+    stage.sandbox.admin.fill(int(found["orderId"]), "0.0004")
+    gone = signed({"symbol": "BTCUSDT", "origClientOrderId": "unwritten"})
+    assert stage.plain.send("DELETE", "/api/v3/order", gone)[0] == 200
+    stage.run("run", "partial_fill", "venue=binance", "symbol=BTCUSDT", "order_id=unwritten")
+    told = stage.event("recovery.told.re_evaluate", order_id="unwritten")
+    assert (float(told["filled"]), float(told["average_price"])) == (0.0004, 31000.0)
+    stage.event("recovery.recovered", scenario="partial_fill")
 
 
 def test_a_venue_that_says_cancelled_while_the_order_lives_is_not_believed() -> None:
