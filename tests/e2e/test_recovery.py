@@ -190,7 +190,7 @@ def test_a_partial_fill_is_cancelled_on_request_with_the_venue_as_witness(stage:
 
 
 def test_fills_are_found_by_the_venues_id_where_only_the_venue_knows_it(stage: Stage) -> None:
-    """An order of which the agent has nothing (it died before it wrote): the venue's fills do not name the client's id."""
+    """An order the agent has nothing of (it died before it wrote): the venue's fills do not name the client's id."""
     order = limit_order("unwritten", price="31000.00", quantity="0.001")
     assert stage.plain.send("POST", "/api/v3/order", signed(order))[0] == 200
     (found,) = [each for each in stage.sandbox.admin.orders() if each["clientOrderId"] == "unwritten"]
