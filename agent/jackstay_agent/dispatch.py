@@ -145,7 +145,7 @@ class Dispatch:
             words = f"key {intent.key!r} belongs to another request (intent {found.seq}); use a new key"
             call.refuse(Reason.DUPLICATE, words, pending=str(found.seq))
             return True
-        late = None if found is not None else self._intents.late_truth((intent,))
+        late = None if found is not None else self._intents.late_truth(intent)
         seq = found.seq if found is not None else late.seq if late is not None else None
         if seq is None:
             return False

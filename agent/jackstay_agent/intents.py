@@ -161,12 +161,12 @@ class Intents:
             wait = wait or no
         return wait
 
-    def late_truth(self, intents: Sequence[Intent]) -> Uncollected | None:
+    def late_truth(self, intent: Intent) -> Uncollected | None:
         """The outcome of an equal order that this bot believes unknown and that exists; told once (late_truth.py)."""
-        if len(intents) != 1 or not intents[0].fields or not self._truths:
+        if not self._truths or not intent.fields:
             return None
-        seq = self._truths.take(intents[0], self._clock())
-        if seq is None or not self.outbox.is_uncollected(intents[0].bot_id, seq):
+        seq = self._truths.take(intent, self._clock())
+        if seq is None or not self.outbox.is_uncollected(intent.bot_id, seq):
             return None
         return self.outbox.one_uncollected(seq)
 
@@ -176,9 +176,7 @@ class Intents:
 
     def late_truths(self, intents: Sequence[Intent]) -> list[Uncollected]:
         """The same for each order of a batch."""
-        if not self._truths:
-            return []
-        return [found for each in intents if (found := self.late_truth((each,))) is not None]
+        return [found for each in intents if (found := self.late_truth(each)) is not None]
 
     async def mark(self, due: Due, operations: Operations | None) -> Begun | Refusal | Wait:
         """What was queued is about to leave: written down, with the other orders of its batch, if this is `Begun`."""
@@ -321,16 +319,14 @@ class Intents:
     def settled(self, settled: Settled) -> None:
         """The outbox: evidence, time or a person ended it (its ``on_settled``)."""
         intent = self.outbox.intent(settled.seq)
-        noted = settled.seq not in self._telling or settled.seq in self._left
-        if noted:  # before anybody is woken: an equal order may wait for just this
+        told_by_its_call = settled.seq in self._telling
+        if not told_by_its_call or settled.seq in self._left:  # before anybody is woken: an equal order may wait for it
             self._note_truth(intent, settled)
         if settled.final:
             self._wake(settled)
-        if settled.seq in self._telling or settled.ending is None or not settled.final:
+        if told_by_its_call or settled.ending is None or not settled.final:
             return
         self._hook.settled(intent, settled)
-        if not noted:
-            self._note_truth(intent, settled)
         self._tell(settled.bot_id, settled.seq)
 
     def _note_truth(self, intent: Intent | None, settled: Settled) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random as chance
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -38,7 +39,7 @@ from .replies import found_response, repeated_response, response_of
 from .resolver import Resolver
 from .telling import Asked, Telling
 from .transport.http import HttpAnswer, HttpFailure
-from .transport.http_ticket import Ticket
+from .transport.http_ticket import Sealed, Ticket
 from .upstreams import Upstreams, Way
 from .venue_access import VenueAccess
 from .venues.operations import Operations
@@ -414,20 +415,15 @@ class Pipeline:
         reply: Reply[HttpAnswer | HttpFailure] = Reply()
         changes = way.route.changes
         target, headers, body = way.target, request.headers, request.body
-        again: dict[str, Any] = {}
+        sealed: Sealed | None = None
         number = None if signer is not None else _nonce(way, request)
         if number is not None:
             key = way.upstream.judgement.key_alias(headers)
             before = self._left.leaves(key, number)
         try:
             if signer is not None:  # now and not before, and again after a wait: its timestamp should be young
-
-                def sealed(signer: Operations = signer) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
-                    signed = signer.sign(_outgoing(way, request))
-                    return signed.target.encode("ascii"), signed.headers, signed.body
-
+                sealed = partial(_signed, signer, way, request)
                 target, headers, body = sealed()
-                again = {"sealed": sealed}
             ticket = (call.carrier or way.upstream.pool).submit(
                 request.method.encode("ascii", "replace"),
                 target,
@@ -437,7 +433,7 @@ class Pipeline:
                 done=reply.set,
                 idempotent=not changes,
                 lane=way.route.lane,
-                **again,
+                sealed=sealed,
             )
         except ValidationError as error:
             return HttpFailure(Reason.BAD_REQUEST, sent=False, detail=str(error), connection_id=None, elapsed_s=0.0)
@@ -580,6 +576,11 @@ def _nonce(way: Way, request: Request | Post) -> int | None:
 
 def _outgoing(way: Way, request: Request | Post) -> OutgoingRequest:
     return OutgoingRequest(request.method, way.target.decode("ascii"), request.headers, request.body)
+
+
+def _signed(signer: Operations, way: Way, request: Request | Post) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
+    made = signer.sign(_outgoing(way, request))
+    return made.target.encode("ascii"), made.headers, made.body
 
 
 def _order_key(judgement: Judgement, way: Way, call: Call | Own) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from .gateway.http_answers import status_of
 from .gateway.http_door import HttpDoor
 from .gateway.http_relay import Relay
 from .transport.http import Done, HttpAnswer, HttpFailure
+from .transport.http_ticket import Sealed
 from .venues.outgoing import JSON, json_document
 from .venues.profile import Profile
 from .venues.sockets import SocketData, answer_of, refusal_text, request_of, sounds_like_an_order
@@ -128,9 +129,10 @@ class SocketCall(Call):
         done: Done,
         idempotent: bool,
         lane: Lane = Lane.OTHER,
+        sealed: Sealed | None = None,
     ) -> SocketCall:
         """The bot's own bytes leave; the answer is found by its number (``idempotent`` or not: sent once; of any
-        ``lane``: in the bot's order).
+        ``lane``: in the bot's order; never ``sealed``: the bot has signed).
         """
         self.done = done
         self.guard.send(self, deadline_at)

@@ -66,6 +66,14 @@ def test_a_second_agent_of_the_same_name_is_refused() -> None:
         assert agent.status()["pid"] == agent.pid
 
 
+def test_a_name_in_the_wrong_place_is_told_its_place() -> None:
+    """Some commands have words of their own there; the usage error says where the agent's name goes."""
+    for words in (["bot", "list", "solo"], ["orders", "unknown", "solo"]):
+        done = cli(*words)
+        assert done.returncode == 2
+        assert "(solo); the agent's name goes behind -a" in done.stderr
+
+
 def test_sockets_left_by_a_crash_do_not_stop_the_next_agent() -> None:
     """After kill -9 the same name starts again over the stale files."""
     with AgentProcess() as agent:

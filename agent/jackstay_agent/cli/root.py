@@ -89,6 +89,11 @@ class LazyGroup(click.Group):
                 words = [*getattr(ctx, "_protected_args", ()), *ctx.args]
                 ctx.exit(fan_out(self, words, keep_going=ctx.params["keep_going"]))
             return super().invoke(ctx)
+        except click.UsageError as error:
+            takes_name = error.ctx is not None and any("--agent" in each.opts for each in error.ctx.command.params)
+            if takes_name and "unexpected extra argument" in error.message:
+                raise click.UsageError(f"{error.message}; the agent's name goes behind -a", error.ctx) from None
+            raise
         except AgentGone as error:
             click.echo(f"jackstay: {error}", err=True)
             sys.exit(EXIT_NO_AGENT)
