@@ -20,23 +20,31 @@ from jackstay_protocols.messages import TO_CLIENT, Command, Done, Refusal
 
 
 def ask(socket_path: Path, verb: str, args: dict[str, Any] | None = None, *, timeout_s: float = 3.0) -> dict[str, Any]:
-    """Raises AgentGone when nobody listens or answers in time, Refused with the agent's reason."""
+    """Raises AgentGone when nobody listens, answers in time or lives to answer; Refused with the agent's reason."""
     if not socket_path.exists():
         raise AgentGone(f"no agent at {socket_path}", outcome=Outcome.FAILED)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.IMMEDIATE, 1)  # never queue for an agent that may come later
+    ends = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     try:
         socket.connect(ipc(socket_path))
         timeout_ms = int(timeout_s * 1000)
         if not socket.poll(timeout_ms, zmq.POLLOUT):
             raise _absent(socket_path, timeout_s)
+        _look(ends)  # of an earlier agent
         socket.send(encode(Command(verb, args or {}), id=1))
-        if not socket.poll(timeout_ms):
-            raise _unresponsive(socket_path, timeout_s)
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(ends, zmq.POLLIN)
+        came = poller.poll(timeout_ms)
+        if not socket.poll(0):  # what it said before its end counts
+            raise _gone_meanwhile(socket_path) if came else _unresponsive(socket_path, timeout_s)
         _header, answer = decode(socket.recv(), TO_CLIENT, bytes_max=TO_CLIENT_FRAME_BYTES_MAX)
     finally:
+        socket.disable_monitor()
+        ends.close(0)
         socket.close(0)
         context.term()
     if isinstance(answer, Refusal):
@@ -47,6 +55,16 @@ def ask(socket_path: Path, verb: str, args: dict[str, Any] | None = None, *, tim
 
 def _unresponsive(socket_path: Path, timeout_s: float) -> AgentGone:
     return AgentGone(f"the agent behind {socket_path} gave no answer in {timeout_s:g} s: it is unresponsive")
+
+
+def _gone_meanwhile(socket_path: Path) -> AgentGone:
+    words = f"the agent behind {socket_path} ended before it answered: what it did of this is not known"
+    return AgentGone(words, outcome=Outcome.UNKNOWN)
+
+
+def _look(ends: zmq.Socket[bytes]) -> None:
+    while ends.poll(0):
+        ends.recv_multipart()
 
 
 def listening(socket_path: Path) -> bool:

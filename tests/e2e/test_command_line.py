@@ -10,12 +10,19 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
+import zmq
 
 from harness import AgentProcess, child_env, cli
+from jackstay_agent.control import ask
+from jackstay_protocols.codec import encode
+from jackstay_protocols.endpoints import ipc
+from jackstay_protocols.errors import AgentGone, Outcome
+from jackstay_protocols.messages import Done
 
 
 def test_status_of_a_running_agent_for_people_and_programs() -> None:
@@ -64,6 +71,28 @@ def test_a_second_agent_of_the_same_name_is_refused() -> None:
         assert "already runs" in done.stderr
         assert str(agent.pid) in done.stderr
         assert agent.status()["pid"] == agent.pid
+
+
+def test_an_agent_that_ends_before_it_answers_is_not_waited_for(tmp_path: Path) -> None:
+    """Told at once, and not by the command's own clock; what it did is not known. A last answer counts."""
+    door = tmp_path / "control.sock"
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    with ThreadPoolExecutor(1) as aside:
+        for words in (None, {"done": "yes"}):
+            agent = context.socket(zmq.ROUTER)
+            agent.bind(ipc(door))
+            asked = aside.submit(ask, door, "state.check", timeout_s=30.0)
+            peer, _frame = agent.recv_multipart()
+            if words is not None:
+                agent.send_multipart([peer, encode(Done(words), id=1)])
+            agent.close()
+            if words is not None:
+                assert asked.result(20) == words
+                continue
+            with pytest.raises(AgentGone, match="ended before it answered") as caught:
+                asked.result(20)
+            assert caught.value.outcome is Outcome.UNKNOWN
+    context.term()
 
 
 def test_a_name_in_the_wrong_place_is_told_its_place() -> None:
