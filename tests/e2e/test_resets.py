@@ -14,10 +14,12 @@ import pytest
 import jackstay
 from e2e_bot import HOST, RESOLVING, order_params, quick_profiles, routed
 from harness import AgentProcess
+from jackstay_agent.control import ask
 from jackstay_agent.sandbox import SandboxProcess
 from jackstay_protocols.errors import Outcome, TradingBotError
 
 REQUESTS = 10_000
+LOOKED_AT = 5_999  # thousands of orders rest open here: a look at them takes room once, whenever its time comes
 LIMITS_OFF = "[venues.binance.limits]\nweight_1m = 0\norders_10s = 0\n"
 # The breaker's own rule is tested elsewhere; here every request has to reach the wire.
 BREAKER_OFF = "[errors.breakers.api_calls]\nfailure_threshold = 1000000\n"
@@ -48,6 +50,7 @@ def test_ten_thousand_requests_through_random_resets(sandbox: SandboxProcess, qu
     answered: Counter[str] = Counter()
     told: dict[str, Outcome] = {}
     rss: list[float] = []
+    door = quiet_agent.runtime_dir / quiet_agent.name / "control.sock"
 
     async def one(client: jackstay.AsyncClient, number: int, room: asyncio.Semaphore) -> None:
         async with room:
@@ -64,6 +67,8 @@ def test_ten_thousand_requests_through_random_resets(sandbox: SandboxProcess, qu
             except TradingBotError as error:
                 told[client_id] = error.outcome or Outcome.FAILED
             answered[client_id] += 1
+            if number == LOOKED_AT:
+                await asyncio.to_thread(ask, door, "state.check", timeout_s=60.0)
             if number % 1000 == 999:
                 rss.append(quiet_agent.rss_mb())
 
