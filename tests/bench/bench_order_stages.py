@@ -155,10 +155,19 @@ def warm_journal(calls: int) -> float:
         took = []
         for number in range(calls):
             intent = Intent(
-                bot_id="bench", lane=Lane.ORDER, connection_id="https://api.binance.com", method="POST", target="/api/v3/order",
-                body=body, request_id=str(number), venue="binance", operation="place", symbol="BTCUSDT", side="BUY",
+                bot_id="bench",
+                lane=Lane.ORDER,
+                connection_id="https://api.binance.com",
+                method="POST",
+                target="/api/v3/order",
+                body=body,
+                request_id=str(number),
+                venue="binance",
+                operation="place",
+                symbol="BTCUSDT",
+                side="BUY",
                 fields=fields,
-            )  # fmt: skip
+            )
             began = time.perf_counter_ns()
             begun = outbox.begin_batch((intent,))
             took.append(time.perf_counter_ns() - began)
