@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .state_mend import Mended
 
 HISTORY_MAX = 2_000
+HISTORY_FOUND_MAX = 1_000  # discrepancies in all of it: one takes some 2 KB, and bad hours find hundreds at each look
 
 
 @dataclass
@@ -72,7 +73,8 @@ class StateMonitor:
         self._wall = wall
         self._log = get_logger("jackstay.state") if on_event is None else None
         self._sink = on_event
-        self._history: deque[StateValidationResult] = deque(maxlen=HISTORY_MAX)
+        self._history: deque[StateValidationResult] = deque()
+        self._history_found = 0
         self._standing: dict[tuple[str, ...], tuple[Discrepancy, float]] = {}
         self._last: dict[str, StateValidationResult] = {}
         self._looking = asyncio.Lock()
@@ -157,7 +159,8 @@ class StateMonitor:
         }
 
     def get_state_history(self, hours: int = 24) -> list[StateValidationResult]:
-        """Results of the last ``hours``, oldest first. Raises ValidationError for no number above 0."""
+        """Results of the last ``hours``, oldest first: of the newest 2,000, and of bad hours the newest that hold 1,000
+        discrepancies together. Raises ValidationError for no number above 0."""
         if isinstance(hours, bool) or not isinstance(hours, int | float) or not hours > 0:
             raise ValidationError(f"hours is {hours!r}; a number above 0 is expected")
         since = datetime.fromtimestamp(max(0.0, self._wall() - hours * 3600), UTC)
@@ -183,7 +186,7 @@ class StateMonitor:
             own = [one for one in found if one.component == part]
             plain = [one.to_dict() for one in own]
             self._last[part] = StateValidationResult(not own, plain, result.validation_time, part, loudest(own).value)
-        self._history.append(result)
+        self._remember(result)
         if changed or before is None or before.is_consistent != result.is_consistent:
             if self._room is not None:
                 self._room.keep(_plain(result))
@@ -204,7 +207,7 @@ class StateMonitor:
     def recall(self, results: Iterable[Mapping[str, Any]]) -> None:
         """History of an earlier life, newest first."""
         for each in reversed(list(results)):
-            self._history.append(
+            self._remember(
                 StateValidationResult(
                     bool(each["is_consistent"]),
                     list(each["discrepancies"]),
@@ -213,6 +216,14 @@ class StateMonitor:
                     str(each["severity"]),
                 )
             )
+
+    def _remember(self, result: StateValidationResult) -> None:
+        """The newest stays whatever it holds; the oldest go while there are too many, or too much was found."""
+        history = self._history
+        history.append(result)
+        self._history_found += len(result.discrepancies)
+        while len(history) > HISTORY_MAX or (self._history_found > HISTORY_FOUND_MAX and len(history) > 1):
+            self._history_found -= len(history.popleft().discrepancies)
 
     @property
     def standing(self) -> list[Discrepancy]:

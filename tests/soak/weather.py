@@ -1,4 +1,8 @@
-"""Continuous faults: always a little latency and loss, and on top a spell that changes every few seconds."""
+"""Continuous faults: always a little latency and loss, and on top a spell that changes every few seconds.
+
+It begins with a storm, each spell once at its worst: what the agent ever needs at once it has then needed, within the
+warm-up, and memory that grows later grows for another reason than that the worst minute came late.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +41,16 @@ SPELLS: list[tuple[str, dict[str, Any]]] = [
     ("maintenance", {}),
     ("clock", {"offset_ms": 300}),  # inside the window a signature has here, or the venue itself would call it stale
 ]
+#: the first spells: nearly every order waits for its deadline, the largest bodies come in a row
+STORM: list[tuple[str, dict[str, Any]]] = [
+    ("stall", {"route": ANY_ORDER, "probability": 0.95}),
+    ("oversize", {"route": "GET /api/v3/ticker/price", "count": 20, "bytes": 16 * 1024 * 1024}),
+    ("latency", {"ms": 1500.0, "jitter_ms": 500.0}),
+    ("reset_after", {"route": "/api/", "probability": 0.5}),
+    ("half_open", {"route": ANY_ORDER, "probability": 0.2}),
+    ("stall", {"route": ANY_ORDER, "probability": 0.95}),
+    ("fair", {}),
+]
 STRUCK_AT_ONCE = frozenset({"stream_reset", "stream_half_open"})
 
 
@@ -46,6 +60,7 @@ class Weather:
     def __init__(self, venue: SandboxProcess, seed: int) -> None:
         self._venue = venue
         self._chance = Random(seed)
+        self._storm = iter(STORM)
         self.spells: Counter[str] = Counter()
         self.struck: Counter[str] = Counter()
 
@@ -55,7 +70,7 @@ class Weather:
         admin = self._venue.admin
         for kind, params in CLIMATE:
             admin.fault(kind, **params)
-        kind, params = self._chance.choice(SPELLS)
+        kind, params = next(self._storm, None) or self._chance.choice(SPELLS)
         self.spells[kind] += 1
         if kind == "maintenance":
             admin.mode("maintenance", for_s=2.0)

@@ -104,7 +104,7 @@ class Fills:
 
     def shown_filled(self, venue: str, symbol: str, venue_id: str, filled: Decimal | None) -> None:
         """The bot was told how much of this order is filled."""
-        if filled is not None and venue_id:
+        if filled and venue_id:  # nothing filled is what an order without a sum has
             sums = self._sums.setdefault((venue, symbol, venue_id), [ZERO, ZERO])
             sums[1] = max(sums[1], filled)
             if len(self._sums) > SEEN_MAX:

@@ -11,6 +11,7 @@ from jackstay_agent import Config, StateMonitor
 from jackstay_agent.core.discrepancy import Discrepancy, Kind
 from jackstay_agent.sandbox import SandboxProcess
 from jackstay_agent.state_mend import Mended
+from jackstay_agent.state_monitor import HISTORY_FOUND_MAX
 from jackstay_protocols.errors import Refused, ValidationError
 from state_world import StateWorld, kinds, own_price
 
@@ -97,6 +98,23 @@ async def test_a_mending_that_mended_nothing_is_no_success() -> None:
     assert await monitor.reconcile_state("orders", [ONE]) is False
     room.found = []
     assert await monitor.reconcile_state("orders", [ONE]) is True
+
+
+@pytest.mark.asyncio
+async def test_the_history_of_bad_hours_is_bounded_by_what_was_found() -> None:
+    """Hundreds of discrepancies at each look: the newest looks stay whole, and the newest of all whatever it holds."""
+    room = Room([Discrepancy(Kind.STATUS, "orders", "v", f"o-{number}", "why") for number in range(300)])
+    monitor = StateMonitor(Config(), room=room, on_event=lambda _name, _fields: None)
+    for _ in range(10):
+        await monitor.validate_state_consistency("orders")
+    kept = monitor.get_state_history()
+    assert [len(each.discrepancies) for each in kept] == [300] * (HISTORY_FOUND_MAX // 300)
+    room.found = room.found * 5
+    await monitor.validate_state_consistency("orders")
+    assert [len(each.discrepancies) for each in monitor.get_state_history()] == [1500]
+    room.found = []
+    await monitor.validate_state_consistency("orders")
+    assert [each.is_consistent for each in monitor.get_state_history()] == [True]
 
 
 @pytest.mark.asyncio
