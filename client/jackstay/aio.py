@@ -196,7 +196,13 @@ class AsyncClient:
     # ------------------------------------------------------------------ feeds
 
     async def subscribe(
-        self, feed: str, topics: Iterable[str], *, events: bool = False, timeout_s: float | None = None
+        self,
+        feed: str,
+        topics: Iterable[str],
+        *,
+        events: bool = False,
+        hold_s: float = 0.0,
+        timeout_s: float | None = None,
     ) -> AsyncIterator[FeedMessage | Lagged | AgentEvent]:
         """As `Client.subscribe`: ``async for item in client.subscribe("binance", ["btcusdt@trade"])``.
 
@@ -204,7 +210,7 @@ class AsyncClient:
         """
         from .aio_feed import AsyncFeed
 
-        reader = AsyncFeed(self._line_here(), feed, topics, events=events)
+        reader = AsyncFeed(self._line_here(), feed, topics, events=events, hold_s=hold_s)
         try:
             async for item in reader.items(timeout_s):
                 yield item

@@ -23,9 +23,9 @@ SLEEP_S_MAX = 1.0
 class AsyncFeed:
     """One subscription read on the bot's loop."""
 
-    def __init__(self, line: AsyncLine, feed: str, topics: Iterable[str], *, events: bool) -> None:
+    def __init__(self, line: AsyncLine, feed: str, topics: Iterable[str], *, events: bool, hold_s: float) -> None:
         self._loop = line.loop
-        self._state = FeedState(line.membership, feed, topics, events=events)
+        self._state = FeedState(line.membership, feed, topics, events=events, hold_s=hold_s)
         self._woken: Future[None] | None = None
         self._broken = True  # perhaps: the monitor has something to say, or was never asked
         self._fds = [fd_of(self._state.wire.socket), fd_of(self._state.wire.monitor)]
