@@ -218,11 +218,10 @@ class FeedDoor:
         size = sum(sheet.size() for sheet in turn)
         if not held.room_for(size):
             self._hand_on(reader)
-        began = not held.turn
         held.add(turn, size)
         if reader.queue or not held.room_for(0):
             self._hand_on(reader)
-        elif began and reader.identity in self._readers:
+        else:
             self._holds.begin(reader.identity, held.hold_s)
 
     def _hand_on(self, reader: Reader) -> None:

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from ..feed_batches import BATCH_BYTES_MAX
 from .feed_turn import Turn
 
-HELD_BYTES_MAX = BATCH_BYTES_MAX  # then it is one ZeroMQ message, and more would save nothing
+# Several ZeroMQ messages, each within its own bound: one is full after 8 ms of 20,000 messages/s, and most of what
+# longer times save would be lost.
+HELD_BYTES_MAX = 8 * BATCH_BYTES_MAX
 
 
 @dataclass(slots=True)
@@ -50,7 +52,7 @@ class Holds:
         self._timers: dict[float, asyncio.TimerHandle] = {}
 
     def begin(self, identity: bytes, hold_s: float) -> None:
-        """Something is held for this reader from now on."""
+        """Something is held for this reader: its time begins, unless it runs already."""
         waiting = self._waiting.get(hold_s)
         if waiting is None:
             waiting = self._waiting[hold_s] = {}
