@@ -47,6 +47,7 @@ from .outward import Outward
 from .pipeline import Pipeline
 from .ports import Ports
 from .protection_room import ProtectionRoom
+from .pulse import Pulse
 from .recording import Recording
 from .resolver import Resolver
 from .state_desk import StateDesk
@@ -67,7 +68,6 @@ TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
 SWEEP_EVERY_TICKS = 40
 SNAPSHOT_WITHIN_S = 5.0
-OUTBOX_PULSE_S = 0.02
 
 
 class Agent(Supervised):
@@ -166,7 +166,7 @@ class Agent(Supervised):
         """What is written down of orders, asked about and queued."""
         config, ports = self.config, self._ports
         self._executor: Executor | None = None
-        self._pulse: asyncio.TimerHandle | None = None
+        self._pulse: Pulse | None = None
         self.recording = Recording(
             config,
             ports,
@@ -405,7 +405,11 @@ class Agent(Supervised):
             )
         )
         self.state.open(folder, str(int(ports.wall())))
-        self._beat_outbox()
+        outbox = self.intents.outbox
+        looks = (outbox.tick, self.resolver.tick, self.dispatch.pump, self.intents.news.tick)
+        self._pulse = Pulse(ports.loop.call_later, looks, at_rest=outbox.at_rest)
+        outbox.on_stir = self._pulse.stir
+        self._pulse.beat()
 
     def _settled(self, settled: Settled) -> None:
         self.intents.settled(settled)
@@ -416,14 +420,6 @@ class Agent(Supervised):
     def _sessions(self) -> list[BotSession]:
         """The bots of all doors."""
         return self.http.watched(self.bots.primaries())
-
-    def _beat_outbox(self) -> None:
-        """The outbox's and the resolver's pulse: batched outcomes, expiry, checkpoints, questions that are due."""
-        self.intents.outbox.tick()
-        self.resolver.tick()
-        self.dispatch.pump()
-        self.intents.news.tick()
-        self._pulse = self._ports.loop.call_later(OUTBOX_PULSE_S, self._beat_outbox)
 
     # ------------------------------------------------------------ start, stop
 
@@ -503,7 +499,7 @@ class Agent(Supervised):
         await self.decisions.close()
         await self.protection.close()
         if self._pulse is not None:
-            self._pulse.cancel()
+            self._pulse.stop()
             self.intents.outbox.close()
         if self._executor is not None:
             self._executor.shutdown()

@@ -19,6 +19,7 @@ from .http_service import HttpService
 from .intents import Intents
 from .outbox.runner import loop_runner
 from .ports import Ports
+from .pulse import Pulse
 from .upstreams import Upstreams
 
 
@@ -35,12 +36,12 @@ class Supervised:
     _ports: Ports
     _logger: Any
     _ticks: int
-    _pulse: Any
+    _pulse: Pulse | None
     _executor: Executor | None
 
     def pulses(self) -> dict[str, object]:
         """What differs from one look to the next while the agent does its work (lifeline.py)."""
-        return {"agent pulse": self._ticks, "outbox pulse": self._pulse}
+        return {"agent pulse": self._ticks, "outbox pulse": self._pulse.beats if self._pulse is not None else None}
 
     def hand_work(self, done: Callable[[], None]) -> None:
         """A piece of nothing for the outbox thread; ``done`` on the loop."""

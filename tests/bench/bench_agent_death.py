@@ -6,7 +6,6 @@ A supervisor's pause comes on top: 0.1 s under ``jackstay exec`` (first death), 
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import jackstay
 from bench.figures import Row, arguments, finish
-from harness import AgentProcess, child_env
+from bench.static_venue import static_venue
+from harness import AgentProcess
 from jackstay_protocols.errors import TradingBotError
 
 HOST = "bench.invalid"
@@ -54,19 +54,8 @@ def one_death(agent: AgentProcess) -> tuple[float, float]:
 
 def main(argv: list[str] | None = None) -> list[Row]:
     options = arguments(argv)
-    venue = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("static_venue.py"))], stdout=subprocess.PIPE, env=child_env()
-    )
-    try:
-        assert venue.stdout is not None
-        config = f'[upstreams]\n"{HOST}" = "http://127.0.0.1:{int(venue.stdout.readline())}"\n'
-        with AgentProcess(config) as agent:
-            deaths = [one_death(agent) for _ in range(max(3, options.rounds))]
-    finally:
-        venue.kill()
-        venue.wait()
-        assert venue.stdout is not None
-        venue.stdout.close()
+    with static_venue() as base, AgentProcess(f'[upstreams]\n"{HOST}" = "{base}"\n') as agent:
+        deaths = [one_death(agent) for _ in range(max(3, options.rounds))]
     words = ("kill -9 until the next call ends, answered or AgentGone, ms", "kill -9 until a call is answered, ms")
     rows: list[Row] = [
         {

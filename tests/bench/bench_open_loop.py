@@ -27,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.bench_order_path import BODY, HEADERS
 from bench.figures import Row, arguments, finish, interleaved, percentile
+from bench.static_venue import static_venue
 from e2e_bot import routed
-from harness import AgentProcess, child_env
+from harness import AgentProcess
 
 RATE_PER_S, CONNECTIONS, SECONDS = 1000, 16, 5.0
 PAYLOAD = b"x" * 1024
@@ -152,19 +153,14 @@ def _free_port() -> int:
 
 def main(argv: list[str] | None = None) -> list[Row]:
     options = arguments(argv)
-    venue = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("static_venue.py"))], stdout=subprocess.PIPE, env=child_env()
-    )
     nginx: Nginx | None = None
     used: dict[str, list[float]] = {}
     try:
-        assert venue.stdout is not None
-        at = f"127.0.0.1:{int(venue.stdout.readline())}"
-        nginx = Nginx(at) if shutil.which("nginx") else None
-        with AgentProcess(routed(f"http://{at}", LIMITS_OFF)) as agent:
+        with static_venue() as base, AgentProcess(routed(base, LIMITS_OFF)) as agent:
+            nginx = Nginx(base.removeprefix("http://")) if shutil.which("nginx") else None
             sock = str(agent.runtime_dir / agent.name / "http.sock")
             between: dict[str, tuple[list[int], Callable[[], list[float]]]] = {
-                "straight": ([], lambda: by_aiohttp(f"http://{at}")),
+                "straight": ([], lambda: by_aiohttp(base)),
                 "agent, AsyncClient": ([agent.pid], lambda: by_client(agent, "GET", QUESTION, PAYLOAD)),
                 "agent, http.sock": (
                     [agent.pid],
@@ -187,10 +183,6 @@ def main(argv: list[str] | None = None) -> list[Row]:
     finally:
         if nginx is not None:
             nginx.stop()
-        venue.kill()
-        venue.wait()
-        assert venue.stdout is not None
-        venue.stdout.close()
     rows = added_rows(runs, used, agent_mb)
     if nginx is None:
         print("nginx is not installed (Debian: nginx-light): no row of a C proxy")

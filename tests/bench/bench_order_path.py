@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -10,9 +9,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.bare_relay import bare_relay
 from bench.figures import Row, arguments, finish, interleaved, latency_rows
+from bench.static_venue import static_venue
 from e2e_bot import client_for, routed
-from harness import AgentProcess, child_env
+from harness import AgentProcess
 
 HEADERS = {"X-MBX-APIKEY": "k" * 64, "Content-Type": "application/x-www-form-urlencoded"}
 BODY = b"symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=0.01&price=50000&timestamp=1690000000000&signature=" + b"a" * 64
@@ -67,6 +68,26 @@ def by_aiohttp(url: str, calls: int) -> list[float]:
     return uvloop.run(run())
 
 
+def by_relay(address: str, calls: int) -> list[float]:
+    """The same two sockets and nothing between them (bare_relay.py): a floor, not a way to trade."""
+    import zmq
+
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.connect(address)
+    frame = PATH.encode() + BODY
+
+    def call() -> None:
+        socket.send(frame)
+        socket.recv()
+
+    times = timed(call, calls)
+    socket.close(0)
+    context.term()
+    return times
+
+
 def by_agent(agent: AgentProcess, calls: int) -> list[float]:
     with client_for(agent, bot_id="bench") as client:
 
@@ -103,30 +124,20 @@ def by_agent_async(agent: AgentProcess, calls: int) -> list[float]:
 
 def main(argv: list[str] | None = None) -> list[Row]:
     options = arguments(argv)
-    venue = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("static_venue.py"))], stdout=subprocess.PIPE, env=child_env()
-    )
-    try:
-        assert venue.stdout is not None
-        base = f"http://127.0.0.1:{int(venue.stdout.readline())}"
-        limits_off = "[venues.binance.limits]\nweight_1m = 0\norders_10s = 0\n"
-        with AgentProcess(routed(base, limits_off)) as agent:
-            runs = interleaved(
-                {
-                    "requests.Session": lambda: by_requests(base + PATH, options.calls),
-                    "httpx.Client": lambda: by_httpx(base + PATH, options.calls),
-                    "aiohttp on uvloop": lambda: by_aiohttp(base + PATH, options.calls),
-                    "agent, Client": lambda: by_agent(agent, options.calls),
-                    "agent, Client, a question": lambda: a_question(agent, options.calls),
-                    "agent, AsyncClient": lambda: by_agent_async(agent, options.calls),
-                },
-                options.rounds,
-            )
-    finally:
-        venue.kill()
-        venue.wait()
-        assert venue.stdout is not None
-        venue.stdout.close()
+    limits_off = "[venues.binance.limits]\nweight_1m = 0\norders_10s = 0\n"
+    with static_venue() as base, bare_relay(base) as relay, AgentProcess(routed(base, limits_off)) as agent:
+        runs = interleaved(
+            {
+                "requests.Session": lambda: by_requests(base + PATH, options.calls),
+                "httpx.Client": lambda: by_httpx(base + PATH, options.calls),
+                "aiohttp on uvloop": lambda: by_aiohttp(base + PATH, options.calls),
+                "a relay that decides nothing": lambda: by_relay(relay, options.calls),
+                "agent, Client": lambda: by_agent(agent, options.calls),
+                "agent, Client, a question": lambda: a_question(agent, options.calls),
+                "agent, AsyncClient": lambda: by_agent_async(agent, options.calls),
+            },
+            options.rounds,
+        )
     rows = latency_rows("order path", runs, "aiohttp on uvloop")
     by_way = {row["way"]: row["p50_us"] for row in rows}
     for row in rows:

@@ -11,7 +11,6 @@ straight to the venue, which is this machine's own tail, and an agent whose coll
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench import bench_open_loop as load
 from bench.bench_order_path import BODY
 from bench.figures import Row, arguments, finish, interleaved, percentile
+from bench.static_venue import static_venue
 from e2e_bot import routed
-from harness import AgentProcess, child_env
+from harness import AgentProcess
 
 RATE_PER_S, SECONDS = 500, 10.0
 CONFIG = load.LIMITS_OFF + "[audit]\nrotate_bytes = 1048576\n"
@@ -43,30 +43,23 @@ def kept_house(agent: AgentProcess) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> list[Row]:
     options = arguments(argv)
     load.RATE_PER_S, load.SECONDS = RATE_PER_S, SECONDS
-    venue = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("static_venue.py"))], stdout=subprocess.PIPE, env=child_env()
-    )
-    try:
-        assert venue.stdout is not None
-        base = f"http://127.0.0.1:{int(venue.stdout.readline())}"
-        with AgentProcess(routed(base, CONFIG)) as agent, AgentProcess(routed(base, CONFIG)) as walking:
-            walking.stop()
-            walking.program = ("-c", UNFROZEN)
-            walking.start()
-            runs = interleaved(
-                {
-                    "straight": lambda: load.by_aiohttp(base),
-                    "agent": lambda: load.by_client(agent, "POST", load.ORDER, BODY),
-                    "agent, modules collected": lambda: load.by_client(walking, "POST", load.ORDER, BODY),
-                },
-                options.rounds,
-            )
-            house = {"agent": kept_house(agent), "agent, modules collected": kept_house(walking)}
-    finally:
-        venue.kill()
-        venue.wait()
-        assert venue.stdout is not None
-        venue.stdout.close()
+    with (
+        static_venue() as base,
+        AgentProcess(routed(base, CONFIG)) as agent,
+        AgentProcess(routed(base, CONFIG)) as walking,
+    ):
+        walking.stop()
+        walking.program = ("-c", UNFROZEN)
+        walking.start()
+        runs = interleaved(
+            {
+                "straight": lambda: load.by_aiohttp(base),
+                "agent": lambda: load.by_client(agent, "POST", load.ORDER, BODY),
+                "agent, modules collected": lambda: load.by_client(walking, "POST", load.ORDER, BODY),
+            },
+            options.rounds,
+        )
+        house = {"agent": kept_house(agent), "agent, modules collected": kept_house(walking)}
     return finish([row(name, rounds) | house.get(name, {}) for name, rounds in runs.items()], options)
 
 

@@ -4,7 +4,6 @@ and an order through agents with and without audit log and analytics, in turn in
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,8 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.bench_order_path import by_agent
 from bench.figures import Row, arguments, finish, interleaved, latency_rows
+from bench.static_venue import static_venue
 from e2e_bot import routed
-from harness import AgentProcess, child_env
+from harness import AgentProcess
 from jackstay_agent.core.verdict import Cause, verdict
 from jackstay_agent.metrics.tally import Tally
 from jackstay_agent.telling import Listener, Telling
@@ -87,12 +87,7 @@ SILENT = "[audit]\nenabled = false\n[analytics]\nenabled = false\n"
 
 
 def through_agents(calls: int, rounds: int) -> list[Row]:
-    venue = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("static_venue.py"))], stdout=subprocess.PIPE, env=child_env()
-    )
-    try:
-        assert venue.stdout is not None
-        base = f"http://127.0.0.1:{int(venue.stdout.readline())}"
+    with static_venue() as base:
         ways = {
             "neither": SILENT,
             "analytics": "[audit]\nenabled = false\n",
@@ -109,11 +104,6 @@ def through_agents(calls: int, rounds: int) -> list[Row]:
         )
         for agent in agents.values():
             agent.stop()
-    finally:
-        venue.kill()
-        venue.wait()
-        assert venue.stdout is not None
-        venue.stdout.close()
     return latency_rows("audit and analytics on the order path", runs, "neither")
 
 

@@ -1,11 +1,16 @@
 """A venue that costs next to nothing: one fixed order answer per request, kept alive, in its own process.
 
-``python static_venue.py`` prints its port. Benches measure the way to it, so it has to be the smallest part of them.
+``python static_venue.py`` prints its port; `static_venue` runs it. Benches measure the way to it, so it has to be the
+smallest part of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 BODY = (
@@ -17,6 +22,21 @@ ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=UTF-8\r\nX-MBX-USED-WEIGHT-1M: 12\r\n"
     b"X-MBX-ORDER-COUNT-10S: 3\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 ) + BODY
+
+
+@contextmanager
+def static_venue() -> Iterator[str]:
+    """Its URL, while it runs."""
+    from harness import child_env
+
+    venue = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, env=child_env())
+    assert venue.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{int(venue.stdout.readline())}"
+    finally:
+        venue.kill()
+        venue.wait()
+        venue.stdout.close()
 
 
 def main() -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import zmq
 
+from bench.static_venue import static_venue
 from flood import flooded
-from harness import AgentProcess, child_env
+from harness import AgentProcess
 from jackstay_agent.control import ask
 from jackstay_protocols.clock import boot_us
 from jackstay_protocols.codec import decode, encode
@@ -31,17 +29,8 @@ LIMITS_OFF = "[venues.binance.limits]\nweight_1m = 0\norders_10s = 0\n"
 @pytest.fixture
 def loaded_agent() -> Iterator[AgentProcess]:
     """An agent in front of a venue that costs next to nothing."""
-    server = Path(__file__).resolve().parents[1] / "bench" / "static_venue.py"
-    venue = subprocess.Popen([sys.executable, str(server)], stdout=subprocess.PIPE, env=child_env())
-    assert venue.stdout is not None
-    port = int(venue.stdout.readline())
-    try:
-        with AgentProcess(f'[upstreams]\n"api.binance.com" = "http://127.0.0.1:{port}"\n{LIMITS_OFF}') as agent:
-            yield agent
-    finally:
-        venue.kill()
-        venue.wait()
-        venue.stdout.close()
+    with static_venue() as base, AgentProcess(f'[upstreams]\n"api.binance.com" = "{base}"\n{LIMITS_OFF}') as agent:
+        yield agent
 
 
 @pytest.mark.slow

@@ -69,6 +69,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "doctor.*",
             "recording",
             "load_guard",
+            "pulse",
             "metrics",
             "metrics.*",
             "alerts",

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from jackstay_agent import app
+from jackstay_agent import pulse
 from jackstay_agent.config import Config
 from jackstay_agent.core.pool import ConnState
 from jackstay_agent.outbox.rows import read_payload
@@ -147,7 +147,7 @@ class Simulation:
     def run(self) -> Result:
         observer = self.observer
         # The agent's own 20 ms would be a third of all work; outcomes wait longer for the disk with the others.
-        pulse_s, app.OUTBOX_PULSE_S = app.OUTBOX_PULSE_S, self.chance.choice((0.02, 0.1, 0.25, 0.25))
+        quick_s, pulse.QUICK_S = pulse.QUICK_S, self.chance.choice((0.02, 0.1, 0.25, 0.25))
         collects = gc.isenabled()
         gc.disable()  # dead processes' leftovers are inert, and looking for them costs a third of the time
         try:
@@ -155,7 +155,7 @@ class Simulation:
         except NothingScheduled as error:
             observer.violation(self.world, str(error))
         finally:
-            app.OUTBOX_PULSE_S = pulse_s
+            pulse.QUICK_S = quick_s
             shutil.rmtree(self.folder, ignore_errors=True)
             if collects:
                 gc.enable()

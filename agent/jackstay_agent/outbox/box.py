@@ -434,6 +434,7 @@ class Outbox(Sending):
         """The bot's code has these outcomes. Strangers and repeats are no error; how many were new."""
         taken = self._collecting.take(bot_id, seqs)
         self._journal.ack(taken, bot_id)
+        self.on_stir()
         return len(taken)
 
     def stats(self) -> dict[str, Any]:
@@ -454,7 +455,7 @@ class Outbox(Sending):
     # -- housekeeping ------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Call it every 10 to 50 ms: flush, expiry, checkpoint, the sick disk."""
+        """Call it every 10 to 50 ms (`at_rest`: now and then): flush, expiry, checkpoint, the sick disk."""
         if self._closed:
             return
         now = self._now()
@@ -466,6 +467,10 @@ class Outbox(Sending):
             self._collecting.drop(retired)
         late = self._waiting.overdue(now)
         self._expire([entry for entry in late if stale(entry, now, self._settings.clock_jump_max_s)])
+
+    def at_rest(self) -> bool:
+        """Nothing is open, batched or amiss: until the next record only housekeeping can be due."""
+        return not len(self._shelf) and self._journal.at_rest
 
     def flush(self) -> None:
         """Write what is batched, now."""

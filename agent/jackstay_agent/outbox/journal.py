@@ -206,6 +206,11 @@ class Journal:
         if len(self._batch) >= self._settings.flush_rows_max:
             self.flush()
 
+    @property
+    def at_rest(self) -> bool:
+        """The file is well and has everything."""
+        return self._flush_at is None and self.fault is None and not self._batch
+
     def _flush_later(self) -> None:
         if self._flush_at is None:
             self._flush_at = self._clock() + self._settings.flush_after_s

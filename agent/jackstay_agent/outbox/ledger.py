@@ -34,6 +34,8 @@ from .waiting import Waiting
 class Ledger:
     #: The venue's own time (Unix seconds) at an instant of this boot's clock; None: not measured.
     venue_at: Callable[[str, float], float | None] = staticmethod(lambda _venue, _boot_s: None)
+    #: After a rest (`at_rest`) something was written down: there will be something due.
+    on_stir: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(
         self,
@@ -126,6 +128,7 @@ class Ledger:
         except StoreFault as fault:
             self._totals["refused"] += 1
             return self._disk_refusal(fault)
+        self.on_stir()
         for entry in entries:
             self._shelf.put(entry)
             intent = entry.intent
