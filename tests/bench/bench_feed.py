@@ -31,7 +31,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from figures import Row, show
+from figures import Row, percentile, show
 
 from jackstay import FeedMessage
 
@@ -220,6 +220,9 @@ class Count:
         return {"messages": self.n, "per_s": self.n / spent, "cpu_us": (time.process_time() - self.cpu) / self.n * 1e6}
 
 
+LATENESS = ("p50", "p99", "max")  # in ms
+
+
 class Lateness:
     """How old messages are when a reader has them; watched in runs whose processor time does not count."""
 
@@ -243,12 +246,11 @@ class Lateness:
             yield each
 
     def result(self) -> dict[str, float]:
+        if not self.ages_us:
+            raise SystemExit("no message said when it was written")
         ages = sorted(self.ages_us[len(self.ages_us) // 10 :])  # the first may wait for a reader that is starting
-        return {
-            "p50": ages[len(ages) // 2] / 1e3,
-            "p99": ages[len(ages) * 99 // 100] / 1e3,
-            "max": ages[-1] / 1e3,
-        }
+        shares = (0.5, 0.99, 1.0)
+        return {key: percentile(ages, share) / 1e3 for key, share in zip(LATENESS, shares, strict=True)}
 
 
 def bot_websockets(port: int, symbols: int, pipe: Connection) -> None:
@@ -474,7 +476,7 @@ def measure(case: Case, messages: int, rounds: int) -> list[Row]:
     finally:
         venue.kill()
     return [
-        row(case, name, runs) | {f"late_{key}": round(value, 1) for key, value in late.get(name, {}).items()}
+        row(case, name, runs) | {f"late_{key}": round(late[name][key], 1) for key in LATENESS if name in late}
         for name in ways
     ]
 
