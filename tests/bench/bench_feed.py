@@ -412,7 +412,7 @@ WAYS: dict[str, Way] = {
     "agent, asyncio": lambda readers, port, symbols: through_agent(bot_async_client, readers, port, symbols),
 }
 
-HOLDS_MS = (10, 15, 20)
+HOLDS_MS = (10, 20, 50)
 
 
 def held(bot: Any, hold_ms: int, **more: Any) -> Way:
