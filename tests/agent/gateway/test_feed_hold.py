@@ -96,9 +96,9 @@ async def test_the_latest_subscribe_that_names_a_feed_counts(tmp_path: Path) -> 
     """For all topics of the socket, from then on; one for events alone changes nothing."""
     async with house(tmp_path) as h:
         tool = await reader(h)
-        h.door.publish([("sim/a", 1, [b"1"])])
         await tool.ask(Subscribe(events=True))
         assert [each["hold_s"] for each in h.readers()] == [HOLD_S_MAX]
+        h.door.publish([("sim/a", 1, [b"1"])])
         await tool.send(Subscribe("sim", ["b"], turns=True))
         assert (await tool.recv())[2] == Feed("sim/a", [b"1"])
         assert isinstance((await tool.recv())[2], Done)
