@@ -90,17 +90,18 @@ class FeedRoutes:
         def read(payloads: list[bytes]) -> None:
             others = 0
             for payload in payloads:
-                # {"stream":"NAME","data":{...}}: one search, one lookup and one copy per message.
-                end = payload.find(b'","data":', start, last)
-                topic = fast.get(payload[:end])
-                if topic is None or payload[-1] != _CLOSING_BRACE:
+                # {"stream":"NAME","data":{...}}: one search, one lookup. By partition (0.15 us in all), since find with
+                # bounds reads its arguments from a tuple and leaves two slices to make (0.22).
+                opening, _, data = payload.partition(b'","data":')
+                topic = fast.get(opening)
+                if topic is None or not data or data[-1] != _CLOSING_BRACE:
                     slow(socket, payload)
                     others += 1
                     continue
                 batch = topic.batch
                 if not batch:
                     dirty(topic)
-                batch.append(payload[end + 9 : -1])
+                batch.append(data[:-1])
             if others < len(payloads) and not socket.fresh:
                 touched(socket)
             took(len(payloads))

@@ -195,21 +195,22 @@ class AsyncClient:
 
     # ------------------------------------------------------------------ feeds
 
-    async def subscribe(
-        self, feed: str, topics: Iterable[str], *, events: bool = False, timeout_s: float | None = None
+    def subscribe(
+        self,
+        feed: str,
+        topics: Iterable[str],
+        *,
+        events: bool = False,
+        hold_s: float = 0.0,
+        timeout_s: float | None = None,
     ) -> AsyncIterator[FeedMessage | Lagged | AgentEvent]:
         """As `Client.subscribe`: ``async for item in client.subscribe("binance", ["btcusdt@trade"])``.
 
         Nothing is read ahead: what the loop does not take waits in the agent, which drops the oldest and counts.
         """
-        from .aio_feed import AsyncFeed
+        from .aio_feed import feed_items
 
-        reader = AsyncFeed(self._line_here(), feed, topics, events=events)
-        try:
-            async for item in reader.items(timeout_s):
-                yield item
-        finally:
-            reader.close()
+        return feed_items(self._line_here, feed, topics, events=events, hold_s=hold_s, timeout_s=timeout_s)
 
     async def events(self, timeout_s: float | None = None) -> AsyncIterator[AgentEvent]:
         """As `Client.events`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Future
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import zmq
 
@@ -20,31 +20,48 @@ TURN_ITEMS_MAX = 256  # items handed out before other tasks of the loop get thei
 SLEEP_S_MAX = 1.0
 
 
-class AsyncFeed:
-    """One subscription read on the bot's loop."""
+async def feed_items(
+    line_of: Callable[[], AsyncLine],
+    feed: str,
+    topics: Iterable[str],
+    *,
+    events: bool,
+    hold_s: float,
+    timeout_s: float | None,
+) -> AsyncIterator[Item]:
+    """The items of one subscription; ends after ``timeout_s`` silent seconds. Nothing is done before the first is asked
+    for; that raises what a refused subscription means.
 
-    def __init__(self, line: AsyncLine, feed: str, topics: Iterable[str], *, events: bool) -> None:
-        self._loop = line.loop
-        self._state = FeedState(line.membership, feed, topics, events=events)
-        self._woken: Future[None] | None = None
-        self._broken = True  # perhaps: the monitor has something to say, or was never asked
-        self._fds = [fd_of(self._state.wire.socket), fd_of(self._state.wire.monitor)]
-        for fd, callback in zip(self._fds, (self._wake, self._wake_broken), strict=True):
-            self._loop.add_reader(fd, callback)
-
-    async def items(self, timeout_s: float | None) -> AsyncIterator[Item]:
-        """Ends after ``timeout_s`` silent seconds. Raises what a refused first subscription means."""
-        state = self._state
-        ready = state.ready
-        await self._greet()
-        handed_out = 0
-        while await self._until_ready(timeout_s):
+    The only generator between socket and bot: each one more costs every item 0.1 us.
+    """
+    reader = AsyncFeed(line_of(), feed, topics, events=events, hold_s=hold_s)
+    ready = reader.ready
+    handed_out = 0
+    try:
+        while await reader.until_ready(timeout_s):
             while ready:
                 yield ready.popleft()
                 handed_out += 1
                 if handed_out >= TURN_ITEMS_MAX:
                     handed_out = 0
                     await asyncio.sleep(0)
+    finally:
+        reader.close()
+
+
+class AsyncFeed:
+    """One subscription read on the bot's loop."""
+
+    def __init__(self, line: AsyncLine, feed: str, topics: Iterable[str], *, events: bool, hold_s: float) -> None:
+        self._loop = line.loop
+        self._state = FeedState(line.membership, feed, topics, events=events, hold_s=hold_s)
+        self.ready = self._state.ready
+        self._greeted_once = False
+        self._woken: Future[None] | None = None
+        self._broken = True  # perhaps: the monitor has something to say, or was never asked
+        self._fds = [fd_of(self._state.wire.socket), fd_of(self._state.wire.monitor)]
+        for fd, callback in zip(self._fds, (self._wake, self._wake_broken), strict=True):
+            self._loop.add_reader(fd, callback)
 
     def close(self) -> None:
         if not self._loop.is_closed():
@@ -52,8 +69,12 @@ class AsyncFeed:
                 self._loop.remove_reader(fd)
         self._state.wire.close()
 
-    async def _until_ready(self, timeout_s: float | None) -> bool:
+    async def until_ready(self, timeout_s: float | None) -> bool:
+        """Wait for items; False after ``timeout_s`` silent seconds. Raises what a refused first subscription means."""
         state = self._state
+        if not self._greeted_once:
+            await self._greet()
+            self._greeted_once = True
         until_us = boot_us() + int((1e9 if timeout_s is None else timeout_s) * 1e6)
         while not state.ready:
             if self._broken:

@@ -20,6 +20,7 @@ from jackstay_protocols.limits import (
     DEADLINE_S_MAX,
     HEADER_BYTES_MAX,
     HEADERS_MAX,
+    HOLD_S_MAX,
     IDEMPOTENCY_KEY_BYTES_MAX,
     METHOD_BYTES_MAX,
     NESTING_DEPTH_MAX,
@@ -97,6 +98,13 @@ def seconds(name: str, value: float, at_most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= at_most:
         raise _bad(f"{name} is {value!r}; a number of seconds above 0 and at most {at_most:g} is expected")
     return float(value)
+
+
+def hold_of(hold_s: float) -> float:
+    """How long market data may be collected, in seconds; ValidationError outside the wire's bounds."""
+    if isinstance(hold_s, bool) or not isinstance(hold_s, (int, float)) or not 0 <= hold_s <= HOLD_S_MAX:
+        raise _bad(f"hold_s is {hold_s!r}; a number of seconds from 0 (at once) to {HOLD_S_MAX:g} is expected")
+    return float(hold_s)
 
 
 def deadline_of(deadline_s: float | None, deadline: float | None) -> float:

@@ -23,7 +23,7 @@ from jackstay_protocols.messages import Lagged as LaggedNews
 from jackstay_protocols.session import BeatPlan, clamp_beat_s
 
 from .answer import AgentEvent, FeedMessage, Lagged, unexpected
-from .call import check_topics, frame_of
+from .call import check_topics, frame_of, hold_of
 from .channel import NOBLOCK, POLLIN, Wire, next_id, nothing_sent, read
 from .membership import Membership
 
@@ -43,9 +43,11 @@ _turn = feed_turn_reader(FeedMessage)
 class FeedState:
     """What a subscription knows, whichever shell reads it: its topics, its greeting, its own beat."""
 
-    def __init__(self, membership: Membership, feed: str, topics: Iterable[str], *, events: bool) -> None:
+    def __init__(
+        self, membership: Membership, feed: str, topics: Iterable[str], *, events: bool, hold_s: float
+    ) -> None:
         self.membership = membership
-        self.subscription = Subscribe(feed, check_topics(topics), events, turns=True)
+        self.subscription = Subscribe(feed, check_topics(topics), events, turns=True, hold_s=hold_of(hold_s))
         self.wire = Wire(membership, feed=True)
         self.plan = BeatPlan(BEAT_WITHIN_S_DEFAULT, boot_s())
         self.greeted = False
@@ -115,9 +117,9 @@ class FeedState:
 class FeedLine:
     """The blocking shell: read by the thread that iterates, which also keeps the bot's lease while it waits."""
 
-    def __init__(self, client: Client, feed: str, topics: Iterable[str], *, events: bool) -> None:
+    def __init__(self, client: Client, feed: str, topics: Iterable[str], *, events: bool, hold_s: float) -> None:
         self._client = client
-        self._state = FeedState(client._membership_here(), feed, topics, events=events)
+        self._state = FeedState(client._membership_here(), feed, topics, events=events, hold_s=hold_s)
         self._watched = [(self._state.wire.socket, POLLIN), (self._state.wire.monitor, POLLIN)]
         try:
             self._greet()  # a refused subscription is told at once, not when the first message is asked for

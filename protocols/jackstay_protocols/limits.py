@@ -33,6 +33,8 @@ DEADLINE_S_MAX = 600.0  # nothing waits longer than ten minutes for an answer
 DEADLINE_S_DEFAULT = 10.0  # ccxt's own default timeout
 QUEUED_TTL_S_MAX = 24 * 3600.0
 
+HOLD_S_MAX = 0.1  # what a reader may let its market data be collected; older than that is no market data
+
 BEAT_WITHIN_S_DEFAULT = 3.0
 BEAT_WITHIN_S_MIN = 0.1
 BEAT_WITHIN_S_MAX = 3600.0  # a bot that announces an hour of silence has said so; longer is not a lease

@@ -108,7 +108,9 @@ class Ack(Message, frozen=True, array_like=True):
 class Subscribe(Message, frozen=True, array_like=True):
     """On feed.sock: deliver these topics of this feed; ``events`` adds the agent's events.
 
-    ``turns``: this reader takes `FeedTurn`; without it every batch comes as a `Feed` of its own.
+    ``turns``: this reader takes `FeedTurn`; without it every batch comes as a `Feed` of its own. ``hold_s``: how long
+    market data may be collected before it is sent, 0 to HOLD_S_MAX, for all topics of this socket; the latest Subscribe
+    that names a feed counts.
     """
 
     KIND: ClassVar[int] = 8
@@ -116,6 +118,7 @@ class Subscribe(Message, frozen=True, array_like=True):
     topics: list[str] = []
     events: bool = False
     turns: bool = False
+    hold_s: float = 0.0
 
 
 class Unsubscribe(Message, frozen=True, array_like=True):

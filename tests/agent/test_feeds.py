@@ -356,20 +356,26 @@ async def test_a_flood_is_handed_on_before_its_turn_ends() -> None:
 
 @pytest.mark.asyncio
 async def test_the_wrapper_is_taken_off_only_where_it_is_whole() -> None:
-    """The object behind "data" comes out byte for byte; with fields in another order the whole message does."""
+    """The object behind "data" comes out byte for byte; with fields in another order the whole message does, and what
+    is cut off or goes on behind the wrapper does too."""
     inner = b'{"e":"trade","p":"1.10"}'
+    wrapped = b'{"stream":"a@b","data":' + inner + b"}"
     other = b'{"data":' + inner + b',"stream":"a@b"}'
+    cut = b'{"stream":"a@b","data":'
+    longer = wrapped + b"\n"
+    quoted = b'{"stream":"a@b","data":{"s":"x","data":1}}'
 
     async def script(peer: Peer) -> None:
         await peer.read_frame()
-        wrapped = b'{"stream":"a@b","data":' + inner + b"}"
-        await peer.send(frame(1, wrapped), frame(1, other), frame(1, b'{"stream":"c@d","data":{}}'), frame(1, b""))
+        known = [frame(1, each) for each in (wrapped, other, cut, longer, quoted)]
+        await peer.send(*known, frame(1, b'{"stream":"c@d","data":{}}'), frame(1, b""))
         await silent(peer)
 
     async with feeding(script) as (manager, readers, _exchange):
         manager.demand("sim", ["a@b"])
-        await readers.until(lambda: len(readers.of("sim/a@b")) == 2)
-        assert [payload for _seq, payload in readers.of("sim/a@b")] == [inner, other]
+        await readers.until(lambda: len(readers.of("sim/a@b")) == 5)
+        expected = [inner, other, cut, longer, b'{"s":"x","data":1}']
+        assert [payload for _seq, payload in readers.of("sim/a@b")] == expected
         async with asyncio.timeout(5):
             while manager.status()["sim"]["unrouted"] < 2:
                 await asyncio.sleep(0.001)

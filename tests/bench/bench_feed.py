@@ -5,8 +5,10 @@
 Exchange, agent and bots are processes of their own. Rounds are interleaved, so that a noisy minute hits all alike. A
 bot's work per message is the same everywhere: take it from its library's iterator, count it. With several readers the
 direct ways are as many bots with a socket each, which is what they are without an agent. CPU is a bot process's own
-(user and system). ``--rate`` offers messages at a fixed rate instead of as fast as the sockets take them. Without
-``--symbols`` the cases of docs/BENCHMARKS.md are run.
+(user and system). ``--rate`` offers messages at a fixed rate instead of as fast as the sockets take them; there readers
+that let the agent hold messages (`subscribe(hold_s=...)`) run too, and a run of its own measures how old a message is
+when its reader has it (``late``: from the exchange's write, in ms). Without ``--symbols`` the cases of
+docs/BENCHMARKS.md are run.
 """
 
 from __future__ import annotations
@@ -22,17 +24,19 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from figures import Row, show
+from figures import Row, percentile, show
 
 from jackstay import FeedMessage
 
 PAD = b"x" * 60
+STAMP = b"1672515782136"  # where a message at a fixed rate says when it was written, in microseconds
 BURST = 50
 AGENT = "bench"
 WAIT_S = 120.0
@@ -41,8 +45,8 @@ TRIES = 5
 
 def message(symbol: int, number: int) -> bytes:
     return (
-        b'{"stream":"s%d@trade","data":{"e":"trade","E":1672515782136,"s":"S%d","t":%d,"p":"50000.01","q":"0.100",'
-        b'"T":1672515782136,"m":true,"M":true,"pad":"%s"}}' % (symbol, symbol, number, PAD)
+        b'{"stream":"s%d@trade","data":{"e":"trade","E":%s,"s":"S%d","t":%d,"p":"50000.01","q":"0.100",'
+        b'"T":1672515782136,"m":true,"M":true,"pad":"%s"}}' % (symbol, STAMP, symbol, number, PAD)
     )
 
 
@@ -56,6 +60,10 @@ def raw(payload: bytes) -> bytes:
     return (bytes((0x81, size)) if size < 126 else struct.pack("!BBH", 0x81, 126, size)) + payload
 
 
+def now_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
 # ---------------------------------------------------------------- the exchange
 
 
@@ -65,6 +73,7 @@ def exchange(port: Any, messages: int, symbols: int, rate: float) -> None:
 
     # Written as prepared blocks, so that the exchange is faster than every reader: the reader is what is measured.
     frames = [raw(message(number % symbols, number)) for number in range(1000)]
+    parts = [frame.split(STAMP, 1) for frame in frames]
     blocks = [b"".join(frames[start : start + BURST]) for start in range(0, 1000, BURST)]
 
     class Line(picows.WSListener):
@@ -104,7 +113,8 @@ def exchange(port: Any, messages: int, symbols: int, rate: float) -> None:
                     if due <= 0:
                         await asyncio.sleep(0.001)
                         continue
-                    write(b"".join(frames[number % 1000] for number in range(sent, sent + due)))
+                    now = b"%013d" % now_us()
+                    write(b"".join(now.join(parts[number % 1000]) for number in range(sent, sent + due)))
                     sent += due
                 else:
                     write(blocks[sent // BURST % len(blocks)])
@@ -210,6 +220,39 @@ class Count:
         return {"messages": self.n, "per_s": self.n / spent, "cpu_us": (time.process_time() - self.cpu) / self.n * 1e6}
 
 
+LATENESS = ("p50", "p99", "max")  # in ms
+
+
+class Lateness:
+    """How old messages are when a reader has them; watched in runs whose processor time does not count."""
+
+    def __init__(self) -> None:
+        self.ages_us: list[int] = []
+
+    def see(self, payload: bytes | str) -> None:
+        stamp = payload[17:30] if isinstance(payload, bytes) else payload.partition('"E":')[2][:13]
+        if len(stamp) == len(STAMP):
+            self.ages_us.append(now_us() - int(stamp))
+
+    def items(self, items: Iterator[Any]) -> Iterator[Any]:
+        for item in items:
+            if type(item) is FeedMessage:
+                self.see(item.payload)
+            yield item
+
+    async def messages(self, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for each in messages:
+            self.see(each.data)
+            yield each
+
+    def result(self) -> dict[str, float]:
+        if not self.ages_us:
+            raise SystemExit("no message said when it was written")
+        ages = sorted(self.ages_us[len(self.ages_us) // 10 :])  # the first may wait for a reader that is starting
+        shares = (0.5, 0.99, 1.0)
+        return {key: percentile(ages, share) / 1e3 for key, share in zip(LATENESS, shares, strict=True)}
+
+
 def bot_websockets(port: int, symbols: int, pipe: Connection) -> None:
     import uvloop
     import websockets
@@ -232,22 +275,24 @@ def bot_websockets(port: int, symbols: int, pipe: Connection) -> None:
     pipe.send(uvloop.run(run()))
 
 
-def bot_aiohttp(port: int, symbols: int, pipe: Connection) -> None:
+def bot_aiohttp(port: int, symbols: int, pipe: Connection, *, late: bool = False) -> None:
     import aiohttp
     import uvloop
 
     async def run() -> dict[str, float]:
-        count = Count(symbols)
+        count, lateness = Count(symbols), Lateness()
         async with aiohttp.ClientSession() as session, session.ws_connect(f"http://127.0.0.1:{port}/") as ws:
             await ws.send_str("SUB")
-            async for part in ws:
+            async for part in lateness.messages(ws) if late else ws:
                 if not count.n:
                     count.first()
                 count.n += 1
                 if part.data.endswith('"END"}'):
                     count.left -= 1
                     if not count.left:
-                        return count.result()  # before the closing handshake, which is not measured
+                        return (
+                            lateness.result() if late else count.result()
+                        )  # before the closing handshake, which is not measured
         raise RuntimeError("the exchange ended early")
 
     pipe.send(uvloop.run(run()))
@@ -268,12 +313,13 @@ class Tally(Count):
         return {**super().result(), "lagged": self.lagged}
 
 
-def bot_client(folder: str, symbols: int, pipe: Connection) -> None:
+def bot_client(folder: str, symbols: int, pipe: Connection, *, hold_s: float = 0.0, late: bool = False) -> None:
     from jackstay import Client
 
-    tally = Tally(symbols)
+    tally, lateness = Tally(symbols), Lateness()
     with Client(agent=AGENT, runtime_dir=folder, bot_id=f"bench-{os.getpid()}") as client:
-        for item in client.subscribe("sim", topics_of(symbols)):
+        items = client.subscribe("sim", topics_of(symbols), hold_s=hold_s)
+        for item in lateness.items(items) if late else items:
             if type(item) is not FeedMessage:
                 tally.lagged += item.missed  # type: ignore[union-attr]
                 continue
@@ -284,10 +330,10 @@ def bot_client(folder: str, symbols: int, pipe: Connection) -> None:
                 tally.left -= 1
                 if not tally.left:
                     break
-        pipe.send(tally.result())
+        pipe.send(lateness.result() if late else tally.result())
 
 
-def bot_async_client(folder: str, symbols: int, pipe: Connection) -> None:
+def bot_async_client(folder: str, symbols: int, pipe: Connection, *, hold_s: float = 0.0) -> None:
     import uvloop
 
     from jackstay import AsyncClient
@@ -295,7 +341,7 @@ def bot_async_client(folder: str, symbols: int, pipe: Connection) -> None:
     async def run() -> None:
         tally = Tally(symbols)
         async with AsyncClient(agent=AGENT, runtime_dir=folder, bot_id=f"bench-{os.getpid()}") as client:
-            async for item in client.subscribe("sim", topics_of(symbols)):
+            async for item in client.subscribe("sim", topics_of(symbols), hold_s=hold_s):
                 if type(item) is not FeedMessage:
                     tally.lagged += item.missed  # type: ignore[union-attr]
                     continue
@@ -328,7 +374,7 @@ def side_by_side(bot: Any, readers: int, *args: Any) -> dict[str, float] | None:
         process.kill()
         process.join()
     got = [result for result in results if result is not None]
-    return min(got, key=lambda result: result["per_s"]) if len(got) == readers else None
+    return min(got, key=lambda result: result.get("per_s", 0.0)) if len(got) == readers else None
 
 
 def wait_until(ready: Callable[[], bool], limit_s: float = 20.0) -> None:
@@ -357,11 +403,32 @@ def through_agent(bot: Any, readers: int, port: int, symbols: int) -> dict[str, 
         return {**result, "agent_cpu_us": cpu.value * 1e6, "batch": batch.value}
 
 
-WAYS: dict[str, Callable[[int, int, int], dict[str, float] | None]] = {
+Way = Callable[[int, int, int], dict[str, float] | None]
+
+WAYS: dict[str, Way] = {
     "websockets": lambda readers, port, symbols: side_by_side(bot_websockets, readers, port, symbols),
     "aiohttp": lambda readers, port, symbols: side_by_side(bot_aiohttp, readers, port, symbols),
     "agent": lambda readers, port, symbols: through_agent(bot_client, readers, port, symbols),
     "agent, asyncio": lambda readers, port, symbols: through_agent(bot_async_client, readers, port, symbols),
+}
+
+HOLDS_MS = (10, 20, 50)
+
+
+def held(bot: Any, hold_ms: int, **more: Any) -> Way:
+    reader = partial(bot, hold_s=hold_ms / 1e3, **more)
+    return lambda readers, port, symbols: through_agent(reader, readers, port, symbols)
+
+
+HELD: dict[str, Way] = {
+    **{f"agent, held {each} ms": held(bot_client, each) for each in HOLDS_MS},
+    **{f"agent, asyncio, held {each} ms": held(bot_async_client, each) for each in HOLDS_MS},
+}
+
+LATE: dict[str, Way] = {
+    "aiohttp": lambda readers, port, symbols: side_by_side(partial(bot_aiohttp, late=True), readers, port, symbols),
+    "agent": held(bot_client, 0, late=True),
+    **{f"agent, held {each} ms": held(bot_client, each, late=True) for each in HOLDS_MS},
 }
 
 
@@ -375,11 +442,11 @@ class Case:
 CASES = [Case(200, 1, 0.0), Case(200, 4, 0.0), Case(200, 1, 20_000.0), Case(200, 4, 20_000.0), Case(1, 1, 0.0)]
 
 
-def whole(way: Callable[[int, int, int], dict[str, float] | None], case: Case, port: int, messages: int) -> Any:
+def whole(way: Way, case: Case, port: int, messages: int) -> Any:
     """A round in which even the slowest reader was there from nearly the beginning: on a busy machine not every one."""
     for _ in range(TRIES):
         result = way(case.readers, port, case.symbols)
-        if result is None or result["messages"] >= 0.9 * messages:
+        if result is None or result.get("messages", messages) >= 0.9 * messages:
             return result
     return None
 
@@ -390,17 +457,28 @@ def measure(case: Case, messages: int, rounds: int) -> list[Row]:
     venue = mp.Process(target=exchange, args=(port, messages, case.symbols, case.rate), daemon=True)
     venue.start()
     wait_until(lambda: bool(port.value))
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
+    ways = WAYS | HELD if case.rate else WAYS
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    late: dict[str, dict[str, float]] = {}
+
+    def result_of(name: str, way: Way) -> dict[str, float]:
+        result: dict[str, float] | None = whole(way, case, port.value, messages)
+        if result is None:
+            raise SystemExit(f"{name}: no reader had everything within {WAIT_S} s, in {TRIES} tries")
+        return result
+
     try:
         for _ in range(rounds):
-            for name, way in WAYS.items():
-                result = whole(way, case, port.value, messages)
-                if result is None:
-                    raise SystemExit(f"{name}: no reader had everything within {WAIT_S} s, in {TRIES} tries")
-                runs[name].append(result)
+            for name, way in ways.items():
+                runs[name].append(result_of(name, way))
+        for name, way in LATE.items() if case.rate else ():
+            late[name] = result_of(name, way)
     finally:
         venue.kill()
-    return [row(case, name, runs) for name in WAYS]
+    return [
+        row(case, name, runs) | {f"late_{key}": round(late[name][key], 1) for key in LATENESS if name in late}
+        for name in ways
+    ]
 
 
 def row(case: Case, name: str, runs: dict[str, list[dict[str, float]]]) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -52,6 +53,42 @@ def test_messages_come_in_order_with_their_sequence(agent: FakeAgent, connect: C
     (hello,) = [each for each in agent.of(m.Hello) if each.door == "feed"]
     assert hello.message.kind == "reader"  # type: ignore[attr-defined]
     assert agent.of(m.Subscribe)[0].message == m.Subscribe("binance", [TOPIC], True, turns=True)
+
+
+def test_a_reader_says_how_long_its_messages_may_be_collected(
+    agent: FakeAgent, connect: Connect, runtime: Path
+) -> None:
+    """Both faces, as ``hold_s`` of their subscription."""
+
+    async def asyncio_reader() -> list[object]:
+        async with jackstay.AsyncClient("fake", runtime_dir=runtime, bot_id="aio") as client:
+            return [item async for item in client.subscribe("binance", [TOPIC], hold_s=0.1, timeout_s=0.05)]
+
+    assert list(connect().subscribe("binance", [TOPIC], hold_s=0.02, timeout_s=0.05)) == []
+    assert asyncio.run(asyncio_reader()) == []
+    assert [each.message for each in agent.of(m.Subscribe)] == [
+        m.Subscribe("binance", [TOPIC], turns=True, hold_s=0.02),
+        m.Subscribe("binance", [TOPIC], turns=True, hold_s=0.1),
+    ]
+
+
+@pytest.mark.parametrize("hold_s", [-0.01, 0.11, 10, float("nan"), float("inf"), True, "0.01", None])
+def test_a_wrong_hold_is_told_before_anything_is_sent(
+    agent: FakeAgent, connect: Connect, runtime: Path, hold_s: object
+) -> None:
+    """With what was found and what is expected, at both faces."""
+
+    async def asyncio_reader() -> None:
+        async with jackstay.AsyncClient("fake", runtime_dir=runtime, bot_id="aio") as client:
+            async for _item in client.subscribe("binance", [TOPIC], hold_s=hold_s):  # type: ignore[arg-type]
+                pass
+
+    expected = re.escape(f"hold_s is {hold_s!r}") + r".*from 0 \(at once\) to 0\.1"
+    with pytest.raises(ValidationError, match=expected):
+        connect().subscribe("binance", [TOPIC], hold_s=hold_s)
+    with pytest.raises(ValidationError, match=expected):
+        asyncio.run(asyncio_reader())
+    assert agent.of(m.Subscribe) == []
 
 
 def test_silence_ends_the_iterator(agent: FakeAgent, connect: Connect) -> None:

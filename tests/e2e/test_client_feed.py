@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 import jackstay
-from harness import AgentProcess
+from harness import AgentProcess, cli
 from jackstay import FeedMessage
 from scripted_exchange import BinanceLike, ScriptedExchange
 
@@ -74,6 +75,31 @@ def test_the_asyncio_client_reads_the_same(agent: AgentProcess) -> None:
     items = asyncio.run(run())
     assert in_order(items)
     assert items[0].payload.startswith(b'{"e":"trade"')
+
+
+def test_readers_that_wait_and_one_that_does_not_get_the_same_stream(agent: AgentProcess) -> None:
+    """Both faces with ``hold_s`` and one without: in order, nothing missing; the agent's list shows who waits."""
+
+    async def run() -> list[FeedMessage | jackstay.Lagged | jackstay.AgentEvent]:
+        items: list[FeedMessage | jackstay.Lagged | jackstay.AgentEvent] = []
+        async with jackstay.AsyncClient(agent.name, runtime_dir=agent.runtime_dir, bot_id="aio") as client:
+            async for item in client.subscribe("spot", TOPICS, hold_s=0.05, timeout_s=20):
+                items.append(item)
+                if len(items) == 200:
+                    break
+        return items
+
+    with jackstay.Client(agent.name, runtime_dir=agent.runtime_dir, bot_id="bot", kind="reader") as client:
+        waits = client.subscribe("spot", TOPICS, hold_s=0.1, timeout_s=20)
+        prompt = client.subscribe("spot", TOPICS, timeout_s=20)
+        second, third = (list(itertools.islice(reader, 200)) for reader in (waits, prompt))
+        listed = json.loads(cli("feeds", "list", "--agent", agent.name, "--json", runtime_dir=agent.runtime_dir).stdout)
+        first = asyncio.run(run())
+    for items in (first, second, third):
+        messages = [item for item in items if isinstance(item, FeedMessage)]
+        assert len(messages) == 200
+        assert in_order(messages)
+    assert sorted(each["hold_s"] for each in listed["readers"]) == [0.0, 0.1]
 
 
 def test_an_unknown_feed_is_told_at_once(agent: AgentProcess) -> None:

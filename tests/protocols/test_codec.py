@@ -89,6 +89,25 @@ def test_fields_a_newer_peer_appended_are_ignored_and_missing_ones_filled() -> N
     assert shorter == m.Request("GET", "https://x/")
 
 
+class SubscribeWithoutHold(m.Message, frozen=True, array_like=True):
+    """`Subscribe` as a release knows it that has no ``hold_s``."""
+
+    KIND = m.Subscribe.KIND
+    feed: str = ""
+    topics: list[str] = []
+    events: bool = False
+    turns: bool = False
+
+
+def test_a_reader_that_waits_is_understood_by_a_release_that_cannot_hold_and_the_other_way_round() -> None:
+    """An older agent sends at once; an older client's subscription holds nothing."""
+    newer = encode(m.Subscribe("f", ["t"], True, turns=True, hold_s=0.01), id=3)
+    older = SubscribeWithoutHold("f", ["t"], True, turns=True)
+    assert msgspec.msgpack.decode(newer[HEADER_BYTES:], type=SubscribeWithoutHold) == older
+    _, read = decode(frame(m.Subscribe.KIND, ["f", ["t"], True, True]), m.TO_AGENT, bytes_max=BYTES_MAX)
+    assert read == m.Subscribe("f", ["t"], True, turns=True, hold_s=0.0)
+
+
 # ---------------------------------------------------------------- round trip
 
 

@@ -1,9 +1,9 @@
 """feed.sock: market data and events to any number of readers (DESIGN §4).
 
-One encoded frame per batch, shared by all readers of the topic; a reader's frames of one loop turn travel together. A
-reader whose ZeroMQ pipe is full gets a queue of its
-own (`core/fanout.py`), which drops the oldest market data and says so; the others notice nothing. A reader that is gone
-is forgotten together with its subscriptions. Frames of a peer that said no HELLO are refused, so that a client of an
+One encoded frame per batch, shared by all readers of the topic; a reader's frames of one loop turn travel together, of
+several turns where it asked for that (`feed_hold.py`). A reader whose ZeroMQ pipe is full gets a queue of its own
+(`core/fanout.py`), which drops the oldest market data and says so; the others notice nothing. A reader that is gone is
+forgotten together with its subscriptions. Frames of a peer that said no HELLO are refused, so that a client of an
 earlier agent says HELLO again.
 
 It refuses to know what a topic means and where the data comes from: `FeedSource` answers that.
@@ -22,6 +22,7 @@ from jackstay_protocols.errors import ProtocolError, Reason, TradingBotError
 from jackstay_protocols.limits import (
     BEAT_WITHIN_S_DEFAULT,
     BEAT_WITHIN_S_MAX,
+    HOLD_S_MAX,
     PEERS_MAX,
     TO_AGENT_FRAME_BYTES_MAX,
     TOPICS_PER_SUBSCRIBE_MAX,
@@ -48,6 +49,7 @@ from jackstay_protocols.session import check_hello, clamp_beat_s
 from ..core.fanout import Collapsed, Entry, Lag, LastValues, ReaderQueue
 from ..feed_batches import Batch
 from .door import DoorLike, PeerCredentials, Sent
+from .feed_hold import Held, Holds
 from .feed_turn import Parcels, Sheet, Turn
 
 FEED_SNDHWM = 128  # frames inside ZeroMQ per reader; with 32 KiB batches a stopped reader pins 4 MiB at most
@@ -124,6 +126,7 @@ class Reader:
     sent: int = 0
     turns: bool = False  # takes frames of several topics
     turn: Turn = field(default_factory=list)  # what it gets of the turn being published
+    held: Held = field(default_factory=Held)  # what it gets later, because it asked to be woken less often
 
 
 class FeedDoor:
@@ -158,6 +161,7 @@ class FeedDoor:
         self._by_topic: dict[str, dict[bytes, Reader]] = {}
         self._slow: dict[bytes, Reader] = {}
         self._parcels = Parcels()
+        self._holds = Holds(call_later, self._hold_over)
         self._last = LastValues(settings.last_topics_max, LAST_PAYLOAD_BYTES_MAX)
         self._retry: asyncio.TimerHandle | None = None
         self._retry_s = RETRY_S_MIN
@@ -172,12 +176,14 @@ class FeedDoor:
         self._sweep_timer = self._call_later(SWEEP_S, self.sweep)
 
     def close(self) -> None:
-        """Stop the timers and forget all readers, so that their demand is released; the door stays its owner's."""
+        """Send what is held, stop the timers and forget all readers, so that their demand is released; the door stays
+        its owner's."""
         for timer in (self._retry, self._sweep_timer):
             if timer is not None:
                 timer.cancel()
-        for identity in list(self._readers):
-            self._forget(identity)
+        for reader in list(self._readers.values()):
+            self._hand_on(reader)
+            self._forget(reader.identity)
 
     # ------------------------------------------------------------ out: market data and events
 
@@ -200,7 +206,35 @@ class FeedDoor:
                 reader.turn.append(sheet)
         for reader in served:
             turn, reader.turn = reader.turn, []
+            if reader.held.hold_s:
+                self._hold(reader, turn)
+            else:
+                self._send_turn(reader, turn)
+        self._parcels.forget()
+
+    def _hold(self, reader: Reader, turn: Turn) -> None:
+        """Until the reader's time is over or its bytes are full; at once behind what waits for a slow one anyway."""
+        held = reader.held
+        size = sum(sheet.size() for sheet in turn)
+        if not held.room_for(size):
+            self._hand_on(reader)
+        held.add(turn, size)
+        if reader.queue or not held.room_for(0):
+            self._hand_on(reader)
+        else:
+            self._holds.begin(reader.identity, held.hold_s)
+
+    def _hand_on(self, reader: Reader) -> None:
+        """What is held for this reader goes now."""
+        turn = self._holds.take(reader.identity, reader.held)
+        if turn:
             self._send_turn(reader, turn)
+
+    def _hold_over(self, identities: list[bytes]) -> None:
+        for identity in identities:
+            reader = self._readers.get(identity)
+            if reader is not None:
+                self._hand_on(reader)
         self._parcels.forget()
 
     def _send_turn(self, reader: Reader, turn: Turn) -> None:
@@ -223,6 +257,7 @@ class FeedDoor:
         """Readers of this topic missed something that nobody counted."""
         turn = [Sheet(topic, 0, (), encode(Lagged(topic, UNCOUNTED)))]
         for reader in list(self._by_topic.get(topic, {}).values()):
+            self._hand_on(reader)
             self._send_turn(reader, turn)
 
     def publish_event(self, event: Event) -> None:
@@ -234,6 +269,7 @@ class FeedDoor:
         frame = encode(event, when=self._event_seq)
         for reader in readers:
             self.events_sent += 1
+            self._hand_on(reader)  # an event overtakes no market data that was there before it
             self._send_or_queue_event(reader, frame)
 
     def _send_or_queue_event(self, reader: Reader, frame: bytes) -> None:
@@ -326,6 +362,7 @@ class FeedDoor:
         elif isinstance(message, StatusQuery):
             self._reply(identity, Done(self._status() if self._status is not None else self.snapshot()), request_id)
         elif isinstance(message, Goodbye):
+            self._hand_on(reader)
             if request_id:
                 self._reply(identity, Done(), request_id)
             self._forget(identity)
@@ -394,6 +431,10 @@ class FeedDoor:
             what = f"{len(ask.topics)} topics in one subscribe; {TOPICS_PER_SUBSCRIBE_MAX} at most: ask in several"
             self._reply(reader.identity, Refusal(str(Reason.TOO_LARGE), what), request_id)
             return
+        if not 0 <= ask.hold_s <= HOLD_S_MAX:  # also what is no number
+            what = f"hold_s is {ask.hold_s!r}; seconds from 0 (at once) to {HOLD_S_MAX:g} are expected"
+            self._reply(reader.identity, Refusal(str(Reason.BAD_REQUEST), what), request_id)
+            return
         names: list[str] = []
         new: list[str] = []
         if ask.feed:
@@ -408,6 +449,9 @@ class FeedDoor:
             new = self._feeds.demand(ask.feed, [s for s in fresh if s]) if fresh else []
             for stream, name in zip(fresh, new, strict=True):
                 reader.topics[name] = (ask.feed, stream)
+            if ask.hold_s != reader.held.hold_s:
+                self._hand_on(reader)
+                reader.held.hold_s = ask.hold_s
         elif not ask.events:
             what = "neither a feed nor events in this subscribe; name a feed and its topics, or set events"
             self._reply(reader.identity, Refusal(str(Reason.BAD_REQUEST), what), request_id)
@@ -434,6 +478,7 @@ class FeedDoor:
     def _unsubscribe(self, reader: Reader, ask: Unsubscribe, request_id: int) -> None:
         names: list[str] = []
         if ask.feed:
+            self._hand_on(reader)  # before the answer, behind which nothing of these topics is expected
             wanted = [_full(ask.feed, topic) for topic in ask.topics] or [
                 name for name, (feed, _stream) in reader.topics.items() if feed == ask.feed
             ]
@@ -463,6 +508,7 @@ class FeedDoor:
         reader = self._readers.pop(identity, None)
         self._slow.pop(identity, None)
         if reader is not None:
+            self._holds.take(identity, reader.held)
             self.dropped += reader.queue.missed_total
             self._leave(reader, list(reader.topics))
 
@@ -496,6 +542,8 @@ class FeedDoor:
                     "sent": reader.sent,
                     "missed": reader.queue.missed_total,
                     "queued_bytes": reader.queue.held_bytes,
+                    "hold_s": reader.held.hold_s,
+                    "held_bytes": reader.held.held_bytes,
                     "silent_s": now - reader.heard_at,
                 }
                 for reader in self._readers.values()

@@ -28,7 +28,7 @@ ITEM_OVERHEAD_BYTES = 16
 class Sheet:
     """One batch of one topic, or another frame between them; its own frame is encoded when it is needed, once."""
 
-    __slots__ = ("_frame", "count", "first_seq", "payloads", "topic")
+    __slots__ = ("_frame", "_size", "count", "first_seq", "payloads", "topic")
 
     def __init__(self, topic: str, first_seq: int, payloads: Sequence[bytes], frame: bytes | None = None) -> None:
         self.topic = topic
@@ -36,11 +36,19 @@ class Sheet:
         self.payloads = payloads
         self.count = len(payloads)
         self._frame = frame
+        self._size = -1
 
     def frame(self) -> bytes:
         if self._frame is None:
             self._frame = encode(Feed(self.topic, list(self.payloads)), when=self.first_seq)
         return self._frame
+
+    def size(self) -> int:
+        """Bytes it takes in a frame that it shares, at most (topics are ASCII)."""
+        if self._size < 0:
+            each = len(self.topic) + ITEM_OVERHEAD_BYTES
+            self._size = sum(map(len, self.payloads)) + self.count * each if self.count else len(self.frame())
+        return self._size
 
     def small(self) -> bool:
         return 0 < self.count <= SMALL_MAX
@@ -101,8 +109,7 @@ def _run(turn: Turn, at: int) -> int:
     end = at
     held_bytes = 0
     while end < len(turn) and turn[end].small():
-        sheet = turn[end]
-        held_bytes += sum(map(len, sheet.payloads)) + sheet.count * (len(sheet.topic) + ITEM_OVERHEAD_BYTES)
+        held_bytes += turn[end].size()
         if held_bytes > BATCH_BYTES_MAX:
             break
         end += 1
