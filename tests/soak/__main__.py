@@ -48,6 +48,7 @@ CONTROL_S_MAX = 3.0  # of one answer on a machine that others use too; the graph
 DRAIN_S = 120.0
 #: The latest the slope may begin: the bounded memories are full then (keys of ten minutes, rings of the analytics).
 WARM_S_MAX = 1200.0
+STORMS_AT = (0.0, 0.25, 0.5, 0.75)  # of the warm-up
 
 READER = """
 import sys
@@ -221,6 +222,7 @@ class Soak:
         ends_at = began + self.options.hours * 3600
         due = {"sample": began, "spell": began, "ledger": began + LEDGER_S, "stop": began + STOP_EVERY_S,
                "kill": began + self.chance.uniform(*BOT_LIFE_S)}  # fmt: skip
+        storms = [began + self._warm_s(self.options.hours * 3600) * share for share in STORMS_AT]
         continue_at = 0.0
         while (now := time.monotonic()) < ends_at:
             if agent.process is None or agent.process.poll() is not None:
@@ -234,6 +236,9 @@ class Soak:
                     last = self.samples[-1]
                     print(f"{last['at'] / 60:5.1f} min: RSS {last['rss_mb']:.2f} MB, {last['fds']:.0f} fds,"
                           f" {last['requests']:.0f} requests, {len(self.wrong)} wrong", flush=True)  # fmt: skip
+            if storms and now >= storms[0]:
+                storms.pop(0)
+                weather.storm()
             if now >= due["spell"]:
                 weather.change()
                 due["spell"] += SPELL_S
@@ -254,6 +259,10 @@ class Soak:
             time.sleep(0.1)
         slow.send_signal(signal.SIGCONT)
         return time.monotonic() - began
+
+    @staticmethod
+    def _warm_s(took_s: float) -> float:
+        return min(WARM_S_MAX, took_s / 3)
 
     def _drain(self, agent: AgentProcess) -> dict[str, str]:
         """Everything open is settled and every outcome collected, or that is a violation."""
@@ -282,7 +291,7 @@ class Soak:
         if twice := told_twice(said):
             self.wrong.append(f"{twice} outcomes told twice in one life")
         pace, flow = _paces(said), _paces(prices)
-        warm_s = min(WARM_S_MAX, took_s / 3)
+        warm_s = self._warm_s(took_s)
         warm = [each for each in self.samples if each["at"] >= warm_s] or self.samples
         rss = by_minute([(each["at"], each["rss_mb"]) for each in warm])
         fds = [(each["at"], each["fds"]) for each in warm]

@@ -1,12 +1,13 @@
 """Continuous faults: always a little latency and loss, and on top a spell that changes every few seconds.
 
-It begins with a storm, each spell once at its worst: what the agent ever needs at once it has then needed, within the
-warm-up, and memory that grows later grows for another reason than that the worst minute came late.
+A storm is the spells at their worst, one after the other. The warm-up has several: what the agent ever needs at once it
+has then needed, and memory that grows later grows for another reason than that the worst minute came late.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -41,7 +42,7 @@ SPELLS: list[tuple[str, dict[str, Any]]] = [
     ("maintenance", {}),
     ("clock", {"offset_ms": 300}),  # inside the window a signature has here, or the venue itself would call it stale
 ]
-#: the first spells: nearly every order waits for its deadline, the largest bodies come in a row
+#: nearly every order waits for its deadline, the largest bodies come in a row
 STORM: list[tuple[str, dict[str, Any]]] = [
     ("stall", {"route": ANY_ORDER, "probability": 0.95}),
     ("oversize", {"route": "GET /api/v3/ticker/price", "count": 20, "bytes": 16 * 1024 * 1024}),
@@ -60,9 +61,13 @@ class Weather:
     def __init__(self, venue: SandboxProcess, seed: int) -> None:
         self._venue = venue
         self._chance = Random(seed)
-        self._storm = iter(STORM)
+        self._storm: Iterator[tuple[str, dict[str, Any]]] = iter(())
         self.spells: Counter[str] = Counter()
         self.struck: Counter[str] = Counter()
+
+    def storm(self) -> None:
+        """The next spells are a storm's."""
+        self._storm = iter(STORM)
 
     def change(self) -> str:
         """The next spell; its name."""

@@ -67,8 +67,8 @@ def _brief(row: Row) -> dict[str, Any]:
 
 
 def _stale(row: Row) -> bool:
-    """Received later than its own recvWindow allows: somebody held it back too long."""
-    return row.age_ms is not None and row.ttl_ms is not None and row.age_ms > row.ttl_ms
+    """Received later than its own recvWindow allows: somebody held it back too long, and it was not the venue."""
+    return row.age_ms is not None and row.ttl_ms is not None and row.age_ms - row.stalled_ms > row.ttl_ms
 
 
 def _after_gate(rows: list[Row]) -> list[dict[str, Any]]:

@@ -38,6 +38,8 @@ class Row:
     # how old the request says it is, in milliseconds; and how old it may become (recvWindow)
     age_ms: int | None = None
     ttl_ms: int | None = None
+    # for how much of that age the venue's own loop stood still (counted where the request came too late)
+    stalled_ms: int = 0
     # what the engine noticed: "foreign" (another key's order), "protective" (a stop), "enlarged" (a position grew),
     # "unknown" (its answer left open what became of it), "refused" (a no in an answer of status 200)
     notes: list[str] = field(default_factory=list)

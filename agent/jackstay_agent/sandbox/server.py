@@ -42,6 +42,7 @@ from .incidents import Incidents
 from .ledger import Row
 from .lifetimes import Doorkeeper
 from .line_stream import LINE_STREAM_PATH, serve_lines
+from .stalls import Stalls
 from .state import StateFile
 from .stream_log import StreamLog
 from .streams import StreamHub
@@ -117,6 +118,7 @@ class SandboxServer:
             each.keep_back = partial(self.incidents.keep_back, each)
         self.admin = Admin(self)
         self._tick_s = 0.0 if quiet else tick_s
+        self._stalls = Stalls()
         self._http = _Connections(self._handle)
         self._tasks: list[asyncio.Task[None]] = []
         # by the number of their connection, which no reset of the ledger gives a second time
@@ -165,7 +167,7 @@ class SandboxServer:
         address = runner.addresses[0]
         if unix is not None:
             await web.UnixSite(runner, str(unix)).start()
-        self._tasks = [asyncio.create_task(self._turns()), asyncio.create_task(self._counts())]
+        self._tasks = [asyncio.create_task(each) for each in (self._turns(), self._counts(), self._stalls.watch())]
         if self._tick_s:
             self._tasks.append(asyncio.create_task(self._ticks()))
         return int(address[1])
@@ -284,11 +286,14 @@ class SandboxServer:
 
     def _rows(self, call: Call, connection: int, method: str, facts: Facts) -> list[Row]:
         text = f"{call.method} {call.path}?{call.query}".encode() + call.body
+        at, stalled_ms = time.monotonic(), 0
+        if facts.age_ms is not None and facts.ttl_ms is not None and facts.age_ms > facts.ttl_ms:
+            stalled_ms = int(self._stalls.within_s(at - facts.age_ms / 1000, at) * 1000)
         rows = []
         for number, told in enumerate(facts.told):
             row = Row(
                 seq=self.venue.ledger.next_seq,
-                at=time.monotonic(),
+                at=at,
                 wall=time.time(),
                 connection=connection,
                 method=method,
@@ -300,6 +305,7 @@ class SandboxServer:
                 intent=told.intent,
                 age_ms=facts.age_ms,
                 ttl_ms=facts.ttl_ms,
+                stalled_ms=stalled_ms,
                 notes=call.items[number].notes if call.items else call.notes,
                 # two orders of one batch are no repetition of each other
                 digest=hashlib.blake2b(text + b"#%d" % number if number else text, digest_size=8).hexdigest(),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hmac
+import os
+import signal
 import time
+from threading import Thread
 
+from harness import freeze
 from jackstay_agent.sandbox import SandboxProcess, checks
 from jackstay_agent.sandbox.answers import Call, form
 from jackstay_agent.sandbox.faces import usdm
@@ -67,6 +71,28 @@ def test_older_than_its_ttl(sandbox: SandboxProcess) -> None:
         "POST", "/api/v3/order", limit_order("old") | {"timestamp": int(time.time() * 1000) - 5000, "recvWindow": 1000}
     )
     assert found(sandbox) == {"older_than_ttl"}
+
+
+def test_what_a_venue_that_stood_still_read_late_is_nobodys_fault(sandbox: SandboxProcess) -> None:
+    """A request that waited at its door for longer than its window while it was stopped."""
+    plain = Plain(sandbox)
+    plain.call("GET", "/api/v3/time")
+    stopped = Thread(target=plain.call, args=("POST", "/api/v3/order", limit_order("waited") | {"recvWindow": 500}))
+    freeze(sandbox.pid)
+    try:
+        stopped.start()
+        time.sleep(1.5)  # the standstill itself
+    finally:
+        os.kill(sandbox.pid, signal.SIGCONT)
+    stopped.join(10.0)
+    row = sandbox.admin.ledger(client_order_id="waited")[0]
+    assert row["age_ms"] > 1000
+    assert row["stalled_ms"] > 900
+    assert found(sandbox) == set()
+    plain.call(
+        "POST", "/api/v3/order", limit_order("old") | {"timestamp": int(time.time() * 1000) - 9000, "recvWindow": 1000}
+    )
+    assert [each["client_order_id"] for each in sandbox.admin.checks()["older_than_ttl"]] == ["old"]
 
 
 def test_protective_and_foreign_cancels() -> None:
