@@ -429,9 +429,7 @@ def test_evidence_cancels_a_pending_retry(world: World) -> None:
     seq = seq_of(box.enqueue(order()))
     seq_of(box.mark_in_flight(seq))
     assert box.put_back(seq)
-    assert not box.is_retry_dead(seq)
     box.saw("sandbox", "js-1", Evidence(Source.STREAM, Finding.EXISTS))
-    assert box.is_retry_dead(seq)
     assert box.next_due() is None
     assert isinstance(box.mark_in_flight(seq), Refusal)
     assert not box.put_back(seq)
@@ -465,11 +463,6 @@ def test_a_late_answer_of_the_venue_settles_an_unknown_one(world: World) -> None
 def test_evidence_for_strangers_is_none(world: World) -> None:
     """Ids nobody here has sent change nothing."""
     assert world.open().saw("sandbox", "who", Evidence(Source.STREAM, Finding.EXISTS)) is None
-
-
-def test_what_is_known_of_a_retry_after_its_end(world: World) -> None:
-    """An intent nobody knows any more may not be sent."""
-    assert world.open().is_retry_dead(4711)
 
 
 # -- collecting ------------------------------------------------------------------------------------------------------
@@ -811,8 +804,6 @@ def test_open_intents_stories_and_exports(world: World) -> None:
         (seqs[0], State.IN_FLIGHT, False, 3.0),
         (seqs[1], State.RECORDED, True, 3.0),
     ]
-    assert box.find_request("bot", "request-2") == [seqs[1]]
-    assert box.find_request("other", "request-2") == []
     story = box.story(seqs[2])
     assert story is not None
     assert (story["state"], story["ending"]["reply"], story["intent"]["operation"]) == ("done", b"gone", "order.cancel")

@@ -26,7 +26,7 @@ from enum import StrEnum
 
 from jackstay_protocols.errors import ValidationError
 
-from .intent import Event, State
+from .intent import Event
 
 
 class Source(StrEnum):
@@ -170,8 +170,3 @@ def countable_at(search: Search, patience: Patience) -> float:
     """The earliest instant at which a question's "not found" counts: a resolver asks then, not before."""
     first = search.late_until_at + patience.visibility_delay_s
     return first if search.counted_at is None else max(first, search.counted_at + patience.spacing_s)
-
-
-def retry_is_dead(state: State, search: Search | None) -> bool:
-    """Whether a pending retry has to be given up: the venue showed the order, or the intent is settled or unknown."""
-    return state not in (State.RECORDED, State.IN_FLIGHT) or (search is not None and search.seen)

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from jackstay_agent.core.equality import fingerprint
-from jackstay_agent.core.evidence import Evidence, Patience, Search, retry_is_dead, weigh
+from jackstay_agent.core.evidence import Evidence, Patience, Search, weigh
 from jackstay_agent.core.intent import OPEN, Event, State
 from jackstay_agent.core.ttl import Stamp, age
 from jackstay_protocols.errors import Outcome, Reason
@@ -245,11 +245,6 @@ class Outbox(Sending):
                 return self.resolve(entry.seq, evidence, patience, status=status, reply=reply)
         return None
 
-    def is_retry_dead(self, seq: int) -> bool:
-        """Whether nothing may be sent for this intent any more: settled, unknown, or shown by the venue."""
-        entry = self._shelf.get(seq)
-        return entry is None or retry_is_dead(entry.state, entry.search)
-
     def unknowns(self) -> list[Unknown]:
         """Everything the venue has to be asked about, oldest first."""
         now = self._clock()
@@ -339,12 +334,6 @@ class Outbox(Sending):
         """Of an open or lately settled one."""
         entry = self._shelf.get(seq)
         return None if entry is None else entry.state
-
-    def find_request(self, bot_id: str, request_id: str) -> list[int]:
-        """The open intents of a call, by the client's request id (several for a batch)."""
-        return [
-            e.seq for e in self._shelf.open_entries() if e.intent.bot_id == bot_id and e.intent.request_id == request_id
-        ]
 
     def open_intents(self) -> list[OpenIntent]:
         """Everything queued, under way or unknown, oldest first: for the queue and order commands."""

@@ -16,10 +16,9 @@ from jackstay_agent.core.evidence import (
     Search,
     Source,
     countable_at,
-    retry_is_dead,
     weigh,
 )
-from jackstay_agent.core.intent import Event, State
+from jackstay_agent.core.intent import Event
 from jackstay_protocols.errors import ValidationError
 
 PATIENCE = Patience(visibility_delay_s=20.0, not_found_needed=3, spacing_s=2.0, clock_offset_s=1.0)
@@ -159,12 +158,3 @@ def test_nothing_asked_before_the_delay_makes_an_order_absent(
         assert weighed.event in (None, Event.FOUND)
         search = weighed.search
     assert search.not_found == 0
-
-
-def test_a_retry_is_dead_once_seen_or_settled_or_unknown() -> None:
-    """Only what is queued or provably under way, and never shown, may be tried again."""
-    assert not retry_is_dead(State.RECORDED, None)
-    assert not retry_is_dead(State.IN_FLIGHT, SEARCH)
-    assert retry_is_dead(State.RECORDED, replace(SEARCH, seen=True))
-    assert retry_is_dead(State.UNKNOWN, SEARCH)
-    assert retry_is_dead(State.DONE, None)
