@@ -75,10 +75,10 @@ def test_a_second_agent_of_the_same_name_is_refused() -> None:
 
 def test_an_agent_that_ends_before_it_answers_is_not_waited_for(tmp_path: Path) -> None:
     """Told at once, and not by the command's own clock; what it did is not known. A last answer counts."""
-    door = tmp_path / "control.sock"
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     with ThreadPoolExecutor(1) as aside:
-        for words in (None, {"done": "yes"}):
+        for name, words in (("silent", None), ("answers", {"done": "yes"})):
+            door = tmp_path / name  # a listener that is closed goes a little later: the next one would share its path
             agent = context.socket(zmq.ROUTER)
             agent.bind(ipc(door))
             asked = aside.submit(ask, door, "state.check", timeout_s=30.0)
