@@ -7,7 +7,9 @@ unresponsive.
 from __future__ import annotations
 
 import socket as sockets
+import time
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 import zmq
@@ -18,6 +20,8 @@ from jackstay_protocols.errors import AgentGone, Outcome, Refused
 from jackstay_protocols.limits import TO_CLIENT_FRAME_BYTES_MAX
 from jackstay_protocols.messages import TO_CLIENT, Command, Done, Refusal
 
+_EVENT = Struct("=hi")  # a monitor's first frame: which event, its value (zmq_socket_monitor)
+
 
 def ask(socket_path: Path, verb: str, args: dict[str, Any] | None = None, *, timeout_s: float = 3.0) -> dict[str, Any]:
     """Raises AgentGone when nobody listens, answers in time or lives to answer; Refused with the agent's reason."""
@@ -26,25 +30,25 @@ def ask(socket_path: Path, verb: str, args: dict[str, Any] | None = None, *, tim
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.IMMEDIATE, 1)  # never queue for an agent that may come later
-    ends = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    # Not by IMMEDIATE: with it libzmq drops an answer that was not read yet when the agent ends right behind it
+    # (session_base_t::reconnect terminates the pipe without delay).
+    line = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
     try:
         socket.connect(ipc(socket_path))
         timeout_ms = int(timeout_s * 1000)
-        if not socket.poll(timeout_ms, zmq.POLLOUT):
+        if not _happens(line, zmq.EVENT_HANDSHAKE_SUCCEEDED, timeout_ms):
             raise _absent(socket_path, timeout_s)
-        _look(ends)  # of an earlier agent
-        socket.send(encode(Command(verb, args or {}), id=1))
+        socket.send(encode(Command(verb, args or {}), id=1))  # whoever has it: this socket goes with the first end
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
-        poller.register(ends, zmq.POLLIN)
+        poller.register(line, zmq.POLLIN)
         came = poller.poll(timeout_ms)
         if not socket.poll(0):  # what it said before its end counts
             raise _gone_meanwhile(socket_path) if came else _unresponsive(socket_path, timeout_s)
         _header, answer = decode(socket.recv(), TO_CLIENT, bytes_max=TO_CLIENT_FRAME_BYTES_MAX)
     finally:
         socket.disable_monitor()
-        ends.close(0)
+        line.close(0)
         socket.close(0)
         context.term()
     if isinstance(answer, Refusal):
@@ -62,9 +66,14 @@ def _gone_meanwhile(socket_path: Path) -> AgentGone:
     return AgentGone(words, outcome=Outcome.UNKNOWN)
 
 
-def _look(ends: zmq.Socket[bytes]) -> None:
-    while ends.poll(0):
-        ends.recv_multipart()
+def _happens(line: zmq.Socket[bytes], event: int, timeout_ms: int) -> bool:
+    """Whether this is told of the line in that time; other events before it are an earlier agent's."""
+    until = time.monotonic() + timeout_ms / 1000
+    while line.poll(max(0, int((until - time.monotonic()) * 1000))):
+        number, _value = _EVENT.unpack(line.recv_multipart()[0])
+        if number == event:
+            return True
+    return False
 
 
 def listening(socket_path: Path) -> bool:
