@@ -34,6 +34,15 @@ def post(client: jackstay.Client, client_id: str, *, ttl_s: float = 30.0, **opti
     return client.post("POST", f"{HOST}{ORDER}", headers=FORM, body=body, sign=True, ttl_s=ttl_s, **options)
 
 
+def kill(venue: SandboxProcess, agent: AgentProcess) -> None:
+    """The venue dies, and the agent knows: what leaves on a line that it believes alive is unknown and not queued."""
+    venue.kill()
+    until = time.monotonic() + 10.0
+    while any(each["pool"]["live"] for each in agent.status()["upstreams"].values()):
+        assert time.monotonic() < until, "the agent does not notice that its lines ended"
+        time.sleep(0.01)
+
+
 def arrived(sandbox: SandboxProcess, path: str = ORDER, method: str = "POST") -> list[str]:
     return [row["client_order_id"] for row in sandbox.admin.ledger(path=path, method=method)]
 
@@ -171,7 +180,7 @@ def test_held_while_the_venue_is_away_then_cancels_first_and_the_rest_in_order(
         with AgentProcess(config) as agent, client_for(agent) as client:
             assert client.outcome(post(client, "open"), 10).outcome is Outcome.OK
             venue.admin.save()
-            venue.kill()
+            kill(venue, agent)
             brief = [post(client, f"brief-{n}", ttl_s=0.6) for n in range(5)]
             rest = [post(client, f"rest-{n}", ttl_s=60) for n in range(10)]
             query = urlencode({"symbol": "BTCUSDT", "origClientOrderId": "open"})
@@ -199,7 +208,7 @@ def test_after_a_kill_of_the_agent_the_queue_goes_on(tmp_path: Path) -> None:
         agent = AgentProcess(routed(venue.url, RESOLVING))
         with agent, client_for(agent) as client:
             assert client.outcome(post(client, "open"), 10).outcome is Outcome.OK
-            venue.kill()
+            kill(venue, agent)
             anew = post(client, "anew", ttl_s=60)
             method, url, headers, body = order_request("presigned")
             gone = client.post(method, url, headers=headers, body=body, ttl_s=60)
@@ -228,7 +237,7 @@ def test_an_operator_holds_releases_and_drops(sandbox: SandboxProcess, tmp_path:
 
             assert client.outcome(post(client, "open"), 10).outcome is Outcome.OK
             venue.admin.save()
-            venue.kill()
+            kill(venue, agent)
             held, dropped, free = (post(client, name, ttl_s=60) for name in ("held", "dropped", "free"))
             queue("hold", held.id)
             queue("drop", dropped.id, "--why", "not wanted any more")
