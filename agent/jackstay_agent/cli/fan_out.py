@@ -140,9 +140,8 @@ def fan_out(root: click.Group, words: list[str], *, keep_going: bool) -> int:
 def understood(root: click.Group, words: list[str]) -> Words:
     """Which command the words name. Raises UsageError where it is not one that every agent can be asked."""
     command: click.Command = root
-    ctx = click.Context(
-        root, info_name="jackstay", **root.context_settings
-    )  # click keeps the help option it made first
+    # click keeps the help option it made first: with the names of ours, or the command line's own help loses them
+    ctx = click.Context(root, info_name="jackstay", **root.context_settings)
     head: list[str] = []
     rest = list(words)
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):

@@ -422,8 +422,9 @@ class Outbox(Sending):
     def ack(self, bot_id: str, seqs: Iterable[int]) -> int:
         """The bot's code has these outcomes. Strangers and repeats are no error; how many were new."""
         taken = self._collecting.take(bot_id, seqs)
-        self._journal.ack(taken, bot_id)
-        self.on_stir()
+        if taken:
+            self._journal.ack(taken, bot_id)
+            self.on_stir()
         return len(taken)
 
     def stats(self) -> dict[str, Any]:
