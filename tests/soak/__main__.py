@@ -48,7 +48,8 @@ CONTROL_S_MAX = 3.0  # of one answer on a machine that others use too; the graph
 DRAIN_S = 120.0
 #: The latest the slope may begin: the bounded memories are full then (keys of ten minutes, rings of the analytics).
 WARM_S_MAX = 1200.0
-STORMS_AT = (0.0, 0.25, 0.5, 0.75)  # of the warm-up
+#: Shares of the warm-up. The last is over ten minutes before the slope begins: the keys it left are forgotten then.
+STORMS_AT = (0.0, 0.09, 0.18, 0.27, 0.36, 0.44)
 
 READER = """
 import sys
