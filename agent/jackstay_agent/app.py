@@ -47,7 +47,7 @@ from .outward import Outward
 from .pipeline import Pipeline
 from .ports import Ports
 from .protection_room import ProtectionRoom
-from .pulse import Pulse
+from .pulse import TICK_S, Pulse
 from .recording import Recording
 from .resolver import Resolver
 from .state_desk import StateDesk
@@ -64,7 +64,6 @@ from .venues.outgoing import OutgoingRequest
 from .version import version as version
 from .witness import Witness
 
-TICK_S = 0.25
 LAG_EXCUSED_S = 0.1  # a tick later than this means that the agent itself did not run
 SWEEP_EVERY_TICKS = 40
 SNAPSHOT_WITHIN_S = 5.0

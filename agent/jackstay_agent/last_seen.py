@@ -1,8 +1,9 @@
 """What an agent last said of itself, in a file: so that a dead one is GONE with its last known state, not just missing.
 
-The whole of `status`, written every few seconds off the loop and once more when the agent was stopped in order. It is
-for people who look afterwards; no agent reads it again, so it is replaced in one step but never forced onto the disk
-(a fsync every few seconds would be in the journal's way). Losing it to a power cut loses a convenience.
+The whole of `status`, written every few seconds off the loop, soon after a bot came, went or changed its state, and
+once more when the agent was stopped in order. It is for people who look afterwards; no agent reads it again, so it is
+replaced in one step but never forced onto the disk (a fsync every few seconds would be in the journal's way). Losing it
+to a power cut loses a convenience.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 FILE = "last_seen.json"
 EVERY_S = 5.0
+SOON_S = 0.25  # after news; also the least between two writes, however often there is some
 BYTES_MAX = 4 * 1024 * 1024
 LAST_WORD_S = 1.0  # a stop does not wait longer for a disk that hangs
 STOPPED = "stopped"
@@ -40,6 +42,7 @@ class LastSeen:
         self._every_s = every_s
         self._facts: dict[str, Any] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._soon = False
         self._writing: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
@@ -48,7 +51,15 @@ class LastSeen:
         write(self._path, self._facts)
         self._timer = self._loop.call_later(self._every_s, self._again)
 
+    def soon(self) -> None:
+        """Something is news: it is written without waiting for the next turn."""
+        if self._timer is not None and not self._soon:
+            self._soon = True
+            self._timer.cancel()
+            self._timer = self._loop.call_later(SOON_S, self._again)
+
     def _again(self) -> None:
+        self._soon = False
         if self._writing is None or self._writing.done():
             self._facts = self._status()
             self._writing = self._loop.run_in_executor(None, write, self._path, self._facts)
@@ -58,6 +69,7 @@ class LastSeen:
         """The last word: stopped in order, by whom the log says."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         last = self._facts | {"state": STOPPED, "at_us": int(self._wall() * 1e6)}
         if self._writing is not None:
             await asyncio.wait([self._writing], timeout=LAST_WORD_S)

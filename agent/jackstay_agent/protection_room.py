@@ -17,6 +17,7 @@ from jackstay_protocols.session import BotSession
 
 from .account_lock import AccountLock
 from .barrier import Barrier
+from .bot_news import CAME_OR_WENT, BotNews
 from .cancel_desk import CancelDesk
 from .config import Config, class_rules_of, profiles_of, venue_of
 from .core.event_sink import EventSink
@@ -37,6 +38,7 @@ from .outbox import Outbox
 from .own_orders import AccountOrders
 from .partial_fills import PartialFills
 from .ports import Ports
+from .pulse import TICK_S
 from .recovery_room import RecoveryRoom, holder_of
 from .reopening import Reopening
 from .state_room import Ask, StateRoom
@@ -86,7 +88,7 @@ class ProtectionRoom:
         self._watch_keeper: Keeper | None = None
         self._deadman_keeper: Keeper | None = None
         self._directive_keeper: Keeper | None = None
-        self._kept_at = ports.clock()
+        self._kept_at = self._ticked_at = ports.clock()
         self.own_orders = AccountOrders(
             state.books,
             state.pulling,
@@ -127,8 +129,15 @@ class ProtectionRoom:
         self._build_recovery(config, state, access, ask, modes, streams, feeds, direct)
         self._build_maintenance(config, access, ask, modes)
         self._build_partial_fills(config, state, access)
-        for each in (self.groups, self.recovery, self.barrier) if config.groups else (self.recovery, self.barrier):
-            telling.listen(each)
+        self._listen(telling, config)
+
+    def _listen(self, telling: Telling, config: Config) -> None:
+        self._look_is_due = False
+        telling.listen(BotNews(self._bot_came_or_went, CAME_OR_WENT))
+        if config.groups:
+            telling.listen(self.groups)
+        telling.listen(self.recovery)
+        telling.listen(self.barrier)
 
     def _build_powers(self, config: Config, state: StateRoom, access: VenueAccess, ask: Ask) -> None:
         sections = {section.profile or name: section for name, section in config.venues.items()}
@@ -299,6 +308,7 @@ class ProtectionRoom:
         self.barrier.start()
         self.maintenance.start()
         self.recovery.resume()
+        self._ticked_at = self._ports.clock()  # from here on it is called
 
     def _resume(
         self,
@@ -363,8 +373,22 @@ class ProtectionRoom:
 
     # ---- the pulse, facts
 
+    def _bot_came_or_went(self) -> None:
+        if not self._look_is_due:
+            self._look_is_due = True
+            self._ports.loop.call_soon(self._look_at_bots)
+
+    def _look_at_bots(self) -> None:
+        """What a goodbye asks for is done in this turn of the loop, and who asks next is told that the bot left. Not
+        when the tick itself is due: it comes now, and first excuses what the agent slept through.
+        """
+        self._look_is_due = False
+        if self._ports.clock() - self._ticked_at < TICK_S:
+            self.watchdog.tick()
+
     def tick(self) -> None:
-        """Look at the bots and the switches; write down what a restart has to know."""
+        """Look at the bots and the switches; write down what a restart has to know. Call it every TICK_S."""
+        self._ticked_at = self._ports.clock()
         self.watchdog.tick()
         self.deadman.tick()
         self.barrier.tick()

@@ -12,6 +12,7 @@ from asyncio import TimerHandle
 from collections.abc import Callable, Sequence
 
 QUICK_S = 0.02
+TICK_S = 0.25  # the agent's own: bots, switches, what time alone brings about
 SLOW_S = 0.2
 
 

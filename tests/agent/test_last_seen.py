@@ -45,6 +45,34 @@ def test_it_is_there_before_the_agent_is_ready_and_follows_it(tmp_path: Path) ->
     assert (tmp_path / FILE).stat().st_mode & 0o077 == 0
 
 
+def test_news_is_written_soon_and_a_storm_of_it_no_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One write for all that happens until it; none after the last word."""
+    monkeypatch.setattr(last_seen, "SOON_S", 0.05)
+
+    async def life() -> tuple[int, int]:
+        looks = 0
+
+        def status() -> dict[str, Any]:
+            nonlocal looks
+            looks += 1
+            return {"n": looks, "at_us": 1}
+
+        seen = LastSeen(tmp_path, status, loop=asyncio.get_running_loop(), wall=time.time, every_s=3600)
+        seen.begin()
+        for _ in range(1000):
+            seen.soon()
+        while told(tmp_path)["n"] < 2:
+            await asyncio.sleep(0.005)
+        for _ in range(1000):
+            seen.soon()
+        await seen.end()
+        seen.soon()
+        await asyncio.sleep(0.1)
+        return looks, told(tmp_path)["n"]
+
+    assert asyncio.run(life()) == (2, 2)
+
+
 def test_a_disk_that_hangs_holds_up_no_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last word is waited for a second at most, then the agent ends without it."""
     monkeypatch.setattr(last_seen, "LAST_WORD_S", 0.05)

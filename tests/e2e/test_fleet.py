@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from click.testing import CliRunner
 from e2e_bot import client_for
 from harness import AgentProcess, cli
 from jackstay_agent.cli import main
+from jackstay_agent.last_seen import EVERY_S, FILE
+from jackstay_protocols.endpoints import AgentPaths, state_folder
 
 Done = subprocess.CompletedProcess[str]
 
@@ -179,3 +182,17 @@ def test_a_changing_round_stops_at_the_first_that_refuses() -> None:
         finally:
             for agent in host.agents.values():
                 agent.stop()
+
+
+def test_the_last_word_of_a_dead_agent_knows_the_bot_that_had_just_come() -> None:
+    """It is written when a bot comes, not only every few seconds."""
+    with AgentProcess(name="brief") as agent, client_for(agent, bot_id="late1") as client:
+        client.status()
+        word = state_folder(AgentPaths(agent.name, agent.runtime_dir / agent.name), agent.env) / FILE
+        limit_at = time.monotonic() + EVERY_S / 2
+        while "late1" not in word.read_text(encoding="utf-8"):
+            assert time.monotonic() < limit_at, "the bot is not in the agent's last word"
+            time.sleep(0.01)
+        agent.kill()
+        done = cli("--all", "status", runtime_dir=agent.runtime_dir)
+        assert "bot late1 well" in done.stdout, done.stdout

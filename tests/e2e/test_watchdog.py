@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+import jackstay
 from harness import AgentProcess, cli
+from jackstay_agent.control import ask
 from jackstay_protocols.endpoints import AgentPaths, state_folder
 
 BOT = """
@@ -136,6 +138,18 @@ def test_a_deploy_is_no_death(bots: Callable[..., Bot]) -> None:
         (dead,) = wait_for(agent, "bot.dead")
         assert "back within 1.5 s" in dead["why"]
         assert not agent.events("bot.late")
+
+
+def test_who_asks_after_a_goodbye_is_told_that_the_bot_left() -> None:
+    """Without waiting for the agent's next tick, whenever between two of them the bot comes or goes."""
+    with AgentProcess() as agent:
+        socket = AgentPaths(agent.name, agent.runtime_dir / agent.name).control
+        for number in range(40):
+            name = f"bot{number}"
+            with jackstay.Client(agent.name, runtime_dir=agent.runtime_dir, bot_id=name) as client:
+                client.status()
+                assert ask(socket, "watchdog")["bots"][name]["state"] == "well"
+            assert ask(socket, "watchdog")["bots"][name]["state"] == "left"
 
 
 def test_an_agent_that_comes_back_expects_the_bots_it_knew_and_stays_armed(bots: Callable[..., Bot]) -> None:

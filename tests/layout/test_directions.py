@@ -60,6 +60,7 @@ LAYERS: list[tuple[str, set[str]]] = [
             "late_truth",
             "list_search",
             "telling",
+            "bot_news",
             "outward",
             "pattern_analytics",
             "pattern_watch",

@@ -66,6 +66,7 @@ async def _run(
     name: str, config: Config, config_path: Path | None, paths: AgentPaths, ready_fd: int | None
 ) -> Handover | None:
     from .. import app
+    from ..bot_news import BotNews
     from ..handover import Handover
     from ..last_seen import LastSeen, log_place
     from ..notify import notify
@@ -87,6 +88,7 @@ async def _run(
     told = {"log": log_place()}
     last_seen = LastSeen(state_folder(paths, os.environ), lambda: agent.status() | told, loop=loop, wall=ports.wall)
     last_seen.begin()
+    agent.telling.listen(BotNews(last_seen.soon))
     lifeline = _lifeline(agent, paths, reloader)
     loop.add_signal_handler(signal.SIGHUP, _reload, reloader)
     if ports.own_process is not None:
