@@ -108,7 +108,7 @@ class ConfigError(ValidationError):
 def _nearest(word: str, known: list[str]) -> str:
     import difflib  # only for an error
 
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.65)
     return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
 
 

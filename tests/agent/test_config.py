@@ -37,7 +37,14 @@ def test_an_unknown_key_suggests_the_nearest() -> None:
 def test_an_unknown_section_suggests_the_nearest() -> None:
     """The same holds for sections."""
     (problem,) = problems("[agnet]\n")
-    assert "'agent'" in problem
+    assert "did you mean 'agent'" in problem
+
+
+def test_what_is_near_nothing_is_told_all_there_is() -> None:
+    """No guess that leads astray: a word that is no typo of ours gets the list."""
+    (problem,) = problems("[protecton]\n")
+    assert "did you mean" not in problem
+    assert "known: account, agent, alerts" in problem
 
 
 @pytest.mark.parametrize(
