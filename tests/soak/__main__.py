@@ -50,6 +50,7 @@ DRAIN_S = 120.0
 WARM_S_MAX = 1200.0
 #: Shares of the warm-up. The last is over ten minutes before the slope begins: the keys it left are forgotten then.
 STORMS_AT = (0.0, 0.09, 0.18, 0.27, 0.36, 0.44)
+STORM_RATE = 2.0  # times the rate asked for, in a bot's lives that begin before the last storm
 
 READER = """
 import sys
@@ -105,6 +106,7 @@ class Soak:
         self.wrong: list[str] = []
         self.bot: subprocess.Popen[bytes] | None = None
         self.life = 0
+        self.storms: list[float] = []  # that are to come
         self.bot_kills = 0
         self.chance = Random(options.seed)
 
@@ -128,9 +130,8 @@ class Soak:
         self.life += 1
         path = self.said / f"life-{self.life:05}"
         path.write_text("life\n", encoding="ascii")
-        self.bot = self._python(
-            "-m", "soak.bot", "t", str(self.folder / "run"), str(self.life), str(self.options.rate), str(path)
-        )
+        rate = self.options.rate * (STORM_RATE if self.storms else 1.0)
+        self.bot = self._python("-m", "soak.bot", "t", str(self.folder / "run"), str(self.life), str(rate), str(path))
 
     def kill_bot(self) -> None:
         if self.bot is not None:
@@ -195,7 +196,6 @@ class Soak:
                     prices.stdin.flush()
                     slow = self._python("-c", READER, "t", str(self.folder / "run"))
                     children.append(slow)
-                    self.start_bot()
                     weather, ledger = Weather(venue, self.options.seed), Ledger(venue)
                     took_s = self._hours(agent, prices, slow, weather, ledger)
                     self.kill_bot()
@@ -223,7 +223,8 @@ class Soak:
         ends_at = began + self.options.hours * 3600
         due = {"sample": began, "spell": began, "ledger": began + LEDGER_S, "stop": began + STOP_EVERY_S,
                "kill": began + self.chance.uniform(*BOT_LIFE_S)}  # fmt: skip
-        storms = [began + self._warm_s(self.options.hours * 3600) * share for share in STORMS_AT]
+        self.storms = [began + self._warm_s(self.options.hours * 3600) * share for share in STORMS_AT]
+        self.start_bot()
         continue_at = 0.0
         while (now := time.monotonic()) < ends_at:
             if agent.process is None or agent.process.poll() is not None:
@@ -237,8 +238,8 @@ class Soak:
                     last = self.samples[-1]
                     print(f"{last['at'] / 60:5.1f} min: RSS {last['rss_mb']:.2f} MB, {last['fds']:.0f} fds,"
                           f" {last['requests']:.0f} requests, {len(self.wrong)} wrong", flush=True)  # fmt: skip
-            if storms and now >= storms[0]:
-                storms.pop(0)
+            if self.storms and now >= self.storms[0]:
+                self.storms.pop(0)
                 weather.storm()
             if now >= due["spell"]:
                 weather.change()
