@@ -59,11 +59,11 @@ class LastSeen:
             self._timer = self._loop.call_later(SOON_S, self._again)
 
     def _again(self) -> None:
-        self._soon = False
-        if self._writing is None or self._writing.done():
+        self._soon = self._writing is not None and not self._writing.done()  # what is news now is not in that one
+        if not self._soon:
             self._facts = self._status()
             self._writing = self._loop.run_in_executor(None, write, self._path, self._facts)
-        self._timer = self._loop.call_later(self._every_s, self._again)
+        self._timer = self._loop.call_later(SOON_S if self._soon else self._every_s, self._again)
 
     async def end(self) -> None:
         """The last word: stopped in order, by whom the log says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,42 @@ def test_news_is_written_soon_and_a_storm_of_it_no_more_often(tmp_path: Path, mo
         return looks, told(tmp_path)["n"]
 
     assert asyncio.run(life()) == (2, 2)
+
+
+def test_news_during_a_slow_write_is_in_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait for the usual turn because the disk was busy when it came."""
+    monkeypatch.setattr(last_seen, "SOON_S", 0.02)
+    held = threading.Event()
+    write = last_seen.write
+    begun = 0
+
+    def slowly(path: Path, facts: dict[str, Any]) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 2:  # the first after `begin`
+            held.wait(10.0)
+        write(path, facts)
+
+    monkeypatch.setattr(last_seen, "write", slowly)
+
+    async def life() -> None:
+        bots: list[str] = []
+        loop = asyncio.get_running_loop()
+        seen = LastSeen(tmp_path, lambda: {"bots": list(bots), "at_us": 1}, loop=loop, wall=time.time, every_s=3600)
+        seen.begin()
+        seen.soon()
+        while begun < 2:
+            await asyncio.sleep(0.005)
+        bots.append("late1")
+        seen.soon()
+        await asyncio.sleep(0.1)  # more than one turn comes while the disk is busy
+        held.set()
+        async with asyncio.timeout(5.0):
+            while told(tmp_path)["bots"] != ["late1"]:
+                await asyncio.sleep(0.005)
+        await seen.end()
+
+    asyncio.run(life())
 
 
 def test_a_disk_that_hangs_holds_up_no_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

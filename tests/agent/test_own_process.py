@@ -6,9 +6,12 @@ import gc
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import psutil
 import pytest
 
+import jackstay
 from harness import AgentProcess, child_env
 
 PROGRAM = """
@@ -22,6 +25,7 @@ main()
 """
 
 GROWN_MB_MAX = 8.0
+ARENA_BYTES = 64 << 20  # HEAP_MAX_SIZE of glibc's arena.c: what is not used yet is mapped without access
 # Large ones that come in a row, each with something small and lasting behind it, as answers have it.
 LARGE_AND_SMALL = """
 import psutil
@@ -61,3 +65,14 @@ def test_memory_of_large_answers_goes_back_to_the_system() -> None:
         [sys.executable, "-c", LARGE_AND_SMALL], env=child_env(), capture_output=True, text=True, check=True
     )
     assert float(done.stdout) < GROWN_MB_MAX
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the allocator is glibc's")
+def test_all_threads_share_one_arena() -> None:
+    """None of the agent's threads has memory of its own that it would keep: glibc reserves 64 MB for each arena."""
+    with AgentProcess() as agent, jackstay.Client(agent.name, runtime_dir=agent.runtime_dir, bot_id="b") as client:
+        client.status()
+        assert psutil.Process(agent.pid).num_threads() > 2
+        maps = Path(f"/proc/{agent.pid}/maps").read_text(encoding="ascii").splitlines()
+        spans = [[int(end, 16) for end in line.split()[0].split("-")] for line in maps if " ---p " in line]
+    assert not [begin for begin, end in spans if end - begin > ARENA_BYTES // 2 and end % ARENA_BYTES == 0]
