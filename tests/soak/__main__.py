@@ -43,7 +43,7 @@ STOPPED_S = 3.0
 STOP_EVERY_S = 45.0
 SLOPE_MB_H_MAX = 0.1
 FDS_SPREAD_MAX = 48  # a pool breathes between 1 and 32 connections, feeds and streams redial; a leak is a slope
-FDS_SLOPE_H_MAX = 1.0
+FDS_SLOPE_H_MAX = 1.0  # of each minute's most: a pool's is bounded, so only a leak lifts it; medians breathe by 30
 CONTROL_S_MAX = 3.0  # of one answer on a machine that others use too; the graph shows all
 DRAIN_S = 120.0
 #: The latest the slope may begin: the bounded memories are full then (keys of ten minutes, rings of the analytics).
@@ -299,7 +299,7 @@ class Soak:
         fds = [(each["at"], each["fds"]) for each in warm]
         rss_mb_h = slope(rss) * 3600
         uss_mb_h = slope(by_minute([(each["at"], each["uss_mb"]) for each in warm])) * 3600
-        fds_h = slope(by_minute(fds)) * 3600
+        fds_h = slope(by_minute(fds, max)) * 3600
         self._graphs(pace, flow)
         counts = {kind: sum(words[0] == kind for words in said) for kind in ("intends", "told", "accepted", "unknown")}
         requests = self.samples[-1]["requests"] - self.samples[0]["requests"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import median
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -19,12 +20,14 @@ def slope(points: list[tuple[float, float]]) -> float:
     return median(slopes) if slopes else 0.0
 
 
-def by_minute(points: list[tuple[float, float]], every_s: float = 60.0) -> list[tuple[float, float]]:
-    """One point a minute: (its middle, the median of what was seen)."""
+def by_minute(
+    points: list[tuple[float, float]], of: Callable[[list[float]], float] = median, every_s: float = 60.0
+) -> list[tuple[float, float]]:
+    """One point a minute: (its middle, the median of what was seen, or what else ``of`` makes of it)."""
     buckets: dict[int, list[float]] = {}
     for at, value in points:
         buckets.setdefault(int(at // every_s), []).append(value)
-    return [((number + 0.5) * every_s, median(values)) for number, values in sorted(buckets.items())]
+    return [((number + 0.5) * every_s, of(values)) for number, values in sorted(buckets.items())]
 
 
 def graph(title: str, unit: str, points: list[tuple[float, float]]) -> str:
