@@ -2,8 +2,8 @@
 
 Outbox, resolver, queue and news are looked at every 20 ms while there is something to look at: outcomes to be written,
 questions to be asked, lines to be proved. An agent at rest has nothing of it, and fifty wake-ups a second for nothing
-were four fifths of what it cost; then it is looked at as often as the agent's own tick comes, for checkpoints and for
-news that is told again. What is written down brings the next look forward.
+were four fifths of what it cost; then it is looked at about as often as the agent's own tick comes, for checkpoints and
+for news that is told again. What is written down brings the next look forward.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from asyncio import TimerHandle
 from collections.abc import Callable, Sequence
 
 QUICK_S = 0.02
-TICK_S = 0.25  # the agent's own: bots, switches, what time alone brings about
 SLOW_S = 0.2
+TICK_S = 0.25  # the agent's own: bots, switches, what time alone brings about
 
 
 class Pulse:
